@@ -1,0 +1,257 @@
+"""What is known of the public data sets: names, files, addresses and checksums.
+
+Sizes and SHA-256 of the files that one downloads are those that TensorFlow Datasets
+4.9.10 records.  MD5 of unpacked files are the published ones, torchvision's for CIFAR's
+pickles.  No checksum of CIFAR's unpacked binary files is published, but the mean of
+every channel is, with so many digits that the sum of all its pixels follows exactly:
+other sums prove that pixels are not the official ones.
+
+Sources: LeCun et al., 1998 (MNIST); Xiao et al., arXiv:1708.07747 (Fashion-MNIST);
+Krizhevsky, 2009 (CIFAR-10 and CIFAR-100).
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Download(NamedTuple):
+    """A file as its publisher offers it."""
+
+    url: str
+    size: int  # bytes
+    sha256: str
+
+    @property
+    def filename(self) -> str:
+        """The last part of the address."""
+        return self.url.rsplit("/", 1)[1]
+
+
+class Layout(NamedTuple):
+    """The files of one edition of a data set: those that hold training and test examples."""
+
+    folder: str  # where they lie once unpacked; "" if there is no folder
+    archive: str  # the file that holds that folder; "" if there is no archive
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    md5: Mapping[str, str]  # of unpacked files, as far as published
+
+
+class Official(NamedTuple):
+    """A public data set."""
+
+    name: str
+    class_names: tuple[str, ...]
+    downloads: tuple[Download, ...]
+    layouts: Mapping[str, Layout]  # by format: "idx", "binary", "pickle"
+    pixel_sums: Mapping[str, tuple[int, ...]]  # by split: the sum of all pixels, by channel
+    folders: tuple[str, ...]  # where else below data_dir the files may lie
+
+
+def _idx_layout(md5: tuple[str, str, str, str]) -> Layout:
+    return Layout("", "", _IDX_FILES[:2], _IDX_FILES[2:], dict(zip(_IDX_FILES, md5, strict=True)))
+
+
+_IDX_FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+_MNIST_URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"
+_FASHION_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+_CIFAR_URL = "https://www.cs.toronto.edu/~kriz/"
+
+MNIST = Official(
+    name="mnist",
+    class_names=tuple("0123456789"),
+    downloads=(
+        Download(
+            _MNIST_URL + "train-images-idx3-ubyte.gz",
+            9_912_422,
+            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        ),
+        Download(
+            _MNIST_URL + "train-labels-idx1-ubyte.gz",
+            28_881,
+            "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        ),
+        Download(
+            _MNIST_URL + "t10k-images-idx3-ubyte.gz",
+            1_648_877,
+            "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        ),
+        Download(
+            _MNIST_URL + "t10k-labels-idx1-ubyte.gz",
+            4_542,
+            "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+        ),
+    ),
+    layouts={
+        "idx": _idx_layout(
+            (
+                "6bbc9ace898e44ae57da46a324031adb",
+                "a25bea736e30d166cdddb491f175f624",
+                "2646ac647ad5339dbf082846283269ea",
+                "27ae3e4e09519cfbb04c329615203637",
+            )
+        )
+    },
+    pixel_sums={"train": (1_567_298_545,), "test": (264_923_200,)},
+    folders=("mnist", "MNIST/raw"),
+)
+
+FASHION_MNIST = Official(
+    name="fashion_mnist",
+    class_names=(
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
+    ),
+    downloads=(
+        Download(
+            _FASHION_URL + "train-images-idx3-ubyte.gz",
+            26_421_880,
+            "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        ),
+        Download(
+            _FASHION_URL + "train-labels-idx1-ubyte.gz",
+            29_515,
+            "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        ),
+        Download(
+            _FASHION_URL + "t10k-images-idx3-ubyte.gz",
+            4_422_102,
+            "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        ),
+        Download(
+            _FASHION_URL + "t10k-labels-idx1-ubyte.gz",
+            5_148,
+            "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+        ),
+    ),
+    layouts={
+        "idx": _idx_layout(
+            (
+                "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+                "9018921c3c673c538a1fc5bad174d6f9",
+                "8181f5470baa50b63fa0f6fddb340f0a",
+                "15d484375f8d13e6eb1aabb0c3f46965",
+            )
+        )
+    },
+    pixel_sums={"train": (3_431_114_169,)},
+    folders=("fashion_mnist", "fashion-mnist", "FashionMNIST/raw"),
+)
+
+_CIFAR10_BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
+CIFAR10 = Official(
+    name="cifar10",
+    class_names=(
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
+    ),
+    downloads=(
+        Download(
+            _CIFAR_URL + "cifar-10-binary.tar.gz",
+            170_052_171,
+            "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+        ),
+    ),
+    layouts={
+        "binary": Layout(
+            "cifar-10-batches-bin",
+            "cifar-10-binary.tar.gz",
+            tuple(f"{batch}.bin" for batch in _CIFAR10_BATCHES),
+            ("test_batch.bin",),
+            {},
+        ),
+        "pickle": Layout(
+            "cifar-10-batches-py",
+            "cifar-10-python.tar.gz",
+            _CIFAR10_BATCHES,
+            ("test_batch",),
+            {
+                "data_batch_1": "c99cafc152244af753f735de768cd75f",
+                "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+                "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+                "data_batch_4": "634d18415352ddfa80567beed471001a",
+                "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+                "test_batch": "40351d587109b95175f43aff81a1287e",
+            },
+        ),
+    },
+    pixel_sums={
+        "train": (6_415_714_204, 6_295_060_180, 5_829_907_619),
+        "test": (1_290_492_328, 1_266_775_083, 1_176_108_223),
+    },
+    folders=("cifar10",),
+)
+
+CIFAR100 = Official(
+    name="cifar100",
+    class_names=tuple(
+        """apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus
+        butterfly camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch
+        crab crocodile cup dinosaur dolphin elephant flatfish forest fox girl hamster house
+        kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle
+        mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree
+        plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark
+        shrew skunk skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table
+        tank telephone television tiger tractor train trout tulip turtle wardrobe whale
+        willow_tree wolf woman worm""".split()  # noqa: SIM905
+    ),
+    downloads=(
+        Download(
+            _CIFAR_URL + "cifar-100-binary.tar.gz",
+            168_513_733,
+            "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+        ),
+    ),
+    layouts={
+        "binary": Layout(
+            "cifar-100-binary", "cifar-100-binary.tar.gz", ("train.bin",), ("test.bin",), {}
+        ),
+        "pickle": Layout(
+            "cifar-100-python",
+            "cifar-100-python.tar.gz",
+            ("train",),
+            ("test",),
+            {
+                "train": "16019d7e3df5f24257cddd939b257f8d",
+                "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
+            },
+        ),
+    },
+    pixel_sums={
+        "train": (6_620_373_279, 6_352_382_090, 5_756_623_363),
+        "test": (1_328_569_193, 1_272_680_636, 1_153_999_502),
+    },
+    folders=("cifar100",),
+)
+
+OFFICIAL: Mapping[str, Official] = {
+    official.name: official for official in (MNIST, FASHION_MNIST, CIFAR10, CIFAR100)
+}
+# Which data set an unpacked file belongs to: MNIST and Fashion-MNIST share their file names.
+OWNERS: Mapping[str, str] = {
+    md5: official.name
+    for official in OFFICIAL.values()
+    for layout in official.layouts.values()
+    for md5 in layout.md5.values()
+}

@@ -1,0 +1,113 @@
+"""What every reader of this package returns, and the errors it may raise.
+
+A reader makes two `Split`s and says in a `Source` where their bytes came from;
+`dataset.build` checks them against each other, takes their digest and returns the
+`Dataset`.  Everything is numpy on the host, memory-mapped where the file allows it:
+nothing here touches a device.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Shaped
+
+from lincls import checks
+from lincls.structs import AnyArray
+
+HASH_BLOCK = 1 << 24  # bytes that are hashed at a time: memory-mapped arrays stay on disk
+
+
+class DataUnavailable(OSError):
+    """A data set is nowhere to be found, or cannot be fetched; the message says what to do."""
+
+
+class Split(NamedTuple):
+    """The examples of a training or test set, in the order of their source."""
+
+    images: np.ndarray  # (N, H, W, C) uint8; (N, D) uint8 or floating for features
+    labels: np.ndarray  # (N,) int32, indices of class_names
+
+
+class Source(NamedTuple):
+    """Where the bytes came from, for a record of results."""
+
+    location: str  # path of the file or folder, or the package or function that made them
+    official: bool | None  # whether they are the data set's own pixels; None: nobody can tell
+    digest: str  # SHA-256 over dtype, shape and content of the arrays
+    description: str  # for people: "cifar10, not the official pixels"
+
+
+class Dataset(NamedTuple):
+    """A classification task: `class_names[labels[i]]` is what `images[i]` shows."""
+
+    name: str
+    class_names: tuple[str, ...]
+    train: Split
+    test: Split
+    source: Source
+
+
+def rows(images: Shaped[AnyArray, "N ..."]) -> Shaped[AnyArray, "N D"]:
+    """Return images (N, H, W, C) as rows (N, D), without copying where memory allows.
+
+    Raises:
+        TypeError, ValueError: as `checks.rows`.
+    """
+    return checks.rows(images, "images")
+
+
+def build(
+    name: str,
+    class_names: Sequence[str],
+    train: Split,
+    test: Split,
+    *,
+    location: str,
+    official: bool | None = None,
+    description: str | None = None,
+) -> Dataset:
+    """Check two splits against each other and return them as a `Dataset`.
+
+    Raises:
+        ValueError: a split without examples, images and labels of unequal length, a label
+            outside `0..len(class_names)-1`, or unequal image shapes.
+    """
+    for part, split in (("train", train), ("test", test)):
+        if len(split.images) == 0:
+            raise ValueError(f"{name}: the {part} part of {location} holds no examples")
+        if len(split.images) != len(split.labels):
+            raise ValueError(
+                f"{name}: the {part} part of {location} has {len(split.images)} images "
+                f"and {len(split.labels)} labels; each image needs one label"
+            )
+        if split.labels.min() < 0 or split.labels.max() >= len(class_names):
+            raise ValueError(
+                f"{name}: the {part} labels of {location} must lie in 0..{len(class_names) - 1}, "
+                f"got {split.labels.min()}..{split.labels.max()}"
+            )
+    if train.images.shape[1:] != test.images.shape[1:]:
+        raise ValueError(
+            f"{name}: an example has shape {train.images.shape[1:]} in the training part of "
+            f"{location} and {test.images.shape[1:]} in its test part; they must agree"
+        )
+    source = Source(location, official, digest(train, test), description or name)
+    return Dataset(name, tuple(class_names), train, test, source)
+
+
+def digest(*splits: Split) -> str:
+    """Return the SHA-256 (hex) over dtype, shape and bytes of all arrays, in row-major order."""
+    sha256 = hashlib.sha256()
+    for array in (array for split in splits for array in split):
+        sha256.update(f"{array.dtype.str}{array.shape}".encode())
+        for block in _blocks(array):
+            sha256.update(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
+    return sha256.hexdigest()
+
+
+def _blocks(array: np.ndarray) -> Iterator[np.ndarray]:
+    row_bytes = max(1, array.nbytes // max(1, len(array)))
+    step = max(1, HASH_BLOCK // row_bytes)
+    for start in range(0, len(array), step):
+        yield array[start : start + step]

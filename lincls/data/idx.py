@@ -1,0 +1,38 @@
+"""IDX, the file format of MNIST: a magic number, the sizes of the axes, the bytes.
+
+Format: http://yann.lecun.com/exdb/mnist (two zero bytes, 0x08 for unsigned bytes, the
+number of axes; each size as a big-endian 32-bit integer; the data in row-major order).
+"""
+
+import math
+import struct
+
+import numpy as np
+from jaxtyping import UInt8
+
+from lincls.data.archives import Buffer
+
+
+def parse(data: Buffer, file: str) -> UInt8[np.ndarray, "..."]:
+    """Return the uint8 array that an IDX file holds, as a read-only view of its bytes.
+
+    Args:
+        data: the content of the file, unpacked.
+        file: what to call it in an error.
+
+    Raises:
+        ValueError: the bytes are not IDX, or there are more or fewer than the header says.
+    """
+    if len(data) < 4 or data[:3] != b"\x00\x00\x08":
+        raise ValueError(f"{file} is not an IDX file of unsigned bytes")
+    ndim = data[3]
+    start = 4 + 4 * ndim
+    if ndim == 0 or len(data) < start:
+        raise ValueError(f"{file} is damaged: its header ends early")
+    shape = struct.unpack(f">{ndim}I", data[4:start])
+    if len(data) - start != math.prod(shape):
+        raise ValueError(
+            f"{file} is damaged: its header says {shape}, which is {math.prod(shape):,} bytes, "
+            f"but {len(data) - start:,} follow"
+        )
+    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)

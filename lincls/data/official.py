@@ -1,0 +1,187 @@
+"""The public data sets, read from the files of their publishers wherever those may lie.
+
+`find` looks for one of the known layouts (IDX files, CIFAR's binary records or pickles;
+as a folder or as the archive), `read` turns it into a `Dataset`, and `authenticate`
+says whether the content is the official one.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from lincls.data import archives, cifar, dataset, idx
+from lincls.data.archives import Buffer
+from lincls.data.catalog import OWNERS, Layout, Official
+from lincls.data.dataset import Dataset, DataUnavailable, Split
+
+
+class Found(NamedTuple):
+    """A layout of a data set and the place where its files lie."""
+
+    format: str  # a key of Official.layouts
+    place: Path  # a folder, or an archive
+    files: Mapping[str, Path]  # the files by name; of an archive, empty
+
+
+def load(official: Official, data_dir: Path) -> Dataset:
+    """Find a public data set in `data_dir` and read it.
+
+    Raises:
+        DataUnavailable: it is not there.
+        ValueError: it is there, but incomplete, damaged, or another data set.
+    """
+    found = find(official, data_dir)
+    if found is None:
+        raise DataUnavailable(how_to_get(official, data_dir))
+    return read(official, found)
+
+
+def find(official: Official, data_dir: Path) -> Found | None:
+    """Return where a public data set lies in or below `data_dir`, or None.
+
+    A folder named after the data set comes before `data_dir` itself (MNIST and
+    Fashion-MNIST share their file names), and `data_dir` may be the archive.
+
+    Raises:
+        ValueError: some of its files are there and some are missing.
+    """
+    places = [*(data_dir / folder for folder in official.folders), data_dir]
+    for place in places:
+        for format, layout in official.layouts.items():
+            found = _find_layout(format, layout, place)
+            if found is not None:
+                return found
+    return None
+
+
+def _find_layout(format: str, layout: Layout, place: Path) -> Found | None:
+    for folder in dict.fromkeys((place / layout.folder, place)):
+        files = {name: _find_file(folder, name) for name in layout.train + layout.test}
+        there = {name: path for name, path in files.items() if path is not None}
+        missing = [name for name in files if name not in there]
+        if there and missing:
+            raise ValueError(f"{folder} holds {', '.join(there)} but not {', '.join(missing)}")
+        if there:
+            return Found(format, folder, there)
+    for archive in (place, place / layout.archive):
+        if layout.archive and archive.name == layout.archive and archive.is_file():
+            return Found(format, archive, {})
+    return None
+
+
+def _find_file(folder: Path, name: str) -> Path | None:
+    """The file `name` in `folder`, gzipped or not; some copies of MNIST say `.idx`."""
+    spellings = dict.fromkeys((name, name.replace("-idx", ".idx")))
+    candidates = (folder / f"{s}{end}" for s in spellings for end in ("", ".gz"))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def read(official: Official, found: Found) -> Dataset:
+    """Read the files of a public data set.
+
+    Raises:
+        ValueError: they are damaged, or hold another data set.
+    """
+    layout = official.layouts[found.format]
+    contents: Mapping[str, Buffer] = (
+        {name: archives.read_file(path) for name, path in found.files.items()}
+        if found.files
+        else archives.read_tar(found.place, layout.train + layout.test)
+    )
+    checksums = {name: _md5(content) for name, content in contents.items()}
+    _refuse_others(official, found, checksums)
+    train, test = (
+        _parse(official, found, {name: contents[name] for name in names})
+        for names in (layout.train, layout.test)
+    )
+    verdict = authenticate(official, found, checksums, train, test)
+    return dataset.build(
+        official.name,
+        official.class_names,
+        train,
+        test,
+        location=str(found.place),
+        official=verdict,
+        description=DESCRIPTIONS[verdict].format(official.name),
+    )
+
+
+def _parse(official: Official, found: Found, contents: Mapping[str, Buffer]) -> Split:
+    """Parse the files of one split: IDX images and labels, or batches of CIFAR."""
+    names = {name: f"{found.files.get(name, f'{found.place}: {name}')}" for name in contents}
+    if found.format == "idx":
+        arrays = [idx.parse(contents[name], names[name]) for name in contents]
+        images, labels = arrays
+        if images.ndim != 3 or labels.ndim != 1:
+            first, second = names.values()
+            raise ValueError(f"{first} must hold images (N, H, W), and {second} labels (N,)")
+        return Split(images[..., None], labels.astype(np.int32))
+    if found.format == "binary":
+        num_label_bytes = 2 if official.name == "cifar100" else 1
+        batches = [cifar.parse_binary(contents[n], names[n], num_label_bytes) for n in contents]
+    else:
+        batches = [cifar.parse_pickle(contents[n], names[n]) for n in contents]
+    images, labels = (np.concatenate(arrays) for arrays in zip(*batches, strict=True))
+    return Split(images, labels.astype(np.int32))
+
+
+DESCRIPTIONS: Mapping[bool | None, str] = {
+    True: "{0}, the official files",
+    False: "{0}, not the official pixels",
+    None: "{0}, the official pixels by their sums (order and labels cannot be verified)",
+}
+
+
+def authenticate(
+    official: Official, found: Found, checksums: Mapping[str, str], train: Split, test: Split
+) -> bool | None:
+    """Say whether the content is the official one.
+
+    True: the SHA-256 of the archive, or the MD5 of every unpacked file, is the published
+    one.  False: the sum of the pixels of a channel is not the published one.  None: no
+    published checksum fits, but all sums do.
+    """
+    if checksums == official.layouts[found.format].md5:
+        return True
+    known = {download.sha256 for download in official.downloads}
+    if not found.files and archives.sha256(found.place) in known:
+        return True
+    sums = {"train": pixel_sums(train.images), "test": pixel_sums(test.images)}
+    agree = all(sums[part] == expected for part, expected in official.pixel_sums.items())
+    return None if agree else False
+
+
+def pixel_sums(images: np.ndarray) -> tuple[int, ...]:
+    """Return the sum of all pixels of images (N, H, W, C), by channel."""
+    return tuple(int(total) for total in images.sum(axis=(0, 1, 2), dtype=np.int64))
+
+
+def _md5(content: Buffer) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def _refuse_others(official: Official, found: Found, checksums: Mapping[str, str]) -> None:
+    for name, md5 in checksums.items():
+        owner = OWNERS.get(md5, official.name)
+        if owner != official.name:
+            raise ValueError(
+                f"{found.files.get(name, name)} belongs to {owner}, not to {official.name}: "
+                "the files of both have the same names, keep them in a folder each"
+            )
+
+
+def how_to_get(official: Official, data_dir: Path | None) -> str:
+    """Say what to download from where, and where to put it."""
+    files = "; ".join(
+        f"{d.filename} ({d.size:,} bytes, SHA-256 {d.sha256})" for d in official.downloads
+    )
+    address = official.downloads[0].url.rsplit("/", 1)[0] + "/"
+    where = f" in {data_dir}" if data_dir is not None else ", and no data_dir was given"
+    return (
+        f"{official.name} was not found{where}: download {files} from {address}, put them into "
+        f"a folder of their own and name that as data_dir (on the command line, --data-dir), "
+        "or take the data set 'digits', which comes with the package"
+    )
