@@ -1,0 +1,14 @@
+"""The lecture's experiments: `python -m experiments`, or one alone by its name.
+
+To add one, write `experiments/<question>.py` with the names of `lab.experiment.Experiment`
+and put it into the order below.
+"""
+
+ORDER = (
+    "nearest_neighbor",
+    "choose_k",
+    "svm_softmax",
+    "random_search",
+    "gradient_check",
+    "gradient_descent",
+)

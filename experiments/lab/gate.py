@@ -1,0 +1,54 @@
+"""The data of one experiment, with the test set behind a gate that counts.
+
+An experiment chooses on the training set and opens the test set once, at the end.  Each
+opening is counted and says what for; the count stands in results.json and on the page.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+
+from lincls import data
+from lincls.data.dataset import Dataset, Split
+
+
+class Data:
+    """A data set: `train` at hand, the test split through `open_test` alone.
+
+    Attributes:
+        name: e.g. "digits".
+        class_names: one text per class.
+        train: `images` (N, H, W, C) and `labels` (N,).
+        source: for people: what the data are, and whether the pixels are the official ones.
+        digest: a hash of every image and label.
+        test_uses: what the test set was opened for, once per opening.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.name = dataset.name
+        self.class_names = list(dataset.class_names)
+        self.train = dataset.train
+        self.source = dataset.source.description
+        self.digest = dataset.source.digest
+        self.num_test = len(dataset.test.labels)
+        self.test_uses: list[str] = []
+        self._test = dataset.test
+
+    def open_test(self, purpose: str) -> Split:
+        """The test split; `purpose` says what it is used for, and is written down."""
+        self.test_uses.append(purpose)
+        return self._test
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def levels(self) -> tuple[float, float]:
+        """The least and the greatest value a picture of these data is drawn with."""
+        return float(self.train.images.min()), float(self.train.images.max())
+
+
+@lru_cache(maxsize=1)
+def load(name_or_path: str, data_dir: str) -> Dataset:
+    """The data set behind --dataset and --data-dir, read once for all experiments."""
+    return data.load(name_or_path, data_dir=Path(data_dir) if data_dir else None)

@@ -1,0 +1,193 @@
+"""The record of an experiment: results.json with its provenance, and arrays.npz beside it.
+
+A record carries a fingerprint of everything that decides its numbers: settings, seed,
+data, the versions of what computes, and the code that computes (not the code that draws).
+While the fingerprint stands, the experiment need not run again.
+"""
+
+import ast
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import lincls
+from experiments.lab.experiment import Classifier, Outcome
+from experiments.lab.gate import Data
+
+RESULTS = "results.json"
+ARRAYS = "arrays.npz"
+READERS = ("findings", "draw")  # functions of a module that read the record and make no number
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What `findings`, `draw` and the page read.
+
+    Attributes:
+        meta: results.json as it stands on disk.
+        arrays: the arrays beside it.
+    """
+
+    meta: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        return self.meta["numbers"]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return self.meta["settings"]
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        return self.meta["seconds"]
+
+    @property
+    def data(self) -> dict[str, Any]:
+        return self.meta["data"]
+
+    @property
+    def classifiers(self) -> list[Classifier]:
+        return [Classifier(**row) for row in self.meta["classifiers"]]
+
+    @property
+    def class_names(self) -> list[str]:
+        return self.data["class_names"]
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        return tuple(self.data["image_shape"])
+
+
+def versions() -> dict[str, str]:
+    """The versions of what computes, and the commit of the checkout if there is one."""
+    found = {"python": platform.python_version(), "commit": _commit()}
+    for package in ("lincls", "jax", "jaxlib", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _commit() -> str:
+    here = Path(__file__).parent
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "no checkout"
+
+
+def device() -> dict[str, Any]:
+    """What the numbers were computed on."""
+    first = jax.devices()[0]
+    kind = platform.machine() if first.platform == "cpu" else first.device_kind
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"platform": first.platform, "kind": kind, "count": jax.device_count(), "cores": cores}
+
+
+def code_version(source: Path) -> str:
+    """A hash of the package's sources and of what computes in an experiment's module.
+
+    Comments, layout and the functions that only read the record do not count, nor does
+    any helper whose name begins with an underscore and "draw".
+    """
+    hashed = hashlib.sha256()
+    for path in sorted(Path(lincls.__file__).parent.rglob("*.py")):
+        hashed.update(path.read_bytes())
+    hashed.update(Path(__file__).with_name("tuning.py").read_bytes())
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    tree.body = [node for node in tree.body if not _is_reader(node)]
+    hashed.update(ast.dump(tree).encode())
+    return hashed.hexdigest()
+
+
+def _is_reader(node: ast.stmt) -> bool:
+    name = getattr(node, "name", "")
+    return isinstance(node, ast.FunctionDef) and (name in READERS or name.startswith("_draw"))
+
+
+def fingerprint(
+    source: Path, settings: Any, seed: int, data_digest: str, found: Mapping[str, str]
+) -> str:
+    """A hash of settings, seed, data, versions and code: what decides the numbers."""
+    computing = {name: found[name] for name in ("jax", "jaxlib", "numpy")}
+    parts = (dataclasses.asdict(settings), seed, data_digest, computing, code_version(source))
+    text = json.dumps([*parts, device()["platform"]], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def of_data(data: Data) -> dict[str, Any]:
+    """What a record says about the data."""
+    return {
+        "name": data.name,
+        "source": data.source,
+        "digest": data.digest,
+        "num_train": len(data.train.labels),
+        "num_test": data.num_test,
+        "class_names": data.class_names,
+        "image_shape": list(data.train.images.shape[1:]),
+        "levels": list(data.levels),
+    }
+
+
+def save(folder: Path, meta: dict[str, Any], outcome: Outcome) -> None:
+    """Write a finished experiment.  results.json comes last: where it stands, all stands."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RESULTS).unlink(missing_ok=True)
+    arrays = {name: np.asarray(array) for name, array in outcome.arrays.items()}
+    write_file(folder / ARRAYS, lambda file: np.savez_compressed(file, **arrays))  # type: ignore[arg-type]
+    body = meta | {
+        "numbers": plain(outcome.numbers),
+        "classifiers": [plain(row._asdict()) for row in outcome.classifiers],
+        "seconds": plain(outcome.seconds),
+    }
+    text = json.dumps(body, indent=2, allow_nan=False) + "\n"
+    write_file(folder / RESULTS, lambda file: file.write(text.encode()))
+
+
+def load(folder: Path) -> Record | None:
+    """The record in a folder, or None where no finished one stands."""
+    try:
+        meta = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+        with np.load(folder / ARRAYS, allow_pickle=False) as arrays:
+            return Record(meta, dict(arrays))
+    except (OSError, ValueError):
+        return None
+
+
+def write_file(path: Path, fill: Callable[[Any], object]) -> None:
+    """Write a file beside its place and rename it over: a reader never sees half of it."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            fill(file)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON knows it: numpy and JAX numbers and arrays become numbers and lists."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
+        return np.asarray(value).tolist()
+    return value
