@@ -1,0 +1,118 @@
+"""From (key, step) to the rows of a batch, and from rows to floats.
+
+A sampling says which rows step t trains on, as a function of (key, t) alone, so a run can
+stop and go on anywhere.  It is a pair of functions, because an epoch's permutation is worth
+keeping while the epoch lasts:
+
+    order = sampling.order(key, epoch, num_examples)            once an epoch (or () )
+    rows, present = sampling.rows(order, key, step, num_examples, batch_size)
+
+`rows` is (B,) int32 and `present` (B,) bool: False marks the filling of a short last batch,
+whose weight becomes 0.  `num_examples` and `batch_size` are Python ints.  A sampling of your
+own that needs no permutation is `stateless(fn)` with `fn(key, step, num_examples, batch_size)`.
+
+`take` is the one place where rows are gathered and become floats.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Bool, Int
+
+from lincls import preprocessing
+from lincls.structs import Affine, Examples
+
+Rows = tuple[Int[jax.Array, "B"], Bool[jax.Array, "B"]]
+
+
+class Sampling(NamedTuple):
+    """How batches are drawn; two module-level functions, see the top of the file."""
+
+    order: Callable[..., Any]
+    rows: Callable[..., Any]
+
+
+def stateless(fn: Callable[..., Rows]) -> Sampling:
+    """A sampling from `fn(key, step, num_examples, batch_size) -> (rows, present)`."""
+    return Sampling(_no_order, _Stateless(fn))
+
+
+def steps_per_epoch(num_examples: int, batch_size: int) -> int:
+    """Batches that cover all examples once; the last may be short."""
+    return -(-num_examples // batch_size)
+
+
+def _no_order(key: jax.Array, epoch: jax.Array, num_examples: int) -> tuple[()]:
+    return ()
+
+
+@dataclass(frozen=True)
+class _Stateless:
+    """Adapter that drops the order; a dataclass, so that equal functions compare equal."""
+
+    fn: Callable[..., Rows]
+
+    def __call__(self, order: Any, *arguments: Any) -> Rows:
+        return self.fn(*arguments)
+
+
+def _with_replacement(key: jax.Array, step: jax.Array, num_examples: int, batch_size: int) -> Rows:
+    key = jax.random.fold_in(key, step)
+    rows = jax.random.randint(key, (batch_size,), 0, num_examples, jnp.int32)
+    return rows, jnp.ones((batch_size,), bool)
+
+
+def _sequential(key: jax.Array, step: jax.Array, num_examples: int, batch_size: int) -> Rows:
+    start = step % steps_per_epoch(num_examples, batch_size) * batch_size
+    position = start + jnp.arange(batch_size, dtype=jnp.int32)
+    return jnp.minimum(position, num_examples - 1), position < num_examples
+
+
+def _permutation(key: jax.Array, epoch: jax.Array, num_examples: int) -> jax.Array:
+    return jax.random.permutation(
+        jax.random.fold_in(key, epoch), jnp.arange(num_examples, dtype=jnp.int32)
+    )
+
+
+def _from_permutation(
+    order: jax.Array, key: jax.Array, step: jax.Array, num_examples: int, batch_size: int
+) -> Rows:
+    position, present = _sequential(key, step, num_examples, batch_size)
+    return order[position], present
+
+
+def _all(key: jax.Array, step: jax.Array, num_examples: int, batch_size: int) -> Rows:
+    return jnp.arange(num_examples, dtype=jnp.int32), jnp.ones((num_examples,), bool)
+
+
+replacement = stateless(_with_replacement)
+"""Each example of each batch drawn from all, as the lecture samples (slide 59)."""
+
+sequential = stateless(_sequential)
+"""File order, over and over, the last batch of a pass short."""
+
+full = stateless(_all)
+"""All examples at every step, whatever the batch size: gradient descent (slide 58)."""
+
+shuffled = Sampling(_permutation, _from_permutation)
+"""Epochs: every example once in a fresh random order, the last batch short."""
+
+
+def take(
+    data: Examples, affine: Affine, rows: jax.Array, present: jax.Array, dtype: Any
+) -> Examples:
+    """Gather the rows of a batch and turn them into floats of `dtype`: (x - shift) * scale.
+
+    Args:
+        data: X (N, D) uint8 or floating, y (N,), weight (N,) or (G, N).
+        rows, present: (B,), of a sampling.
+
+    Returns:
+        Examples(X (B, D), y (B,), weight (B,) or (G, B)), weight 0 where not present.
+    """
+    X = preprocessing.apply(affine, data.X[rows], dtype)
+    weight = jnp.where(present, data.weight[..., rows].astype(dtype), 0)
+    return Examples(X, data.y[rows], weight)

@@ -1,0 +1,99 @@
+"""How good predictions are, and how sure that number is.
+
+Functions of scores or predictions and labels, on the host, in numpy: they see each
+example once.  Where they take a weight, weight 0 means "not there", as everywhere.
+Intervals and tests come from scipy.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.special
+import scipy.stats
+from jaxtyping import Float, Int, Shaped
+
+from lincls.structs import AnyArray
+
+
+class Interval(NamedTuple):
+    """A confidence interval for a proportion, both ends in 0..1."""
+
+    low: float
+    high: float
+
+
+def accuracy(
+    predictions: Int[AnyArray, "N"], labels: Int[AnyArray, "N"], weight: Any = None
+) -> float:
+    """The weighted share of predictions that equal their label, in 0..1."""
+    return _mean(np.asarray(predictions) == np.asarray(labels), weight)
+
+
+def top_k_accuracy(
+    scores: Shaped[AnyArray, "N C"], labels: Int[AnyArray, "N"], k: int, weight: Any = None
+) -> float:
+    """The weighted share of examples whose label is among the k greatest scores.
+
+    Equal scores count against the label when the other class is smaller, so k = 1 is the
+    accuracy of `linear.predict`.
+    """
+    scores, labels = np.asarray(scores), np.asarray(labels)
+    of_label = np.take_along_axis(scores, labels[:, None], axis=1)
+    smaller = np.arange(scores.shape[1]) < labels[:, None]
+    ahead = (scores > of_label) | ((scores == of_label) & smaller)
+    return _mean(ahead.sum(axis=1) < k, weight)
+
+
+def confusion(
+    predictions: Int[AnyArray, "N"], labels: Int[AnyArray, "N"], num_classes: int
+) -> Int[np.ndarray, "C C"]:
+    """Counts (C, C): row = the label, column = what was predicted."""
+    cell = np.asarray(labels).astype(np.int64) * num_classes + np.asarray(predictions)
+    return np.bincount(cell, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def per_class_accuracy(
+    predictions: Int[AnyArray, "N"], labels: Int[AnyArray, "N"], num_classes: int
+) -> Float[np.ndarray, "C"]:
+    """The accuracy among the examples of each class (recall); NaN for a class without any."""
+    counts = confusion(predictions, labels, num_classes)
+    total = counts.sum(axis=1)
+    return np.divide(np.diag(counts), total, out=np.full(num_classes, np.nan), where=total > 0)
+
+
+def log_loss(
+    scores: Shaped[AnyArray, "N C"], labels: Int[AnyArray, "N"], weight: Any = None
+) -> float:
+    """Weighted mean of -log softmax(scores)[label], in nats, in float64 (slide 43)."""
+    logs = scipy.special.log_softmax(np.asarray(scores, np.float64), axis=1)
+    return _mean(-np.take_along_axis(logs, np.asarray(labels)[:, None], axis=1)[:, 0], weight)
+
+
+def wilson_interval(num_correct: int, num_examples: int, confidence: float = 0.95) -> Interval:
+    """Wilson's score interval for the accuracy behind `num_correct` of `num_examples`.
+
+    It speaks of other test examples from the same source, not of other training sets.
+
+    Source: Wilson, JASA 1927; `scipy.stats.binomtest`.
+    """
+    result = scipy.stats.binomtest(int(num_correct), int(num_examples))
+    interval = result.proportion_ci(confidence, method="wilson")
+    return Interval(float(interval.low), float(interval.high))
+
+
+def mcnemar(a: Int[AnyArray, "N"], b: Int[AnyArray, "N"], labels: Int[AnyArray, "N"]) -> float:
+    """McNemar's exact test: the p-value that classifiers a and b are equally often right.
+
+    Two-sided, from the examples on which exactly one of the two is right; 1 if there are none.
+
+    Source: McNemar, Psychometrika 1947.
+    """
+    right_a, right_b = (np.asarray(x) == np.asarray(labels) for x in (a, b))
+    only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+    if only_a + only_b == 0:
+        return 1.0
+    return float(scipy.stats.binomtest(only_a, only_a + only_b).pvalue)
+
+
+def _mean(values: np.ndarray, weight: Any) -> float:
+    return float(np.average(values, weights=None if weight is None else np.asarray(weight)))

@@ -1,0 +1,253 @@
+"""The gradient check: is this gradient the slope of that function? (slides 51-57)
+
+Numerical gradients are slow, approximate and easy; analytic ones exact, fast and
+error-prone.  `numerical_gradient` is the slide's `eval_numerical_gradient`, or its centred
+form.  `check` compares a gradient with centred differences on sampled coordinates of every
+leaf and along random directions through every leaf, with a tolerance per comparison: it
+does not grow with the size of the arrays.
+
+Everything runs in float64 in a scope of its own, whatever the caller's precision: in
+float32 no step size tells a wrong gradient from rounding.  Functions follow the dtype of
+their parameters, as all of lincls does.
+
+Kinks.  Across the bend of a max or an absolute value a difference quotient mixes two
+slopes, and a right gradient looks wrong.  `kinks(params)` returns the arguments of every
+max and abs (`losses.hinge_kinks`, `penalties.l1_kinks`); a comparison whose two sides
+differ in any of their signs is counted apart, not judged.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+Tree = Any
+_BLOCK = 16  # function evaluations that are vectorised together
+
+
+class LeafReport(NamedTuple):
+    """The comparisons on one leaf: judged + crossed = tried, for coordinates and directions."""
+
+    name: str  # such as ".W"
+    judged: int
+    crossed: int  # comparisons that met a kink, counted apart
+    wrong: int  # judged ones whose relative error exceeds rtol
+    max_error: float  # the greatest relative error among the judged
+    worst: str  # where it was: "[3, 17]" or "direction 2"; "" if none was judged
+
+
+class GradReport(NamedTuple):
+    """The verdict of `check`; `passed` needs every leaf judged somewhere and wrong nowhere."""
+
+    passed: bool
+    leaves: tuple[LeafReport, ...]
+    h: float
+    rtol: float
+
+    def __str__(self) -> str:
+        lines = [f"gradient check {'passed' if self.passed else 'FAILED'}"]
+        lines += [
+            f"  {leaf.name or 'x'}: {leaf.judged} compared, {leaf.wrong} wrong, {leaf.crossed} "
+            f"across a kink, max relative error {leaf.max_error:.1e} at {leaf.worst or '-'}"
+            for leaf in self.leaves
+        ]
+        return "\n".join(lines)
+
+
+def numerical_gradient(
+    fn: Callable[[Tree], Any], x: Tree, h: float = 1e-5, centred: bool = True
+) -> Tree:
+    """The gradient of fn at x by differences, every coordinate, in float64.
+
+        centred:  (fn(x + h e) - fn(x - h e)) / 2h      error of order h**2
+        forward:  (fn(x + h e) - fn(x)) / h             error of order h, the lecture's
+
+    Args:
+        fn: a JAX function of a tree like x, returning a scalar.
+        x: an array or a tree of arrays (numpy or JAX), P numbers in all.
+        h: step, in the units of x.
+
+    Returns:
+        A tree like x of float64 numpy arrays.  It costs 2 P evaluations (P + 1 forward),
+        vectorised in blocks of 16.
+
+    Source: slides 51-55, `eval_numerical_gradient` (whose h is 1e-5; its tables use 1e-4).
+    """
+    with jax.enable_x64(True):
+        flat, unravel = ravel_pytree(_to_float64(x))
+
+        def slope(index: jax.Array) -> jax.Array:
+            step = jnp.zeros_like(flat).at[index].set(h)
+            if centred:
+                return (fn(unravel(flat + step)) - fn(unravel(flat - step))) / (2 * h)
+            return (fn(unravel(flat + step)) - fn(unravel(flat))) / h
+
+        slopes = jax.jit(lambda: jax.lax.map(slope, jnp.arange(flat.size), batch_size=_BLOCK))()
+        return jax.tree.map(np.asarray, unravel(slopes))
+
+
+def relative_error(a: Any, b: Any, floor: float = 1e-12) -> np.ndarray:
+    """|a - b| / max(|a|, |b|, floor), elementwise, in float64; 0 where both are 0."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    return np.abs(a - b) / np.maximum(np.maximum(np.abs(a), np.abs(b)), floor)
+
+
+def check(
+    key: jax.Array,
+    fn: Callable[[Tree], Any],
+    params: Tree,
+    grads: Tree | Callable[[Tree], Tree],
+    *,
+    kinks: Callable[[Tree], Tree] | None = None,
+    h: float = 1e-5,
+    rtol: float = 1e-6,
+    num_coordinates: int = 128,
+    num_directions: int = 8,
+) -> GradReport:
+    """Compare a gradient with centred differences of fn, leaf by leaf.
+
+    Args:
+        key: chooses coordinates and directions.
+        fn: the function, params -> scalar, in JAX.
+        params: the point; any tree of arrays.
+        grads: the gradient under test, as a function of params (called in float64, such
+            as `jax.grad(fn)` or one written by hand), or as a tree like params.
+            A float32 tree carries its own rounding: give it rtol=1e-4.
+        kinks: params -> the arguments of every max and abs inside fn.
+        h: step, in the units of params.  The scores move by h times a feature: with raw
+            pixels 0..255 take 1e-7.
+        rtol: greatest relative error |a - n| / max(|a|, |n|, floor); the floor is where
+            rounding of fn itself, about 1e-16 |fn| / h, would reach rtol.
+        num_coordinates: compared per leaf, drawn without replacement (all, if fewer).
+        num_directions: random directions per leaf; each sees every coordinate of the leaf.
+
+    Returns:
+        GradReport.  `assert report.passed, str(report)`.
+
+    Raises:
+        ValueError: grads is no tree of the shapes of params.
+
+    Source: slides 56-57.
+    """
+    with jax.enable_x64(True):
+        params = _to_float64(params)
+        grads = _to_float64(grads(params) if callable(grads) else grads)
+        _check_alike(params, grads)
+        compare = jax.jit(_comparison(fn, params, grads, kinks, h, rtol))
+        names = [jax.tree_util.keystr(path) for path, _ in _leaves_with_path(params)]
+        leaf_keys = jax.random.split(key, len(names))
+        reports = tuple(
+            _leaf_report(compare, leaf, name, params, k, rtol, num_coordinates, num_directions)
+            for leaf, (name, k) in enumerate(zip(names, leaf_keys, strict=True))
+        )
+    passed = all(leaf.judged > 0 and leaf.wrong == 0 for leaf in reports)
+    return GradReport(passed, reports, h, rtol)
+
+
+def _comparison(
+    fn: Callable[[Tree], Any],
+    params: Tree,
+    grads: Tree,
+    kinks: Callable[[Tree], Tree] | None,
+    h: float,
+    rtol: float,
+) -> Callable[[Tree], tuple[jax.Array, jax.Array]]:
+    """A function of a direction -> (relative error of the slope along it, crossed a kink)."""
+
+    def compare(direction: Tree) -> tuple[jax.Array, jax.Array]:
+        ahead = jax.tree.map(lambda p, d: p + h * d, params, direction)
+        behind = jax.tree.map(lambda p, d: p - h * d, params, direction)
+        value = fn(ahead)
+        numeric = (value - fn(behind)) / (2 * h)
+        analytic = sum(jax.tree.leaves(jax.tree.map(jnp.vdot, grads, direction)))
+        rounding = 16 * jnp.finfo(jnp.float64).eps * jnp.abs(value) / (2 * h)
+        scale = jnp.maximum(jnp.abs(analytic), jnp.abs(numeric))
+        error = jnp.abs(analytic - numeric) / jnp.maximum(scale, rounding / rtol + 1e-300)
+        return error, _crossed(kinks, ahead, behind)
+
+    return compare
+
+
+def _crossed(kinks: Callable[[Tree], Tree] | None, ahead: Tree, behind: Tree) -> jax.Array:
+    if kinks is None:
+        return jnp.zeros((), bool)
+    differ = jax.tree.map(
+        lambda a, b: jnp.any(jnp.sign(a) != jnp.sign(b)), kinks(ahead), kinks(behind)
+    )
+    return jnp.any(jnp.stack(jax.tree.leaves(differ)))
+
+
+def _leaf_report(
+    compare: Callable[[Tree], Any],
+    leaf: int,
+    name: str,
+    params: Tree,
+    key: jax.Array,
+    rtol: float,
+    num_coordinates: int,
+    num_directions: int,
+) -> LeafReport:
+    """Compare along axes and random directions that move one leaf and hold the others."""
+    leaves, tree = jax.tree.flatten(params)
+    zeros = [jnp.zeros_like(x) for x in leaves]
+    of_axes, of_directions = jax.random.split(key)
+    size, shape = leaves[leaf].size, leaves[leaf].shape
+
+    def move(values: jax.Array) -> Tree:
+        moved = [values if i == leaf else zero for i, zero in enumerate(zeros)]
+        return compare(jax.tree.unflatten(tree, moved))
+
+    def along_axis(index: jax.Array) -> Any:
+        return move(jnp.zeros(size).at[index].set(1.0).reshape(shape))
+
+    def along_random(key: jax.Array) -> Any:
+        direction = jax.random.normal(key, shape, jnp.float64)
+        return move(direction / jnp.linalg.norm(direction.ravel()))
+
+    axes = jax.random.permutation(of_axes, size)[:num_coordinates]
+    outcomes = [
+        _mapped(along_axis, axes),
+        _mapped(along_random, jax.random.split(of_directions, num_directions)),
+    ]
+    error, crossed = (np.concatenate(parts) for parts in zip(*outcomes, strict=True))
+    places = [f"[{', '.join(map(str, np.unravel_index(i, shape)))}]" for i in np.asarray(axes)]
+    places += [f"direction {i}" for i in range(num_directions)]
+    return _summarise(name, error, crossed, places, rtol)
+
+
+def _mapped(fn: Callable[[Any], Any], arguments: jax.Array) -> list[np.ndarray]:
+    results = jax.jit(lambda a: jax.lax.map(fn, a, batch_size=_BLOCK))(arguments)
+    return [np.asarray(result) for result in results]
+
+
+def _summarise(
+    name: str, error: np.ndarray, crossed: np.ndarray, places: list[str], rtol: float
+) -> LeafReport:
+    # Not (error <= rtol) rather than error > rtol: a NaN is wrong.
+    judged = ~crossed
+    wrong = judged & ~(error <= rtol)
+    if not judged.any():
+        return LeafReport(name, 0, int(crossed.sum()), 0, 0.0, "")
+    ranked = np.where(judged, np.nan_to_num(error, nan=np.inf), -1.0)
+    worst = int(ranked.argmax())
+    return LeafReport(
+        name, int(judged.sum()), int(crossed.sum()), int(wrong.sum()),
+        float(ranked[worst]), places[worst],
+    )  # fmt: skip
+
+
+def _to_float64(tree: Tree) -> Tree:
+    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), jnp.float64), tree)
+
+
+def _leaves_with_path(tree: Tree) -> list[Any]:
+    return jax.tree_util.tree_leaves_with_path(tree)
+
+
+def _check_alike(params: Tree, grads: Tree) -> None:
+    shapes = [jax.tree.map(jnp.shape, tree) for tree in (params, grads)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"grads must be shaped like params, {shapes[0]}, got {shapes[1]}")

@@ -1,0 +1,82 @@
+"""The linear score function f(x, W, b) = W x + b (slides 26-30), batched.
+
+`LinearParams` acts on the raw data that it was fitted to: training on preprocessed
+pixels ends with `on_pixels`, which folds the preprocessing into W and b, so nothing
+but (W, b) travels with a model.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+from lincls import checks
+from lincls.structs import Affine, AnyArray, LinearParams
+
+
+def init(key: jax.Array, num_features: int, num_classes: int, scale: float = 1e-4) -> LinearParams:
+    """Draw W from a normal distribution with standard deviation `scale`; b is 0.
+
+    Args:
+        key: a typed key, `jax.random.key(0)`.
+        scale: 1e-4 as on slide 49; 0 starts at zero.
+
+    Returns:
+        LinearParams of the default floating dtype, W (C, D) and b (C,).
+    """
+    checks.count(num_features, "num_features")
+    checks.count(num_classes, "num_classes")
+    W = scale * jax.random.normal(key, (num_classes, num_features))
+    return LinearParams(W, jnp.zeros((num_classes,), W.dtype))
+
+
+def scores(params: LinearParams, X: Shaped[AnyArray, "N ..."]) -> Float[jax.Array, "N C"]:
+    """Scores of every class, W x + b for each row x of X, in the dtype of the parameters.
+
+    X may be uint8 or of any floating dtype; it is cast to the dtype of `params`.
+    Images (N, H, W, C) are flattened.  Source: slides 28-30.
+    """
+    W = jnp.asarray(params.W)
+    X = checks.rows(X, num_features=W.shape[-1])
+    return jnp.asarray(X).astype(W.dtype) @ W.T + params.b
+
+
+def predict(params: LinearParams, images: AnyArray) -> Int[jax.Array, "N"]:
+    """The class of the greatest score, int32; equal scores go to the smaller label."""
+    return _predict(params, checks.rows(images, "images", params.W.shape[-1]))
+
+
+def probabilities(params: LinearParams, X: AnyArray) -> Float[jax.Array, "N C"]:
+    """Softmax of the scores, e^{s_k} / sum_j e^{s_j} (slide 43); rows sum to 1."""
+    return jax.nn.softmax(scores(params, X), axis=-1)
+
+
+def on_pixels(params: LinearParams, affine: Affine) -> LinearParams:
+    """Fold the preprocessing x -> (x - shift) * scale into the parameters.
+
+    W' = W * scale and b' = b - W' shift, so scores(params', x) = scores(params, x'),
+    up to rounding.  Leading axes (a grid) are kept.
+    """
+    W = params.W * affine.scale
+    return LinearParams(W, params.b - W @ jnp.asarray(affine.shift, W.dtype))
+
+
+def fold_bias(params: LinearParams) -> Float[jax.Array, "C D1"]:
+    """The bias trick: [W | b], (C, D + 1), to act on rows that end in a 1 (slide 49's 3073)."""
+    return jnp.concatenate([params.W, jnp.asarray(params.b)[..., None]], axis=-1)
+
+
+def templates(params: LinearParams, shape: tuple[int, ...]) -> np.ndarray:
+    """The rows of W as images in 0..1, (C, *shape), for showing (slide 30).
+
+    Each row is scaled by its own greatest absolute weight; 0.5 is a weight of zero.
+    """
+    W = np.asarray(params.W, np.float64)
+    greatest = np.abs(W).max(axis=1, keepdims=True)
+    scaled = np.divide(W, greatest, out=np.zeros_like(W), where=greatest > 0)
+    return (0.5 + 0.5 * scaled).reshape(-1, *shape)
+
+
+@jax.jit
+def _predict(params: LinearParams, X: AnyArray) -> jax.Array:
+    return jnp.argmax(scores(params, X), axis=-1).astype(jnp.int32)

@@ -1,0 +1,98 @@
+"""The objective: weighted mean loss + reg * penalty.  The one place where a mean is taken.
+
+    L = sum_i w_i loss(s_i, y_i) / sum_i w_i + reg * R(W)        (slides 36, 41)
+
+`Objective(loss, penalty)` is a pair of functions; their numbers come from `Hyper`.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lincls import batches, linear, losses, penalties
+from lincls.structs import Affine, Examples, Hyper, LinearParams, Parts
+
+_BLOCK = 1024  # rows that are floats at the same time in a pass over all data
+
+
+class Objective(NamedTuple):
+    """What is minimised: `loss(scores, labels, **hyper.loss)`, `penalty(W, **hyper.penalty)`.
+
+    Both are module-level functions, so that equal objectives compile once.
+    """
+
+    loss: Callable[..., Any] = losses.softmax
+    penalty: Callable[..., Any] = penalties.l2
+
+
+def evaluate(
+    objective: Objective, params: LinearParams, batch: Examples, hyper: Hyper
+) -> tuple[jax.Array, Parts]:
+    """The objective on a batch, and its two parts.
+
+    Args:
+        objective: the loss and the penalty.
+        params: W (C, D), b (C,); their dtype rules, everything else is cast to it.
+        batch: X (B, D), y (B,), weight (B,); weight 2 is the example twice, 0 not there.
+        hyper: scalars.
+
+    Returns:
+        (loss (), Parts(data (), penalty ())).  A batch of zero weight has data loss 0.
+    """
+    dtype = params.W.dtype
+    reg, loss, penalty = as_numbers((hyper.reg, dict(hyper.loss), dict(hyper.penalty)), dtype)
+    per_example = objective.loss(linear.scores(params, batch.X), batch.y, **loss)
+    data = weighted_mean(per_example, jnp.asarray(batch.weight, dtype))
+    penalty = reg * objective.penalty(params.W, **penalty)
+    return data + penalty, Parts(data, penalty)
+
+
+def mean_over(
+    fn: Callable[[LinearParams, Examples], jax.Array],
+    params: LinearParams,
+    data: Examples,
+    affine: Affine,
+) -> jax.Array:
+    """The weighted mean of fn(params, batch) (B,) over all examples, for every setting at once.
+
+    Rows are read and converted once for all settings, a block of them at a time.
+
+    Args:
+        fn: per-example values of one setting, in the dtype of the parameters.
+        params: W (C, D), or (G, C, D).
+        data: X (N, D), y (N,), weight (N,), or (G, N) where settings see different examples.
+        affine: preprocessing of X.
+
+    Returns:
+        () or (G,); 0 for a setting without any weight.
+    """
+    num_examples, dtype = data.X.shape[0], params.W.dtype
+    block = min(num_examples, _BLOCK)
+
+    def total(params: LinearParams, batch: Examples) -> jax.Array:
+        return jnp.sum(batch.weight * fn(params, batch))
+
+    if params.W.ndim == 3:
+        total = jax.vmap(total, (0, Examples(None, None, 0 if data.weight.ndim == 2 else None)))
+
+    def body(sums: jax.Array, i: jax.Array) -> tuple[jax.Array, None]:
+        rows, present = batches.sequential.rows((), None, i, num_examples, block)
+        return sums + total(params, batches.take(data, affine, rows, present, dtype)), None
+
+    steps = jnp.arange(batches.steps_per_epoch(num_examples, block), dtype=jnp.int32)
+    sums, _ = jax.lax.scan(body, jnp.zeros(params.W.shape[:-2], dtype), steps)
+    weight = jnp.sum(data.weight.astype(dtype), axis=-1)
+    return sums / jnp.where(weight > 0, weight, 1)
+
+
+def weighted_mean(values: jax.Array, weight: jax.Array) -> jax.Array:
+    """sum(w * v) / sum(w), and 0 where all weights are 0."""
+    total = jnp.sum(weight)
+    return jnp.sum(weight * values) / jnp.where(total > 0, total, 1.0)
+
+
+def as_numbers(tree: Any, dtype: Any) -> Any:
+    """Every leaf as an array of `dtype`: a float, an int and a numpy scalar trace as one."""
+    return jax.tree.map(lambda number: jnp.asarray(number, dtype), tree)

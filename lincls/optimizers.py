@@ -1,0 +1,105 @@
+"""Optimisers: hand-written SGD in optax's protocol, and projections as links of a chain.
+
+An optimiser is a function of numbers that returns an `optax.GradientTransformation`; it
+is called inside the traced step with `hyper.optimizer` as its keywords, so that no value
+recompiles.  Therefore any of optax's drops in as it is (`optax.adam`), and one of your own
+is a module-level function that builds a chain:
+
+    def sgd_l1(learning_rate, strength):
+        return optax.chain(optimizers.sgd(learning_rate),
+                           optimizers.proximal(penalties.soft_threshold, learning_rate * strength))
+
+Schedules come from optax; a schedule that optax lacks is a function of the step.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from lincls import penalties
+from lincls.structs import LinearParams
+
+Schedule = Callable[[jax.Array], Any]
+
+
+class SgdState(NamedTuple):
+    """Steps taken, and the velocity (a tree like the parameters; () without momentum)."""
+
+    step: jax.Array
+    velocity: Any
+
+
+def sgd(learning_rate: Any, momentum: Any = None) -> optax.GradientTransformation:
+    """Stochastic gradient descent (slides 58-60), with momentum if a number is given.
+
+        v <- momentum * v + gradient
+        W <- W - learning_rate * v                       (v = gradient without momentum)
+
+    Args:
+        learning_rate: scalar, or a schedule of the step number (0 at the first step).
+        momentum: None, or a scalar in [0, 1).
+
+    Source: slide 59; Polyak 1964 in the form of Sutskever et al., ICML 2013, that
+    optax and torch use.
+    """
+    return _descent(learning_rate, momentum, look_ahead=False)
+
+
+def nesterov(learning_rate: Any, momentum: Any) -> optax.GradientTransformation:
+    """SGD with Nesterov's momentum: the gradient counts once more on top of the velocity.
+
+        v <- momentum * v + gradient
+        W <- W - learning_rate * (momentum * v + gradient)
+
+    Source: Sutskever et al., ICML 2013, in the form without a look-ahead point.
+    """
+    return _descent(learning_rate, momentum, look_ahead=True)
+
+
+def proximal(
+    fn: Callable[[jax.Array, Any], jax.Array], amount: Any
+) -> optax.GradientTransformation:
+    """Replace W by fn(W, amount) after each step; the last link of an `optax.chain`.
+
+    It returns new - old, so an exact zero of `fn` stays an exact zero.  The bias is left
+    alone.  With `penalties.soft_threshold` and amount = learning_rate * strength it is the
+    proximal step for `strength * sum|W|`; the objective's penalty is then `penalties.none`.
+    """
+
+    def init(params: LinearParams) -> optax.EmptyState:
+        return optax.EmptyState()
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        if params is None:
+            raise ValueError("proximal needs the parameters: call update(grads, state, params)")
+        moved = fn(params.W + updates.W, amount)
+        return updates._replace(W=moved - params.W), state
+
+    return optax.GradientTransformation(init, update)
+
+
+def max_norm(radius: Any) -> optax.GradientTransformation:
+    """Keep the Euclidean norm of every class row at most `radius` (slide 41); a last link."""
+    return proximal(penalties.max_norm, radius)
+
+
+def _descent(learning_rate: Any, momentum: Any, look_ahead: bool) -> optax.GradientTransformation:
+    def init(params: Any) -> SgdState:
+        velocity = () if momentum is None else jax.tree.map(jnp.zeros_like, params)
+        return SgdState(jnp.zeros((), jnp.int32), velocity)
+
+    def update(grads: Any, state: SgdState, params: Any = None) -> tuple[Any, SgdState]:
+        direction, velocity = grads, state.velocity
+        if momentum is not None:
+            velocity = jax.tree.map(lambda v, g: momentum * v + g, velocity, grads)
+            direction = velocity
+        if look_ahead:
+            direction = jax.tree.map(lambda v, g: momentum * v + g, velocity, grads)
+        rate = learning_rate(state.step) if callable(learning_rate) else learning_rate
+        updates = jax.tree.map(lambda d: -rate * d, direction)
+        return updates, SgdState(state.step + 1, velocity)
+
+    return optax.GradientTransformation(init, update)

@@ -1,0 +1,76 @@
+"""Preprocessing as a value: Affine(shift, scale), fitted on weighted rows.
+
+Pixels stay uint8; `batches.take` applies the affine map to the rows in hand, and
+`linear.on_pixels` folds it into W and b at the end.
+
+A shift cannot leak from a held-out fold: with a free bias it changes the path of the
+training, not its optimum.  So one shift and one scalar scale serve all folds.
+`per_feature=True` changes what the penalty means and is to be fitted per fold.
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Shaped
+
+from lincls import checks
+from lincls.structs import Affine, AnyArray
+
+_BLOCK = 4096  # rows that are floats at the same time while the moments are summed
+
+
+def fit(X: Shaped[AnyArray, "N ..."], weight: Any = None, *, per_feature: bool = False) -> Affine:
+    """Mean image and scale of the weighted rows: x -> (x - mean) / standard deviation.
+
+    Args:
+        X: rows (N, D) or images, uint8 or floating.
+        weight: (N,) at least 0, default all 1.
+        per_feature: False, one scale for all features: the root of the mean variance
+            over the features; True, each feature by its own (a constant feature by 1).
+
+    Returns:
+        Affine(shift (D,), scale ()), or scale (D,) if `per_feature`; float32, summed in
+        float64.  Data without any variance has scale 1.
+
+    Raises:
+        ValueError: NaN or infinity in X, or no weight at all.
+    """
+    X = checks.finite(checks.rows(X))
+    weight = np.ones(len(X)) if weight is None else np.asarray(weight, np.float64)
+    mean = _weighted_sum(X, weight, lambda x: x) / _total(weight)
+    variance = _weighted_sum(X, weight, lambda x: np.square(x - mean)) / _total(weight)
+    if not per_feature:
+        variance = variance.mean()
+    deviation = np.sqrt(np.where(variance > 0, variance, 1.0))
+    return Affine(mean.astype(np.float32), np.asarray(1 / deviation, np.float32))
+
+
+def mean_image(X: Shaped[AnyArray, "N ..."], weight: Any = None) -> Affine:
+    """Subtract the mean image and leave the scale of the pixels alone (the lecture's way)."""
+    return fit(X, weight)._replace(scale=np.float32(1))
+
+
+def identity(num_features: int) -> Affine:
+    """x -> x."""
+    return Affine(np.zeros(num_features, np.float32), np.float32(1))
+
+
+def apply(affine: Affine, X: Shaped[AnyArray, "B D"], dtype: Any = jnp.float32) -> Any:
+    """(x - shift) * scale for every row, in `dtype`, from uint8 or floating rows."""
+    shift, scale = (jnp.asarray(number, dtype) for number in affine)
+    return (jnp.asarray(X).astype(dtype) - shift) * scale
+
+
+def _weighted_sum(X: Any, weight: np.ndarray, fn: Any) -> np.ndarray:
+    """sum_i w_i fn(x_i) over the rows, in float64, a block of rows at a time."""
+    starts = range(0, len(X), _BLOCK)
+    blocks = (slice(start, start + _BLOCK) for start in starts)
+    return np.sum([weight[b] @ fn(np.asarray(X[b], np.float64)) for b in blocks], axis=0)
+
+
+def _total(weight: np.ndarray) -> float:
+    total = float(weight.sum())
+    if not total > 0:
+        raise ValueError("weight must not be 0 everywhere")
+    return total
