@@ -9,6 +9,15 @@ os.environ["XLA_FLAGS"] = (
 
 import jax
 import matplotlib
+import pytest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 matplotlib.use("Agg")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _cache_of_the_tests(tmp_path_factory):
+    """Tests neither read nor write the cache of whoever runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LINCLS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

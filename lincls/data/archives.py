@@ -14,15 +14,16 @@ from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 
 Buffer = bytes | memoryview
+GZIP = b"\x1f\x8b"  # how a gzipped file begins, whatever it is called
 
 
 def read_file(path: Path) -> bytes:
-    """Return the content of a file, unpacked if its name ends in .gz (ValueError: damaged)."""
-    if path.suffix != ".gz":
-        return path.read_bytes()
+    """Return the content of a file, unpacked if it is gzipped (ValueError: damaged)."""
+    content = path.read_bytes()
+    if not content.startswith(GZIP):
+        return content
     try:
-        with gzip.open(path) as file:
-            return file.read()
+        return gzip.decompress(content)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
 

@@ -104,7 +104,7 @@ def from_npz(
     path = Path(path)
     if path.suffix == ".npy":
         path = path.parent
-    arrays = _open_folder(path) if path.is_dir() else _open_npz(path)
+    arrays = _open_folder(path) if path.is_dir() else open_npz(path)
     found = {
         role: next((arrays[key] for key in keys if key in arrays), None)
         for role, keys in KEYS.items()
@@ -213,8 +213,12 @@ def _open_folder(path: Path) -> Mapping[str, np.ndarray]:
         raise ValueError(f"a .npy file in {path} cannot be read: {error}") from error
 
 
-def _open_npz(path: Path) -> Mapping[str, np.ndarray]:
-    """The arrays of an .npz file, memory-mapped where they are not compressed."""
+def open_npz(path: Path) -> Mapping[str, np.ndarray]:
+    """Return the arrays of an .npz file, memory-mapped where they are not compressed.
+
+    Raises:
+        ValueError: it is damaged (its checksums are compared), or holds Python objects.
+    """
     try:
         with zipfile.ZipFile(path) as archive, path.open("rb") as file:
             return {

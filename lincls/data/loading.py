@@ -2,25 +2,45 @@
 
 from pathlib import Path
 
-from lincls.data import arrays, digits, folders, official, toys
-from lincls.data.catalog import OFFICIAL
+from lincls.data import arrays, cache, digits, folders, official, toys
+from lincls.data.catalog import OFFICIAL, Official
 from lincls.data.dataset import Dataset, DataUnavailable
+from lincls.data.download import OnProgress, fetch
 
 NAMES: tuple[str, ...] = ("digits", *OFFICIAL, *toys.TOYS)
 
 
-def load(name_or_path: str | Path, data_dir: str | Path | None = None) -> Dataset:
+def load(
+    name_or_path: str | Path,
+    data_dir: str | Path | None = None,
+    *,
+    url: str | None = None,
+    on_progress: OnProgress | None = None,
+) -> Dataset:
     """Return a data set by its name, or from a path.
 
     A name is one of `NAMES`: `digits` comes with scikit-learn, the toy sets are
-    generated, and `mnist`, `fashion_mnist`, `cifar10` and `cifar100` are read from the
-    files of their publishers, as they are or unpacked, in `data_dir`.  A path is an .npz
-    file, a folder of .npy files (`from_npz`), or a folder of images (`from_folder`).  A
-    name comes before a path of the same spelling; say `./digits` for the path.
+    generated, and `mnist`, `fashion_mnist`, `cifar10` and `cifar100` are looked for
+
+    1. in `data_dir`: the publisher's files, packed or unpacked, or a copy of a file of
+       the cache,
+    2. in the cache,
+    3. at `url`, or at the publisher's address, from where they are downloaded once.
+
+    A path is an .npz file, a folder of .npy files (`from_npz`), or a folder of images
+    (`from_folder`).  A name comes before a path of the same spelling; say `./digits` for
+    the path.
+
+    Args:
+        name_or_path: what to load.
+        data_dir: a folder with files of a public data set, or its archive; never written.
+        url: where else to download them from: the address of the archive, or of the
+            folder of the files.
+        on_progress: called about once a second of a download; by default a line on stderr.
 
     Raises:
-        DataUnavailable: a public data set is not in `data_dir`; the message says what to
-            download from where.  It is an OSError.
+        DataUnavailable: a public data set is not there and cannot be downloaded; the
+            message says why, and what to put where.  It is an OSError.
         FileNotFoundError: neither a name nor a path.
         ValueError: files are incomplete, damaged, or belong to another data set.
     """
@@ -30,17 +50,56 @@ def load(name_or_path: str | Path, data_dir: str | Path | None = None) -> Datase
     if name in toys.TOYS:
         return toys.toy(name)
     if name in OFFICIAL:
-        return _load_official(name, data_dir)
+        folder = None if data_dir is None else Path(data_dir).expanduser()
+        return _load_official(OFFICIAL[name], folder, url, on_progress)
     return _load_path(Path(name_or_path).expanduser())
 
 
-def _load_official(name: str, data_dir: str | Path | None) -> Dataset:
-    if data_dir is None:
-        raise DataUnavailable(official.how_to_get(OFFICIAL[name], None))
-    data_dir = Path(data_dir).expanduser()
-    if not data_dir.exists():
-        raise DataUnavailable(f"data_dir must be a folder that exists, there is no {data_dir}")
-    return official.load(OFFICIAL[name], data_dir)
+def _load_official(
+    known: Official, data_dir: Path | None, url: str | None, on_progress: OnProgress | None
+) -> Dataset:
+    entry = cache.filename(known.name, official.key(known))
+    if data_dir is not None:
+        if not data_dir.exists():
+            raise DataUnavailable(f"data_dir must be a folder that exists, there is no {data_dir}")
+        found = official.find(known, data_dir)
+        if found is not None:
+            return _load_found(known, found)
+        if data_dir.is_file():
+            raise ValueError(f"data_dir must be a folder or an archive of {known.name}: {data_dir}")
+    for folder in (data_dir, cache.directory()):
+        cached = cache.read(folder / entry) if folder is not None else None
+        if cached is not None:
+            return cached
+    try:
+        found = _download(known, url, on_progress)
+    except DataUnavailable as error:
+        raise DataUnavailable(f"{error}; {official.how_to_get(known, data_dir)}") from error
+    return _load_found(known, found)
+
+
+def _load_found(known: Official, found: official.Found) -> Dataset:
+    """Read files, or the entry of the cache that was made from the same content."""
+    entry = cache.directory() / cache.filename(known.name, official.key_of(found))
+    cached = cache.read(entry)
+    if cached is not None:
+        return cached._replace(source=cached.source._replace(location=str(found.place)))
+    loaded = official.read(known, found)
+    cache.write(loaded, entry)
+    return loaded
+
+
+def _download(known: Official, url: str | None, on_progress: OnProgress | None) -> official.Found:
+    """Fetch the files of a public data set into the cache."""
+    folder = cache.directory() / "downloads" / known.name
+    for wanted in known.downloads:
+        address = url
+        if url is not None and (url.endswith("/") or len(known.downloads) > 1):
+            address = f"{url.rstrip('/')}/{wanted.filename}"
+        fetch(wanted, folder, url=address, on_progress=on_progress)
+    found = official.find(known, folder)
+    assert found is not None, folder
+    return found
 
 
 def _load_path(path: Path) -> Dataset:

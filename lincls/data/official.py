@@ -2,7 +2,7 @@
 
 `find` looks for one of the known layouts (IDX files, CIFAR's binary records or pickles;
 as a folder or as the archive), `read` turns it into a `Dataset`, and `authenticate`
-says whether the content is the official one.
+says whether the content is the official one.  `key_of` names the entry of the cache.
 """
 
 import hashlib
@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lincls.data import archives, cifar, dataset, idx
+from lincls.data import archives, cache, cifar, dataset, idx
 from lincls.data.archives import Buffer
 from lincls.data.catalog import OWNERS, Layout, Official
-from lincls.data.dataset import Dataset, DataUnavailable, Split
+from lincls.data.dataset import Dataset, Split
 
 
 class Found(NamedTuple):
@@ -26,28 +26,29 @@ class Found(NamedTuple):
     files: Mapping[str, Path]  # the files by name; of an archive, empty
 
 
-def load(official: Official, data_dir: Path) -> Dataset:
-    """Find a public data set in `data_dir` and read it.
+def key(official: Official) -> str:
+    """Return the cache key of the files that the publisher offers."""
+    return cache.key({download.filename: download.sha256 for download in official.downloads})
 
-    Raises:
-        DataUnavailable: it is not there.
-        ValueError: it is there, but incomplete, damaged, or another data set.
-    """
-    found = find(official, data_dir)
-    if found is None:
-        raise DataUnavailable(how_to_get(official, data_dir))
-    return read(official, found)
+
+def key_of(found: Found) -> str:
+    """Return the cache key of the files that were found."""
+    paths = found.files.values() or (found.place,)
+    return cache.key({path.name: archives.sha256(path) for path in paths})
 
 
 def find(official: Official, data_dir: Path) -> Found | None:
     """Return where a public data set lies in or below `data_dir`, or None.
 
     A folder named after the data set comes before `data_dir` itself (MNIST and
-    Fashion-MNIST share their file names), and `data_dir` may be the archive.
+    Fashion-MNIST share their file names).  `data_dir` may be the archive itself, under
+    any name if it is the publisher's.
 
     Raises:
         ValueError: some of its files are there and some are missing.
     """
+    if data_dir.is_file() and "binary" in official.layouts and _is_published(official, data_dir):
+        return Found("binary", data_dir, {})
     places = [*(data_dir / folder for folder in official.folders), data_dir]
     for place in places:
         for format, layout in official.layouts.items():
@@ -146,12 +147,15 @@ def authenticate(
     """
     if checksums == official.layouts[found.format].md5:
         return True
-    known = {download.sha256 for download in official.downloads}
-    if not found.files and archives.sha256(found.place) in known:
+    if not found.files and _is_published(official, found.place):
         return True
     sums = {"train": pixel_sums(train.images), "test": pixel_sums(test.images)}
     agree = all(sums[part] == expected for part, expected in official.pixel_sums.items())
     return None if agree else False
+
+
+def _is_published(official: Official, archive: Path) -> bool:
+    return archives.sha256(archive) in {download.sha256 for download in official.downloads}
 
 
 def pixel_sums(images: np.ndarray) -> tuple[int, ...]:
@@ -179,9 +183,9 @@ def how_to_get(official: Official, data_dir: Path | None) -> str:
         f"{d.filename} ({d.size:,} bytes, SHA-256 {d.sha256})" for d in official.downloads
     )
     address = official.downloads[0].url.rsplit("/", 1)[0] + "/"
-    where = f" in {data_dir}" if data_dir is not None else ", and no data_dir was given"
+    where = "" if data_dir is None else f", nor in {data_dir}"
     return (
-        f"{official.name} was not found{where}: download {files} from {address}, put them into "
-        f"a folder of their own and name that as data_dir (on the command line, --data-dir), "
-        "or take the data set 'digits', which comes with the package"
+        f"{official.name} is not in the cache{where}: download {files} from {address}, put "
+        "that into a folder of its own and name the folder as data_dir (on the command line, "
+        "--data-dir), or take the data set 'digits', which comes with the package"
     )

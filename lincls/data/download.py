@@ -1,0 +1,296 @@
+"""Downloads that arrive whole, or end with one sentence that says why not.
+
+`fetch` keeps what has arrived in a `.part` file and goes on from there, within a call and
+in later ones; the file gets its name only when its SHA-256 is the published one.  Nothing
+waits for ever: the answer must begin within `OPENING` seconds, and bytes must keep coming.
+"""
+
+import contextlib
+import os
+import socket
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from lincls.data import archives
+from lincls.data.catalog import Download
+from lincls.data.dataset import DataUnavailable
+
+OPENING = 10.0  # seconds in which an answer must begin, resolving the name included
+IDLE = 8.0  # seconds in which IDLE * SLOWEST bytes must arrive
+SLOWEST = 500  # bytes a second
+ATTEMPTS = 3  # how often one call takes up a connection that was cut
+CHUNK = 1 << 16
+
+
+class Progress(NamedTuple):
+    """How far a download has come."""
+
+    filename: str
+    done: int  # bytes on disk
+    total: int  # bytes
+    rate: float  # bytes a second, since this call began
+    finished: bool
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def fetch(
+    wanted: Download,
+    folder: Path,
+    *,
+    url: str | None = None,
+    on_progress: OnProgress | None = None,
+) -> Path:
+    """Download a file into `folder` unless it is there, and return its path.
+
+    Several processes may do so at once.
+
+    Args:
+        wanted: what to fetch; its size and SHA-256 decide whether it has arrived.
+        folder: where to put it.
+        url: another address of the same bytes; `wanted.url` by default.
+        on_progress: called about once a second; by default a line on stderr.
+
+    Raises:
+        DataUnavailable: it did not arrive; one sentence says why.
+    """
+    target = folder / wanted.filename
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _part(target) as file:
+            if not _is(wanted, target):
+                _complete(wanted, url or wanted.url, file, on_progress or Line())
+                os.replace(file.name, target)
+    except DataUnavailable:
+        raise
+    except OSError as error:
+        raise DataUnavailable(
+            f"{folder} cannot take the {wanted.size:,} bytes of {wanted.filename} "
+            f"({error.strerror or error}); set the environment variable LINCLS_CACHE to a "
+            "folder with room that you may write to"
+        ) from error
+    return target
+
+
+def _is(wanted: Download, path: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat().st_size == wanted.size and archives.sha256(path) == wanted.sha256
+    return False
+
+
+def _complete(wanted: Download, address: str, file: IO[bytes], on_progress: OnProgress) -> None:
+    """Receive what is missing of a file, and verify the whole."""
+    tell = _Teller(wanted, on_progress)
+    for _ in range(ATTEMPTS):
+        if _receive(wanted, address, file, tell) == wanted.size:
+            break
+    file.flush()
+    done = os.path.getsize(file.name)
+    tell(done, finished=True)
+    if done < wanted.size:
+        raise DataUnavailable(
+            f"{address} was cut off after {done:,} of {wanted.size:,} bytes; they are kept, and "
+            "the next try goes on from there"
+        )
+    found = archives.sha256(Path(file.name))
+    if found != wanted.sha256:
+        file.truncate(0)
+        raise DataUnavailable(
+            f"{address} sent {wanted.size:,} bytes with SHA-256 {found} where "
+            f"{wanted.sha256} was expected; they were thrown away"
+        )
+
+
+def _receive(wanted: Download, address: str, file: IO[bytes], tell: Callable[[int], None]) -> int:
+    """Append what the server sends until it ends or breaks off; return the size of the file."""
+    done = file.seek(0, os.SEEK_END)
+    if done > wanted.size:
+        done = file.truncate(0)
+    if done == wanted.size:
+        return done
+    with _open(address, done) as response:
+        done = _begin(wanted, address, response, file, done)
+        pace = _Pace(address, done)
+        while done < wanted.size:
+            chunk = _read(address, response, min(CHUNK, wanted.size - done))
+            if not chunk:
+                break
+            done += file.write(chunk)
+            tell(done)
+            pace(done)
+    return done
+
+
+def _begin(
+    wanted: Download, address: str, response: HTTPResponse, file: IO[bytes], done: int
+) -> int:
+    """Check what an answer promises; return the number of bytes that it goes on from."""
+    if response.headers.get_content_type() == "text/html":
+        raise DataUnavailable(
+            f"{address} led to a web page instead of the file, at {response.url}: "
+            "this network may want you to log in first"
+        )
+    if response.status != 206:  # the server begins anew, whatever it was asked for
+        done = file.truncate(0)
+    length = response.headers.get("Content-Length")
+    if length is not None and length.isdecimal() and done + int(length) != wanted.size:
+        raise DataUnavailable(
+            f"{address} offers {done + int(length):,} bytes where {wanted.size:,} were expected"
+        )
+    return done
+
+
+def _open(address: str, start: int) -> Any:
+    """Send the request, and return the answer whose body is yet to come.
+
+    Resolving a name knows no time limit and a header may come drop by drop, so a thread
+    does it, which is left to itself when it takes too long.
+    """
+    headers = {"User-Agent": "lincls"} | ({"Range": f"bytes={start}-"} if start else {})
+    request = urllib.request.Request(address, headers=headers)
+    outcome: list[Any] = []
+
+    def ask() -> None:
+        try:
+            outcome.append(urllib.request.urlopen(request, timeout=IDLE))
+        except Exception as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(OPENING)
+    if not outcome:
+        raise DataUnavailable(f"{address} did not answer within {OPENING:.0f} seconds")
+    if isinstance(outcome[0], Exception):
+        raise DataUnavailable(_reason(address, outcome[0])) from outcome[0]
+    return outcome[0]
+
+
+def _read(address: str, response: HTTPResponse, size: int) -> bytes:
+    """The next bytes; none at the end, or where the connection broke."""
+    try:
+        return response.read1(size)
+    except TimeoutError as error:
+        raise DataUnavailable(f"{address} has sent nothing for {IDLE:.0f} seconds") from error
+    except (OSError, HTTPException):
+        return b""
+
+
+def _reason(address: str, error: Exception) -> str:
+    """What went wrong before the first byte, as a sentence."""
+    if isinstance(error, urllib.error.HTTPError):
+        return f"{address} answered {error.code} {error.reason}"
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(cause, socket.gaierror):
+        return f"{address} cannot be found: there seems to be no network"
+    if isinstance(cause, ConnectionRefusedError):
+        return f"{address} refused the connection"
+    if isinstance(cause, TimeoutError):
+        return f"{address} did not answer within {IDLE:.0f} seconds"
+    return f"{address} cannot be read ({' '.join(str(cause).split())})"
+
+
+class _Pace:
+    """Raises DataUnavailable when bytes come too slowly to ever make a file."""
+
+    def __init__(self, address: str, done: int) -> None:
+        self.address, self.done, self.since = address, done, time.monotonic()
+
+    def __call__(self, done: int) -> None:
+        seconds = time.monotonic() - self.since
+        if seconds < IDLE:
+            return
+        if done - self.done < SLOWEST * seconds:
+            raise DataUnavailable(
+                f"{self.address} has stalled: {done - self.done:,} bytes in {seconds:.0f} seconds"
+            )
+        self.done, self.since = done, time.monotonic()
+
+
+class _Teller:
+    """Calls `on_progress` about once a second."""
+
+    def __init__(self, wanted: Download, on_progress: OnProgress) -> None:
+        self.wanted, self.on_progress = wanted, on_progress
+        self.start = self.last = time.monotonic()
+        self.first: int | None = None
+
+    def __call__(self, done: int, finished: bool = False) -> None:
+        now = time.monotonic()
+        self.first = done if self.first is None else self.first
+        if finished or now - self.last >= 1:
+            self.last = now
+            rate = (done - self.first) / max(now - self.start, 1e-9)
+            self.on_progress(Progress(self.wanted.filename, done, self.wanted.size, rate, finished))
+
+
+class Line:
+    """Writes progress to stderr: one line that renews itself, or on no terminal one in 30 s."""
+
+    def __init__(self) -> None:
+        self.alive = sys.stderr.isatty()
+        self.last = time.monotonic()
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if not (self.alive or progress.finished or now - self.last >= 30):
+            return
+        self.last = now
+        left = (progress.total - progress.done) / max(progress.rate, 1)
+        text = (
+            f"{progress.filename}: {progress.done / 1e6:.1f} of {progress.total / 1e6:.1f} MB, "
+            f"{progress.rate / 1e3:.0f} kB/s, {left / 60:.1f} min left"
+        )
+        end = "" if self.alive and not progress.finished else "\n"
+        print(f"\r{text}" if self.alive else text, end=end, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _part(target: Path) -> Iterator[IO[bytes]]:
+    """The partial file of a download, open for appending and for this process alone.
+
+    It is kept for the next try.  Where another process is at work on it, a file of one's
+    own takes its place, which is not kept.
+    """
+    path = target.with_name(f"{target.name}.part")
+    with path.open("ab") as file:
+        if _lock(file) and _is_open_as(file, path):
+            yield file
+            return
+    with tempfile.NamedTemporaryFile(
+        "ab", dir=target.parent, prefix=f"{target.name}.", delete=False
+    ) as own:
+        try:
+            yield own
+        finally:
+            Path(own.name).unlink(missing_ok=True)
+
+
+def _is_open_as(file: IO[bytes], path: Path) -> bool:
+    """Whether an open file is still called `path`: another process may have renamed it."""
+    return path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
+
+
+def _lock(file: IO[bytes]) -> bool:
+    """Take a file for this process, until it is closed or the process ends; False if taken."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

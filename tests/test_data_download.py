@@ -1,0 +1,404 @@
+"""Downloads and the cache, against a server on loopback that misbehaves in every way we know."""
+
+import contextlib
+import hashlib
+import http.server
+import os
+import re
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import data_fakes
+import numpy as np
+import pytest
+
+from lincls import data
+from lincls.data import cache, catalog, download
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("LINCLS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def archive(monkeypatch) -> bytes:
+    """A small archive that the catalog takes for CIFAR-10's own."""
+    files, _, _ = data_fakes.cifar10_files("binary")
+    content = data_fakes.tar_bytes(files)
+    publish(monkeypatch, content)
+    return content
+
+
+def publish(monkeypatch, content: bytes) -> None:
+    wanted = catalog.CIFAR10.downloads[0]._replace(
+        size=len(content), sha256=hashlib.sha256(content).hexdigest()
+    )
+    monkeypatch.setitem(catalog.OFFICIAL, "cifar10", catalog.CIFAR10._replace(downloads=(wanted,)))
+
+
+@contextlib.contextmanager
+def serving(answer):
+    """A server on loopback that gives each request to `answer(handler)`; yields its address."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            with contextlib.suppress(OSError):
+                answer(self)
+
+        def log_message(self, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def send(handler, content: bytes, status: int = 200, kind: str = "application/x-gzip", **headers):
+    handler.send_response(status)
+    handler.send_header("Content-Type", kind)
+    handler.send_header("Content-Length", headers.pop("length", str(len(content))))
+    for name, value in headers.items():
+        handler.send_header(name.replace("_", "-"), value)
+    handler.end_headers()
+    handler.wfile.write(content)
+
+
+def send_range(handler, content: bytes, upto: int | None = None):
+    """Answer as a good server does, but break off before byte `upto`."""
+    start = int(re.findall(r"\d+", handler.headers.get("Range", "0"))[0])
+    rest = content[start:upto]
+    length = str(len(content) - start)
+    if start:
+        span = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        send(handler, rest, 206, length=length, Content_Range=span)
+    else:
+        send(handler, rest, length=length)
+
+
+def quiet(progress: download.Progress) -> None:
+    pass
+
+
+def test_a_good_server_and_the_second_load(archive, tmp_path):
+    with serving(lambda handler: send(handler, archive)) as address:
+        first = data.load("cifar10", url=address, on_progress=quiet)
+    assert first.source.official is True
+    second = data.load("cifar10")  # no server any more
+    assert isinstance(second.train.images, np.memmap)
+    assert second.source.digest == first.source.digest
+    assert second.class_names == first.class_names
+    for a, b in zip((*first.train, *first.test), (*second.train, *second.test), strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert a.dtype == b.dtype
+
+
+def test_a_download_goes_on_where_it_was_cut(archive):
+    asked = []
+
+    def answer(handler):
+        asked.append(handler.headers.get("Range"))
+        send_range(handler, archive, upto=20_000 if len(asked) == 1 else None)
+
+    with serving(answer) as address:
+        cifar10 = data.load("cifar10", url=address, on_progress=quiet)
+    assert asked == [None, "bytes=20000-"]
+    assert cifar10.source.official is True
+
+
+def test_a_later_call_goes_on_too(archive):
+    asked = []
+
+    def answer(handler):
+        asked.append(handler.headers.get("Range"))
+        send_range(handler, archive, upto=10_000 * len(asked) if len(asked) < 5 else None)
+
+    with serving(answer) as address:
+        with pytest.raises(data.DataUnavailable, match="cut off after 30,000 of"):
+            data.load("cifar10", url=address, on_progress=quiet)
+        data.load("cifar10", url=address, on_progress=quiet)
+    assert asked == [None, *(f"bytes={n}0000-" for n in (1, 2, 3, 4))]
+
+
+def test_a_server_without_ranges_begins_anew(archive):
+    asked = []
+
+    def answer(handler):
+        asked.append(1)
+        send(handler, archive if len(asked) > 1 else archive[:999], length=str(len(archive)))
+
+    with serving(answer) as address:
+        assert data.load("cifar10", url=address, on_progress=quiet).source.official is True
+
+
+def stall(handler):
+    time.sleep(3)
+
+
+def stall_in_the_header(handler):
+    for _ in range(30):
+        handler.wfile.write(b"H")
+        time.sleep(0.1)
+
+
+def drip(handler):
+    send(handler, b"", length=str(SIZE))
+    for _ in range(30):
+        handler.wfile.write(b"x")
+        time.sleep(0.1)
+
+
+def stall_in_the_body(handler):
+    send(handler, b"x" * 100, length=str(SIZE))
+    time.sleep(3)
+
+
+def log_in(handler):
+    if handler.path.endswith("login"):
+        send(handler, b"<html>Welcome to the campus network</html>", kind="text/html")
+    else:
+        send(handler, b"", 302, Location="/login")
+
+
+SIZE = 50_000
+FAILURES = {
+    "wrong bytes": (lambda h: send(h, b"x" * SIZE), "thrown away"),
+    "another size": (lambda h: send(h, b"x" * 777), "offers 777 bytes"),
+    "half": (lambda h: send(h, b"x" * 999, length=str(SIZE)), "cut off after 999"),
+    "nothing": (lambda h: send(h, b"", length=str(SIZE)), "cut off after 0"),
+    "no answer": (lambda h: None, "cannot be read"),
+    "404": (lambda h: send(h, b"", 404), "answered 404 Not Found"),
+    "500": (lambda h: send(h, b"", 500), "answered 500 Internal Server Error"),
+    "login page": (log_in, "log in first"),
+    "stalled": (stall, "did not answer within"),
+    "stalled in the header": (stall_in_the_header, "did not answer within"),
+    "stalled in the body": (stall_in_the_body, "has sent nothing for"),
+    "drops": (drip, "has stalled"),
+    "garbage": (lambda h: h.wfile.write(b"\x00\xff nonsense\r\n\r\n"), "cannot be read"),
+}
+
+
+def assert_says_it_all(message: str, address: str) -> None:
+    wanted = catalog.OFFICIAL["cifar10"].downloads[0]
+    for part in ("cifar10", address, f"{wanted.size:,}", wanted.sha256, "data_dir", "'digits'"):
+        assert part in message, (part, message)
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_what_goes_wrong_is_said_in_one_sentence(failure, monkeypatch):
+    publish(monkeypatch, b"y" * SIZE)
+    monkeypatch.setattr(download, "IDLE", 0.4)
+    monkeypatch.setattr(download, "OPENING", 0.6)
+    answer, says = FAILURES[failure]
+    start = time.monotonic()
+    with serving(answer) as address, pytest.raises(data.DataUnavailable, match=says) as caught:
+        data.load("cifar10", url=address, on_progress=quiet)
+    assert time.monotonic() - start < 3
+    assert_says_it_all(str(caught.value), address)
+    assert not (cache.directory() / "downloads/cifar10/cifar-10-binary.tar.gz").exists()
+
+
+def test_no_limit_exceeds_twenty_seconds():
+    assert download.OPENING + download.IDLE < 20
+
+
+def test_nobody_listens(archive):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{free.getsockname()[1]}/"
+        with pytest.raises(data.DataUnavailable, match="refused the connection") as caught:
+            data.load("cifar10", url=address, on_progress=quiet)
+    assert_says_it_all(str(caught.value), address)
+
+
+@pytest.mark.parametrize("how", ["fails", "hangs"])
+def test_no_network(archive, monkeypatch, how):
+    def resolve(*args, **kwargs):
+        time.sleep(0 if how == "fails" else 2)
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(download, "OPENING", 0.5)
+    says = "no network" if how == "fails" else "did not answer within"
+    with pytest.raises(data.DataUnavailable, match=says) as caught:
+        data.load("cifar10")
+    assert_says_it_all(str(caught.value), "https://www.cs.toronto.edu/~kriz/")
+
+
+def test_any_file_with_the_right_checksum_will_do(archive, tmp_path):
+    renamed = tmp_path / "from a friend.tgz"
+    renamed.write_bytes(archive)
+    assert data.load("cifar10", renamed).source.official is True
+    assert data.load("cifar10", url=renamed.as_uri(), on_progress=quiet).source.official is True
+    renamed.write_bytes(archive + b"\x00")
+    with pytest.raises(ValueError, match="must be a folder or an archive of cifar10"):
+        data.load("cifar10", renamed)
+
+
+def test_files_of_mnist_come_one_by_one(tmp_path, monkeypatch):
+    data_fakes.write_mnist(tmp_path / "site", seed=0, zipped=True)
+    downloads = tuple(
+        catalog.Download(
+            f"https://nowhere.invalid/{path.name}",
+            path.stat().st_size,
+            hashlib.sha256(path.read_bytes()).hexdigest(),
+        )
+        for path in (tmp_path / "site" / f"{name}.gz" for name in data_fakes.MNIST_FILES)
+    )
+    known = catalog.MNIST._replace(downloads=downloads)
+    monkeypatch.setitem(catalog.OFFICIAL, "mnist", known)
+
+    def answer(handler):
+        send(handler, (tmp_path / "site" / handler.path[1:]).read_bytes())
+
+    with serving(answer) as address:
+        assert len(data.load("mnist", url=address, on_progress=quiet).train.images) == 20
+
+
+def test_progress_is_told(archive, capsys):
+    told = []
+    with serving(lambda handler: send(handler, archive)) as address:
+        data.load("cifar10", url=address, on_progress=told.append)
+    assert told[-1].finished
+    assert told[-1].done == told[-1].total == len(archive)
+    line = download.Line()
+    line(download.Progress("a.gz", 1_000_000, 5_000_000, 50_000.0, True))
+    shown = capsys.readouterr().err
+    assert "a.gz: 1.0 of 5.0 MB, 50 kB/s, 1.3 min left" in shown
+
+
+# the cache
+
+
+def entries() -> list[Path]:
+    return sorted(cache.directory().glob("*"))
+
+
+def test_the_cache_follows_the_content_of_its_source(tmp_path):
+    folder = tmp_path / "mnist"
+    data_fakes.write_mnist(folder, seed=0, zipped=False)
+    first = data.load("mnist", folder)
+    again = data.load("mnist", folder)
+    assert isinstance(again.train.images, np.memmap)
+    assert again.source == first.source
+    changed = data_fakes.write_mnist(folder, seed=1, zipped=False)
+    third = data.load("mnist", folder)
+    np.testing.assert_array_equal(third.train.images[..., 0], changed["train-images-idx3-ubyte"])
+    assert len(entries()) == 2
+
+
+def test_a_cache_file_may_be_copied(archive, tmp_path, monkeypatch):
+    with serving(lambda handler: send(handler, archive)) as address:
+        data.load("cifar10", url=address, on_progress=quiet)
+    (entry,) = cache.directory().glob("*.npz")
+    other = tmp_path / "campus"
+    other.mkdir()
+    (other / entry.name).write_bytes(entry.read_bytes())
+    other.chmod(0o555)
+    monkeypatch.setenv("LINCLS_CACHE", str(tmp_path / "another machine"))
+    assert data.load("cifar10", other).source.official is True
+    monkeypatch.setenv("LINCLS_CACHE", str(other))
+    copied = data.load("cifar10")
+    assert copied.source.official is True
+    assert stat.S_IMODE(entry.stat().st_mode) == 0o644
+
+
+def test_a_damaged_entry_is_replaced(tmp_path):
+    folder = tmp_path / "mnist"
+    data_fakes.write_mnist(folder, seed=0, zipped=False)
+    good = data.load("mnist", folder)
+    (entry,) = entries()
+    content = entry.read_bytes()
+    rng = np.random.default_rng(0)
+    for case in range(60):
+        damaged = bytearray(content)
+        if case % 2:
+            del damaged[rng.integers(len(damaged)) :]
+        else:
+            damaged[rng.integers(len(damaged))] ^= rng.integers(1, 256)
+        entry.write_bytes(damaged)
+        loaded = data.load("mnist", folder)
+        np.testing.assert_array_equal(loaded.train.images, good.train.images)
+        np.testing.assert_array_equal(loaded.test.labels, good.test.labels)
+        assert loaded.source == good.source
+
+
+@pytest.mark.skipif(os.name == "nt", reason="limits and users of POSIX")
+class TestWhatCannotBeWritten:
+    def run(self, code: str, tmp_path: Path) -> subprocess.CompletedProcess:
+        """Run `code` in a child process, with a cache in `tmp_path / "full"`."""
+        body = textwrap.dedent(code)
+        environment = os.environ | {"LINCLS_CACHE": str(tmp_path / "full"), "JAX_PLATFORMS": "cpu"}
+        return subprocess.run(
+            [sys.executable, "-c", body],
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=60,
+            check=False,
+        )
+
+    LIMIT = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+
+    def test_a_full_disk_while_caching(self, tmp_path):
+        data_fakes.write_mnist(tmp_path / "mnist", seed=0, zipped=False)
+        code = f"from lincls import data\nd = data.load('mnist', {str(tmp_path)!r})\n"
+        done = self.run(self.LIMIT + code + "print(d.train.images.shape)", tmp_path)
+        assert done.stdout.strip() == "(20, 28, 28, 1)"
+        assert "was loaded but not cached" in done.stderr
+        assert "LINCLS_CACHE" in done.stderr
+        assert list((tmp_path / "full").iterdir()) == []
+
+    def test_a_full_disk_while_downloading(self, tmp_path, archive):
+        wanted = catalog.OFFICIAL["cifar10"].downloads[0]
+        code = f"""
+        from pathlib import Path
+        from lincls.data import catalog, download
+        wanted = catalog.Download{tuple(wanted)!r}
+        try:
+            with_url = download.fetch(wanted, Path({str(tmp_path / "full")!r}), url=ADDRESS)
+        except OSError as error:
+            print(type(error).__name__, error)
+        """
+        with serving(lambda handler: send(handler, archive)) as address:
+            code = textwrap.dedent(code).replace("ADDRESS", repr(address))
+            done = self.run(self.LIMIT + code, tmp_path)
+        assert "DataUnavailable" in done.stdout, done.stderr
+        assert "cannot take" in done.stdout
+        assert "File too large" in done.stdout
+
+    @pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="needs to become nobody")
+    def test_a_cache_that_nobody_may_write(self):
+        code = """
+        import os, pwd
+        from lincls import data
+        os.setuid(pwd.getpwnam("nobody").pw_uid)
+        print(data.load("mnist", FOLDER).train.images.shape)
+        try:
+            data.load("cifar10", url="http://127.0.0.1:9/")
+        except data.DataUnavailable as error:
+            print(error)
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder).chmod(0o755)
+            data_fakes.write_mnist(Path(folder) / "mnist", seed=0, zipped=False)
+            code = textwrap.dedent(code).replace("FOLDER", repr(folder))
+            done = self.run(code, Path(folder))
+        assert "(20, 28, 28, 1)" in done.stdout, done.stderr
+        assert "was loaded but not cached" in done.stderr
+        assert "cannot take the 170,052,171 bytes" in done.stdout
+        assert "Permission denied" in done.stdout
