@@ -200,7 +200,7 @@ def _draw_grid(record: Record) -> Plot:
 
 def _spread(name: str, record: Record) -> str:
     grid = 100 * record.arrays[f"{name}_grid"]
-    return f"{LABELS[name]}: {grid.min():.1f} to {grid.max():.1f} % over the grid"
+    return f"{LABELS[name]}: {grid.min():.1f} to {grid.max():.1f}% over the grid"
 
 
 if __name__ == "__main__":

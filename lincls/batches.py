@@ -65,10 +65,15 @@ def _with_replacement(key: jax.Array, step: jax.Array, num_examples: int, batch_
     return rows, jnp.ones((batch_size,), bool)
 
 
-def _sequential(key: jax.Array, step: jax.Array, num_examples: int, batch_size: int) -> Rows:
+def span(step: jax.Array, num_examples: int, batch_size: int) -> Rows:
+    """Batch `step` of passes over all examples in file order, the last of a pass short."""
     start = step % steps_per_epoch(num_examples, batch_size) * batch_size
     position = start + jnp.arange(batch_size, dtype=jnp.int32)
     return jnp.minimum(position, num_examples - 1), position < num_examples
+
+
+def _sequential(key: jax.Array, step: jax.Array, num_examples: int, batch_size: int) -> Rows:
+    return span(step, num_examples, batch_size)
 
 
 def _permutation(key: jax.Array, epoch: jax.Array, num_examples: int) -> jax.Array:
@@ -80,7 +85,7 @@ def _permutation(key: jax.Array, epoch: jax.Array, num_examples: int) -> jax.Arr
 def _from_permutation(
     order: jax.Array, key: jax.Array, step: jax.Array, num_examples: int, batch_size: int
 ) -> Rows:
-    position, present = _sequential(key, step, num_examples, batch_size)
+    position, present = span(step, num_examples, batch_size)
     return order[position], present
 
 

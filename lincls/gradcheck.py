@@ -80,13 +80,13 @@ def numerical_gradient(
         flat, unravel = ravel_pytree(_to_float64(x))
 
         def slope(index: jax.Array) -> jax.Array:
-            step = jnp.zeros_like(flat).at[index].set(h)
+            step = jnp.zeros_like(flat).at[index].set(h)  # past the end: no step
             if centred:
                 return (fn(unravel(flat + step)) - fn(unravel(flat - step))) / (2 * h)
             return (fn(unravel(flat + step)) - fn(unravel(flat))) / h
 
-        slopes = jax.jit(lambda: jax.lax.map(slope, jnp.arange(flat.size), batch_size=_BLOCK))()
-        return jax.tree.map(np.asarray, unravel(slopes))
+        (slopes,) = _mapped(lambda index: (slope(index),), flat.size)
+        return jax.tree.map(np.asarray, unravel(jnp.asarray(slopes)))
 
 
 def relative_error(a: Any, b: Any, floor: float = 1e-12) -> np.ndarray:
@@ -136,7 +136,7 @@ def check(
         params = _to_float64(params)
         grads = _to_float64(grads(params) if callable(grads) else grads)
         _check_alike(params, grads)
-        compare = jax.jit(_comparison(fn, params, grads, kinks, h, rtol))
+        compare = _comparison(fn, params, grads, kinks, h, rtol)
         names = [jax.tree_util.keystr(path) for path, _ in _leaves_with_path(params)]
         leaf_keys = jax.random.split(key, len(names))
         reports = tuple(
@@ -192,35 +192,32 @@ def _leaf_report(
 ) -> LeafReport:
     """Compare along axes and random directions that move one leaf and hold the others."""
     leaves, tree = jax.tree.flatten(params)
-    zeros = [jnp.zeros_like(x) for x in leaves]
-    of_axes, of_directions = jax.random.split(key)
     size, shape = leaves[leaf].size, leaves[leaf].shape
-
-    def move(values: jax.Array) -> Tree:
-        moved = [values if i == leaf else zero for i, zero in enumerate(zeros)]
-        return compare(jax.tree.unflatten(tree, moved))
-
-    def along_axis(index: jax.Array) -> Any:
-        return move(jnp.zeros(size).at[index].set(1.0).reshape(shape))
-
-    def along_random(key: jax.Array) -> Any:
-        direction = jax.random.normal(key, shape, jnp.float64)
-        return move(direction / jnp.linalg.norm(direction.ravel()))
-
+    of_axes, of_directions = jax.random.split(key)
     axes = jax.random.permutation(of_axes, size)[:num_coordinates]
-    outcomes = [
-        _mapped(along_axis, axes),
-        _mapped(along_random, jax.random.split(of_directions, num_directions)),
-    ]
-    error, crossed = (np.concatenate(parts) for parts in zip(*outcomes, strict=True))
+
+    def direction(probe: jax.Array) -> jax.Array:
+        axis = jnp.zeros(size).at[axes[probe % len(axes)]].set(1.0)
+        random = jax.random.normal(jax.random.fold_in(of_directions, probe), (size,), jnp.float64)
+        return jnp.where(probe < len(axes), axis, random / jnp.linalg.norm(random)).reshape(shape)
+
+    def outcome(probe: jax.Array) -> tuple[jax.Array, jax.Array]:
+        zeros = [jnp.zeros_like(x) for x in leaves]
+        return compare(
+            jax.tree.unflatten(tree, [*zeros[:leaf], direction(probe), *zeros[leaf + 1 :]])
+        )
+
+    error, crossed = _mapped(outcome, len(axes) + num_directions)
     places = [f"[{', '.join(map(str, np.unravel_index(i, shape)))}]" for i in np.asarray(axes)]
     places += [f"direction {i}" for i in range(num_directions)]
     return _summarise(name, error, crossed, places, rtol)
 
 
-def _mapped(fn: Callable[[Any], Any], arguments: jax.Array) -> list[np.ndarray]:
-    results = jax.jit(lambda a: jax.lax.map(fn, a, batch_size=_BLOCK))(arguments)
-    return [np.asarray(result) for result in results]
+def _mapped(fn: Callable[[jax.Array], Any], count: int) -> list[np.ndarray]:
+    """fn of 0..count-1, in whole blocks, so that one block is compiled and no remainder."""
+    padded = jnp.arange(-(-count // _BLOCK) * _BLOCK)
+    results = jax.jit(lambda probes: jax.lax.map(fn, probes, batch_size=_BLOCK))(padded)
+    return [np.asarray(result)[:count] for result in results]
 
 
 def _summarise(

@@ -78,7 +78,7 @@ def mean_over(
         total = jax.vmap(total, (0, Examples(None, None, 0 if data.weight.ndim == 2 else None)))
 
     def body(sums: jax.Array, i: jax.Array) -> tuple[jax.Array, None]:
-        rows, present = batches.sequential.rows((), None, i, num_examples, block)
+        rows, present = batches.span(i, num_examples, block)
         return sums + total(params, batches.take(data, affine, rows, present, dtype)), None
 
     steps = jnp.arange(batches.steps_per_epoch(num_examples, block), dtype=jnp.int32)

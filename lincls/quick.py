@@ -28,7 +28,7 @@ def annealed(learning_rate: Any, num_steps: Any) -> optax.GradientTransformation
     """
 
     def rate(step: jax.Array) -> jax.Array:
-        part = jnp.minimum(step / num_steps, 1.0).astype(learning_rate.dtype)
+        part = jnp.minimum(step.astype(jnp.result_type(learning_rate)) / num_steps, 1.0)
         return learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * part))
 
     return optimizers.nesterov(rate, _MOMENTUM)

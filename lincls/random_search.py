@@ -28,7 +28,7 @@ class Search(NamedTuple):
     draw: int  # which draw was the best of all
 
 
-def draw(key: jax.Array, num_features: int, num_classes: int, scale: float = 1e-4) -> LinearParams:
+def draw(key: jax.Array, num_features: int, num_classes: int, scale: Any = 1e-4) -> LinearParams:
     """W and b from a normal distribution of standard deviation `scale`: the slide's (C, D + 1)."""
     folded = scale * jax.random.normal(key, (num_classes, num_features + 1))
     return LinearParams(folded[:, :-1], folded[:, -1])

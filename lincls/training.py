@@ -50,7 +50,7 @@ def num_settings(hyper: Hyper) -> int | None:
     Raises:
         ValueError: leaves of different lengths, or of more than one axis.
     """
-    shapes = {np.shape(leaf) for leaf in jax.tree.leaves(hyper)} - {()}
+    shapes = {np.shape(leaf) for leaf in jax.tree.leaves(_plain(hyper))} - {()}
     if not shapes:
         return None
     if len(shapes) > 1 or len(next(iter(shapes))) != 1:
@@ -286,14 +286,24 @@ def accuracies(params: LinearParams, data: Examples, affine: Affine) -> jax.Arra
 def _broadcast(hyper: Hyper, dtype: Any) -> Hyper:
     """Leaves as arrays of `dtype`, all () or all (G,)."""
     settings = num_settings(hyper)
-    hyper = as_numbers(Hyper(*map(_plain, hyper)), dtype)
+    hyper = as_numbers(_plain(hyper), dtype)
     if settings is None:
         return hyper
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (settings,)), hyper)
 
 
-def _plain(field: Any) -> Any:
-    return dict(field) if isinstance(field, Mapping) else field
+def _plain(hyper: Hyper) -> Hyper:
+    """Any mapping as a dict, any list as an array, so that the leaves are the numbers."""
+
+    def array(number: Any) -> Any:
+        return number if hasattr(number, "shape") else np.asarray(number)
+
+    def plain(field: Any) -> Any:
+        if isinstance(field, Mapping):
+            return {name: array(number) for name, number in field.items()}
+        return array(field)
+
+    return Hyper(*map(plain, hyper))
 
 
 def _over_settings(take_step: Callable[..., Any], hyper: Hyper, weight: jax.Array) -> Any:
@@ -312,7 +322,7 @@ def _all_finite(tree: Any) -> jax.Array:
 def _where(condition: Any, new: Any, old: Any) -> Any:
     """Leaf by leaf `new` where the condition, () or (G,), holds, `old` elsewhere."""
 
-    def pick(new: jax.Array, old: jax.Array) -> jax.Array:
+    def pick(new: Any, old: Any) -> jax.Array:
         axes = tuple(range(condition.ndim, new.ndim))
         return jnp.where(jnp.expand_dims(condition, axes), new, old)
 

@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracles
 import pytest
 
-import oracles
 from lincls import gradcheck, linear, losses, penalties
 from lincls.objective import Objective, evaluate
 from lincls.structs import Examples, Hyper, LinearParams

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import oracles
 import pytest
 import sklearn.metrics
 
-import oracles
 from lincls import gradcheck, losses
 
 LOSSES = [losses.hinge, losses.squared_hinge, losses.crammer_singer_hinge, losses.softmax]

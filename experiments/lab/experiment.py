@@ -5,7 +5,7 @@ An experiment is a module `experiments/<question>.py` with the names of `Experim
 record that was written of it, and nothing else, so a new style never trains again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -51,7 +51,7 @@ class Table(NamedTuple):
 
     caption: str
     header: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
 
 
 class Findings(NamedTuple):

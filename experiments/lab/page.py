@@ -16,7 +16,7 @@ from experiments.lab.experiment import Experiment, Findings, Plot
 from experiments.lab.record import Record, write_file
 from lincls import evaluation
 
-HEADER = ("classifier", "chosen on the training set", "test accuracy", "95 % interval", "stored")
+HEADER = ("classifier", "chosen on the training set", "test accuracy", "95% interval", "stored")
 
 
 class Section(NamedTuple):

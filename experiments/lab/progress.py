@@ -5,7 +5,7 @@ holds one line per experiment.
 """
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -16,6 +16,20 @@ Item = TypeVar("Item")
 def bar(items: Iterable[Item], what: str, total: int | None = None) -> Iterable[Item]:
     """The items, with a bar that says how many of them are done and the time left."""
     return tqdm(items, what, total, leave=False, disable=None, file=sys.stderr)
+
+
+def watcher(what: str) -> Callable[[int, int], None]:
+    """A bar as a callback (done, total), which closes itself when all is done."""
+    bars: list[tqdm] = []
+
+    def watch(done: int, total: int) -> None:
+        if not bars:
+            bars.append(tqdm(None, what, total, leave=False, disable=None, file=sys.stderr))
+        bars[0].update(done - bars[0].n)
+        if done >= total:
+            bars[0].close()
+
+    return watch
 
 
 def say(text: str) -> None:

@@ -99,9 +99,10 @@ def bare(axes: Axes) -> Axes:
     return axes
 
 
-def frame(axes: Axes, color: str, width: float = 2.5) -> None:
+def frame(axes: Axes, color: str, dashed: bool = False) -> None:
     """A coloured frame around a picture."""
-    axes.spines[:].set(visible=True, color=color, linewidth=width)
+    line = (0, (2, 1.2)) if dashed else "-"
+    axes.spines[:].set(visible=True, color=color, linewidth=2.5, linestyle=line)
 
 
 def picture(axes: Axes, image: np.ndarray, levels: Sequence[float] = (0, 255)) -> None:

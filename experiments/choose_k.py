@@ -1,0 +1,145 @@
+"""Choosing k and the distance by cross-validation, and one test of what was chosen."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+
+from experiments.lab import progress, run, style, tuning, words
+from experiments.lab.experiment import AGREES, DIFFERS, OPEN, Classifier, Findings, Outcome, Plot
+from experiments.lab.gate import Data
+from experiments.lab.options import flag
+from experiments.lab.record import Record
+from lincls import crossval, distances, knn, splits
+
+SLIDES = "20-22"
+QUESTION = "Which k and which distance?"
+CLAIM = (
+    "Hyperparameters are tuned by cross-validation: cycle through the folds and average (21). "
+    "In the 5-fold example k of about 7 works best for its data (22). The test set is used "
+    "once, at the end (20)."
+)
+SECONDS = 4
+SLIDE_K = 7
+METRICS = {"l1": distances.l1, "l2": distances.l2, "cosine": distances.cosine}
+
+
+@dataclass(frozen=True)
+class Settings:
+    ks: tuple[int, ...] = flag(
+        (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100), "numbers of neighbours tried", low=1, smoke=(1, 7)
+    )
+    metrics: tuple[str, ...] = flag(("l1", "l2"), "distances tried", choices=tuple(METRICS))
+    num_folds: int = flag(5, "folds, contiguous in file order", low=2)
+    max_folded: int = flag(
+        5000, "training examples cross-validated, the first ones", low=2, smoke=300
+    )
+    max_train: int = flag(50000, "training examples the chosen k votes with", low=1, smoke=300)
+    max_test: int = flag(10000, "test examples used, the first ones", low=1, smoke=50)
+
+
+def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
+    """Accuracy of every k and distance on every fold; the test set for the best pair alone."""
+    folded = tuning.rows(data.train, settings.max_folded)
+    folds = splits.folds(len(folded.y), settings.num_folds)
+    accuracies = {
+        name: crossval.knn_accuracies(
+            *folded,
+            folds,
+            settings.ks,
+            METRICS[name],
+            on_block=progress.watcher(f"folds by {name.upper()}"),
+        )
+        for name in settings.metrics
+    }
+    table = np.concatenate(list(accuracies.values()))
+    settled = crossval.choose(table, complexity=[-k for _ in accuracies for k in settings.ks])
+    name, k = _pair(settings, settled.best)
+    train = tuning.rows(data.train, settings.max_train)
+    test = tuning.rows(data.open_test("accuracy of the chosen k and distance"), settings.max_test)
+    model = knn.fit(*train, metric=METRICS[name], num_classes=data.num_classes)
+    predictions = knn.predict(model, test.X, k, on_block=progress.watcher("test"))
+    chosen = f"k = {k}, {name.upper()}"
+    tested = Classifier(
+        "k nearest neighbours",
+        chosen,
+        int(np.sum(np.asarray(predictions) == test.y)),
+        len(test.y),
+        train.X.size,
+    )
+    numbers = {
+        "best": {"metric": name, "k": k},
+        "one_standard_error": dict(
+            zip(("metric", "k"), _pair(settings, settled.one_standard_error), strict=True)
+        ),
+        "num_folded": len(folded.y),
+    }
+    return Outcome(numbers, accuracies, [tested])
+
+
+def _pair(settings: Settings, row: int) -> tuple[str, int]:
+    """Distance and k of a row of the table of all pairs."""
+    return settings.metrics[row // len(settings.ks)], settings.ks[row % len(settings.ks)]
+
+
+def findings(record: Record) -> Findings:
+    """The choice, its test, and how the slide's k compares."""
+    best, simplest = record.numbers["best"], record.numbers["one_standard_error"]
+    scores = record.arrays[best["metric"]]
+    ks = record.settings["ks"]
+    of_best, tested = scores[ks.index(best["k"])], record.classifiers[0]
+    sentences = [
+        f"{record.settings['num_folds']}-fold cross-validation on "
+        f"{record.numbers['num_folded']:,} images chooses k = {best['k']} with "
+        f"{best['metric'].upper()}: {of_best.mean():.1%}, standard deviation over the folds "
+        f"{of_best.std(ddof=1):.1%}.",
+        f"The largest k within one standard error of it is {simplest['k']} with "
+        f"{simplest['metric'].upper()}.",
+        f"Tested once, k = {best['k']} classifies {words.share(tested.correct, tested.total)} "
+        f"of {tested.total:,} test images right.",
+    ]
+    near = min(ks, key=lambda k: abs(k - SLIDE_K))
+    loss = of_best - scores[ks.index(near)]
+    error = loss.std(ddof=1) / np.sqrt(len(loss))
+    sentences.append(
+        f"k = {near} is {100 * loss.mean():.1f} points below the best, with a standard error of "
+        f"{100 * error:.1f} over the folds."
+    )
+    if 5 <= best["k"] <= 10:
+        return Findings(sentences, AGREES)
+    return Findings(sentences, OPEN if loss.mean() < 2 * error else DIFFERS)
+
+
+def draw(record: Record) -> Iterator[Plot]:
+    """Slide 22's figure: points, means, standard deviations, one panel for each distance."""
+    best, ks, metrics = record.numbers["best"], record.settings["ks"], record.settings["metrics"]
+    title = f"Cross-validation chooses k = {best['k']} with {best['metric'].upper()}"
+    figure, axes = style.canvas(
+        1, len(metrics), height=3.6, title=title, sharey=True, squeeze=False
+    )
+    for place, name in zip(axes[0], metrics, strict=True):
+        scores, color = 100 * record.arrays[name], style.COLORS[name]
+        place.plot(ks, scores, ".", color=style.FAINT, ms=5)
+        place.errorbar(ks, scores.mean(1), scores.std(1, ddof=1), color=color, capsize=3)
+        if name == best["metric"]:
+            mean = scores[ks.index(best["k"])].mean()
+            place.plot(best["k"], mean, "o", ms=14, mfc="none", mec=style.RED, mew=2)
+        place.set(title=name.upper(), xlabel="k", xscale="log")
+        shown = [k for k in ks if k in (1, 3, 7, 20, 50, 100)] or ks
+        place.set_xticks(shown, [str(k) for k in shown])
+        place.minorticks_off()
+    axes[0, 0].set_ylabel("validation accuracy (%)")
+    yield Plot(
+        "cross_validation",
+        figure,
+        f"{record.settings['num_folds']}-fold cross-validation on the first "
+        f"{record.numbers['num_folded']:,} training images. Each point is one fold, the line goes "
+        "through the means, bars are one standard deviation; the ring is the choice.",
+        f"Accuracy against k, one panel for each of {', '.join(metrics).upper()}. {title}.",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run.main(__file__))

@@ -1,0 +1,54 @@
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lincls import checkpoint, linear, optimizers, training
+from lincls.structs import Hyper
+
+HYPER = Hyper({"learning_rate": 0.1, "momentum": 0.9})
+STATE = training.start(
+    jax.random.key(100),
+    linear.init(jax.random.key(101), 6, 3),
+    optimizer=optimizers.sgd,
+    hyper=HYPER,
+)
+
+
+def test_round_trip_in_bits_with_keys(tmp_path):
+    checkpoint.save(tmp_path / "state.npz", STATE)
+    got = checkpoint.restore(tmp_path / "state.npz", like=STATE)
+    assert jax.tree.structure(got) == jax.tree.structure(STATE)
+    assert (jax.random.key_data(got.key) == jax.random.key_data(STATE.key)).all()
+    assert (got.params.W == STATE.params.W).all()
+    assert got.step.dtype == jnp.int32
+
+
+def test_another_tree_shape_or_dtype_is_refused_by_leaf(tmp_path):
+    path = tmp_path / "params.npz"
+    checkpoint.save(path, STATE.params)
+    with pytest.raises(ValueError, match="another tree"):
+        checkpoint.restore(path, like=STATE)
+    wider = linear.init(jax.random.key(0), 7, 3)
+    with pytest.raises(ValueError, match=r"W is float32\(3, 6\), expected float32\(3, 7\)"):
+        checkpoint.restore(path, like=wider)
+    half = jax.tree.map(lambda p: p.astype(jnp.float16), STATE.params)
+    with pytest.raises(ValueError, match="expected float16"):
+        checkpoint.restore(path, like=half)
+
+
+def test_an_interrupted_save_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
+    path = tmp_path / "state.npz"
+    checkpoint.save(path, STATE)
+    before = path.read_bytes()
+
+    def interrupted(*arguments, **keywords):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save(path, STATE)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["state.npz"]

@@ -1,0 +1,116 @@
+import jax
+import numpy as np
+import pytest
+import sklearn.linear_model
+import sklearn.neighbors
+
+from lincls import (
+    batches,
+    crossval,
+    distances,
+    linear,
+    losses,
+    optimizers,
+    penalties,
+    preprocessing,
+    splits,
+    training,
+)
+from lincls.objective import Objective
+from lincls.structs import Hyper
+
+RNG = np.random.default_rng(70)
+CENTRES = RNG.integers(60, 200, (3, 8))
+Y = RNG.integers(0, 3, 90).astype(np.int32)
+X = np.clip(CENTRES[Y] + RNG.normal(scale=45, size=(90, 8)), 0, 255).astype(np.uint8)
+FOLDS = splits.shuffled_folds(jax.random.key(71), 90, 5)
+KS = [1, 3, 4, 10, 60]
+
+
+@pytest.mark.parametrize(("metric", "p"), [(distances.l1, 1), (distances.l2, 2)], ids=["l1", "l2"])
+def test_knn_is_a_search_in_every_fold(metric, p):
+    got = crossval.knn_accuracies(X, Y, FOLDS, KS, metric)
+    for row, k in zip(got, KS, strict=True):
+        for fold in range(5):
+            out = fold == FOLDS
+            # sklearn's vote ties go to the smaller label too; its distance ties do not matter
+            # for odd luck here: the data have been drawn without equal distances at rank k
+            model = sklearn.neighbors.KNeighborsClassifier(k, p=p, algorithm="brute")
+            model.fit(X[~out].astype(float), Y[~out])
+            assert row[fold] == pytest.approx(model.score(X[out].astype(float), Y[out]))
+
+
+def test_knn_takes_any_score_fn():
+    right = crossval.knn_accuracies(X, Y, FOLDS, [3])
+    wrong = crossval.knn_accuracies(
+        X, Y, FOLDS, [3], score_fn=lambda predicted, labels: float((predicted != labels).sum())
+    )
+    sizes = np.bincount(FOLDS)
+    np.testing.assert_allclose(wrong, (1 - right) * sizes)
+
+
+def test_knn_refuses_more_neighbours_than_the_other_folds_hold():
+    with pytest.raises(ValueError, match="at most 72"):
+        crossval.knn_accuracies(X, Y, FOLDS, [73])
+
+
+GRID = Hyper({"learning_rate": np.array([0.02, 0.2, 0.02])}, reg=np.array([0.0, 0.0, 1.0]))
+SETTINGS = {
+    "objective": Objective(losses.softmax, penalties.l2),
+    "optimizer": optimizers.sgd,
+    "num_steps": 50,
+}
+
+
+def test_linear_folds_by_weights_are_rows_removed():
+    affine = preprocessing.fit(X)
+    got = crossval.linear_accuracies(
+        jax.random.key(72), X, Y, FOLDS, GRID, batches=batches.full, affine=affine, **SETTINGS
+    )
+    assert got.shape == (3, 5)
+    start = linear.init(jax.random.key(72), 8, 3)
+    for g in range(3):
+        hyper = jax.tree.map(lambda leaf, g=g: leaf[g], GRID)
+        for fold in range(5):
+            out = fold == FOLDS
+            state = training.start(jax.random.key(0), start, optimizer=optimizers.sgd, hyper=hyper)
+            state, _ = training.fit(
+                state, X[~out], Y[~out], hyper, affine=affine, batches=batches.full, **SETTINGS
+            )
+            predicted = linear.predict(linear.on_pixels(state.params, affine), X[out])
+            assert got[g, fold] == pytest.approx(np.mean(np.asarray(predicted) == Y[out]))
+
+
+def test_linear_takes_any_score_fn_and_scalars():
+    single = jax.tree.map(lambda leaf: leaf[1], GRID)
+    default = crossval.linear_accuracies(jax.random.key(73), X, Y, FOLDS, single, **SETTINGS)
+
+    def share(scores, labels):
+        assert scores.shape == (len(labels), 3)
+        return np.mean(scores.argmax(axis=1) == labels)
+
+    own = crossval.linear_accuracies(
+        jax.random.key(73), X, Y, FOLDS, single, score_fn=share, **SETTINGS
+    )
+    assert default.shape == (1, 5)
+    np.testing.assert_allclose(own, default, atol=1e-6)
+
+
+def test_choose_the_best_and_the_simplest_within_one_standard_error():
+    accuracies = np.array([[0.70, 0.72, 0.74], [0.78, 0.80, 0.82], [0.79, 0.81, 0.83]])
+    choice = crossval.choose(accuracies)
+    np.testing.assert_allclose(choice.mean, [0.72, 0.80, 0.81])
+    np.testing.assert_allclose(choice.deviation, 0.02)
+    assert (choice.best, choice.one_standard_error) == (2, 1)
+    assert crossval.choose(accuracies, complexity=[2, 1, 0]).one_standard_error == 2
+
+
+def test_of_equal_means_the_simplest_is_best():
+    equal = np.full((3, 4), 0.5)
+    assert crossval.choose(equal).best == 0
+    assert crossval.choose(equal, complexity=[3, 1, 2]).best == 1
+
+
+def test_choose_refuses_one_fold():
+    with pytest.raises(ValueError, match="folds"):
+        crossval.choose(np.ones((3, 1)))

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+import sklearn.metrics
+
+from lincls import evaluation
+
+RNG = np.random.default_rng(60)
+SCORES = RNG.normal(size=(200, 5)).astype(np.float32)
+LABELS = RNG.integers(0, 5, 200)
+PREDICTED = SCORES.argmax(axis=1)
+WEIGHT = RNG.random(200)
+
+
+def test_accuracy_and_top_k_are_sklearns():
+    for weight in (None, WEIGHT):
+        assert evaluation.accuracy(PREDICTED, LABELS, weight) == pytest.approx(
+            sklearn.metrics.accuracy_score(LABELS, PREDICTED, sample_weight=weight)
+        )
+        for k in (1, 2, 5):
+            expected = (
+                sklearn.metrics.top_k_accuracy_score(
+                    LABELS, SCORES, k=k, sample_weight=weight, labels=range(5)
+                )
+                if k < 5
+                else 1.0
+            )
+            assert evaluation.top_k_accuracy(SCORES, LABELS, k, weight) == pytest.approx(expected)
+
+
+def test_top_one_of_equal_scores_is_what_predict_says():
+    equal = np.zeros((3, 4))
+    assert evaluation.top_k_accuracy(equal, np.array([0, 1, 3]), 1) == pytest.approx(1 / 3)
+
+
+def test_confusion_and_per_class():
+    counts = evaluation.confusion(PREDICTED, LABELS, 5)
+    assert (counts == sklearn.metrics.confusion_matrix(LABELS, PREDICTED)).all()
+    recall = sklearn.metrics.recall_score(LABELS, PREDICTED, average=None)
+    np.testing.assert_allclose(evaluation.per_class_accuracy(PREDICTED, LABELS, 5), recall)
+    with_empty_class = evaluation.per_class_accuracy(PREDICTED, LABELS, 6)
+    assert np.isnan(with_empty_class[5])
+
+
+def test_log_loss_is_sklearns():
+    e = np.exp(SCORES.astype(np.float64))
+    expected = sklearn.metrics.log_loss(LABELS, e / e.sum(axis=1, keepdims=True))
+    assert evaluation.log_loss(SCORES, LABELS) == pytest.approx(expected)
+
+
+def test_wilson_interval_by_its_formula():
+    correct, total, z = 91, 100, 1.959963984540054
+    centre = (correct + z**2 / 2) / (total + z**2)
+    half = z / (total + z**2) * np.sqrt(correct * (total - correct) / total + z**2 / 4)
+    interval = evaluation.wilson_interval(correct, total)
+    np.testing.assert_allclose(interval, [centre - half, centre + half], rtol=1e-9)
+    assert evaluation.wilson_interval(100, 100).high == 1
+
+
+def test_mcnemar_counts_only_where_exactly_one_is_right():
+    labels = np.zeros(30, int)
+    a, b = np.zeros(30, int), np.zeros(30, int)
+    b[:9] = 1  # only a is right on 9
+    a[9:10] = 1  # only b on 1
+    assert evaluation.mcnemar(a, b, labels) == pytest.approx(2 * 11 / 1024)
+    assert evaluation.mcnemar(a, a, labels) == 1

@@ -1,0 +1,67 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracles
+import pytest
+
+from lincls import losses, penalties
+from lincls.objective import Objective, evaluate, mean_over
+from lincls.structs import Affine, Examples, Hyper, LinearParams
+
+RNG = np.random.default_rng(7)
+X = RNG.normal(size=(30, 6)).astype(np.float32)
+Y = RNG.integers(0, 4, 30).astype(np.int32)
+PARAMS = LinearParams(RNG.normal(size=(4, 6)).astype(np.float32), np.ones(4, np.float32))
+SVM = Objective(losses.hinge, penalties.elastic_net)
+HYPER = Hyper({}, reg=0.3, loss={"margin": 0.5}, penalty={"beta": 2.0})
+
+
+def test_is_the_mean_loss_plus_reg_times_the_penalty():
+    batch = Examples(X, Y, np.ones(30, np.float32))
+    loss, parts = jax.jit(evaluate, static_argnums=0)(SVM, PARAMS, batch, HYPER)
+    W = PARAMS.W.astype(np.float64)
+    data = oracles.hinge(X @ W.T + PARAMS.b, Y, margin=0.5).mean()
+    penalty = 0.3 * (2 * W**2 + np.abs(W)).sum()
+    np.testing.assert_allclose(parts, [data, penalty], rtol=1e-5)
+    assert float(loss) == pytest.approx(data + penalty, rel=1e-5)
+
+
+def test_weight_two_is_the_example_twice_and_weight_zero_not_there():
+    weight = RNG.integers(0, 3, 30).astype(np.float32)
+    repeated = np.repeat(np.arange(30), weight.astype(int))
+    weighted = evaluate(SVM, PARAMS, Examples(X, Y, weight), HYPER)[0]
+    twice = Examples(X[repeated], Y[repeated], np.ones(len(repeated), np.float32))
+    np.testing.assert_allclose(weighted, evaluate(SVM, PARAMS, twice, HYPER)[0], rtol=1e-5)
+
+
+def test_a_batch_of_zero_weight_has_data_loss_zero_and_a_finite_gradient():
+    batch = Examples(X, Y, np.zeros(30, np.float32))
+    (_, parts), grads = jax.value_and_grad(lambda p: evaluate(SVM, p, batch, HYPER), has_aux=True)(
+        PARAMS
+    )
+    assert float(parts.data) == 0
+    np.testing.assert_allclose(grads.W, 0.3 * (4 * PARAMS.W + np.sign(PARAMS.W)), rtol=1e-5)
+
+
+def test_the_bias_is_not_penalised():
+    batch = Examples(X, Y, np.zeros(30, np.float32))
+    grads = jax.grad(lambda p: evaluate(SVM, p, batch, HYPER)[0])(PARAMS)
+    assert not grads.b.any()
+
+
+def test_mean_over_all_data_is_the_mean_whatever_the_block(monkeypatch):
+    affine = Affine(np.full(6, 0.5, np.float32), np.float32(2))
+    weight = np.stack([np.ones(30), np.arange(30) % 3]).astype(np.float32)
+    grid = LinearParams(np.stack([PARAMS.W, -PARAMS.W]), np.stack([PARAMS.b, 0 * PARAMS.b]))
+
+    def fn(params, batch):
+        return losses.softmax(batch.X @ params.W.T + params.b, batch.y)
+
+    expected = [
+        np.average(oracles.softmax((X - 0.5) * 2 @ W.T + b, Y), weights=w)
+        for W, b, w in zip(*grid, weight, strict=True)
+    ]
+    data = jax.tree.map(jnp.asarray, Examples(X, Y, weight))
+    for block in (7, 1024):
+        monkeypatch.setattr("lincls.objective._BLOCK", block)
+        np.testing.assert_allclose(mean_over(fn, grid, data, affine), expected, rtol=1e-5)

@@ -1,0 +1,63 @@
+"""The short form needs no tuning, whatever the units of the data."""
+
+import jax
+import numpy as np
+import pytest
+
+from lincls import data, linear, losses, quick
+
+DIGITS = data.load("digits")
+MEAN, DEVIATION = (
+    getattr(DIGITS.train.images, name)(axis=0, dtype=np.float64) for name in ("mean", "std")
+)
+UNITS = {
+    "digits": lambda images: images,
+    "digits / 16": lambda images: images / np.float32(16),
+    "digits x 255": lambda images: images * np.float32(255),
+    "standardised": lambda images: ((images - MEAN) / np.where(DEVIATION > 0, DEVIATION, 1)).astype(
+        np.float32
+    ),
+}
+TUNED = {"softmax": 0.914, "hinge": 0.911}  # the best of 21 settings each on the test digits
+
+
+@pytest.mark.parametrize("units", UNITS)
+def test_ends_within_two_points_of_the_tuned_accuracy(units):
+    train, test = (UNITS[units](split.images) for split in (DIGITS.train, DIGITS.test))
+    params = quick.fit(jax.random.key(90), train, DIGITS.train.labels)
+    accuracy = np.mean(np.asarray(linear.predict(params, test)) == DIGITS.test.labels)
+    assert accuracy > TUNED["softmax"] - (0.04 if units == "standardised" else 0.02)
+
+
+def test_takes_the_svm_loss():
+    params = quick.fit(
+        jax.random.key(91), DIGITS.train.images, DIGITS.train.labels, loss=losses.hinge
+    )
+    predicted = np.asarray(linear.predict(params, DIGITS.test.images))
+    assert np.mean(predicted == DIGITS.test.labels) > TUNED["hinge"] - 0.02
+
+
+def test_the_same_key_gives_the_same_parameters():
+    a, b = (
+        quick.fit(jax.random.key(92), DIGITS.train.images[:200], DIGITS.train.labels[:200])
+        for _ in range(2)
+    )
+    assert (a.W == b.W).all()
+
+
+def test_the_step_size_is_in_inverse_proportion_to_the_loss():
+    from lincls import preprocessing
+
+    X = DIGITS.train.images.reshape(-1, 64)
+    affine = preprocessing.fit(X)
+
+    def doubled(scores, labels):
+        return 2 * losses.softmax(scores, labels)
+
+    single = quick.step_size(X, affine, losses.softmax, 10)
+    assert quick.step_size(X, affine, doubled, 10) == pytest.approx(single / 2)
+
+
+def test_one_class_is_no_classification():
+    with pytest.raises(ValueError, match="num_classes"):
+        quick.fit(jax.random.key(93), DIGITS.train.images[:5], np.zeros(5, int))

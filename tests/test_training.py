@@ -1,0 +1,245 @@
+"""One step, one loop, one driver: against numpy, against itself, and where it must stop."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import oracles
+import pytest
+
+from lincls import batches, checkpoint, linear, losses, optimizers, penalties, training
+from lincls.objective import Objective
+from lincls.structs import Affine, Examples, Hyper, LinearParams
+
+RNG = np.random.default_rng(30)
+N, D, C = 70, 5, 3
+X = RNG.integers(0, 256, (N, D), dtype=np.uint8)
+Y = (X[:, 0] > 128).astype(np.int32) + (X[:, 1] > 200)
+AFFINE = Affine(np.full(D, 127.5, np.float32), np.float32(1 / 73.6))
+FLOATS = (X - AFFINE.shift) * AFFINE.scale
+SOFTMAX = Objective(losses.softmax, penalties.l2)
+HYPER = Hyper({"learning_rate": 0.1}, reg=0.01)
+PARAMS = linear.init(jax.random.key(31), D, C, scale=0.1)
+
+
+def train(hyper=HYPER, num_steps=40, state=None, params=PARAMS, optimizer=optimizers.sgd, **kw):
+    if state is None:
+        state = training.start(jax.random.key(32), params, optimizer=optimizer, hyper=hyper)
+    kw = {"objective": SOFTMAX, "batch_size": 16, "affine": AFFINE, **kw}
+    return training.fit(state, X, Y, hyper, optimizer=optimizer, num_steps=num_steps, **kw)
+
+
+def assert_equal_trees(a, b, **tolerance):
+    def compare(a, b):
+        if jax.dtypes.issubdtype(getattr(a, "dtype", None), jax.dtypes.prng_key):
+            a, b = jax.random.key_data(a), jax.random.key_data(b)
+        np.testing.assert_allclose(a, b, **tolerance)
+
+    jax.tree.map(compare, a, b)
+
+
+def test_full_batch_is_gradient_descent_as_in_numpy():
+    state, history = train(batches=batches.full, num_steps=30)
+    W, b = (np.asarray(p, np.float64) for p in PARAMS)
+    met, W, b = oracles.gradient_descent(oracles.softmax_l2(FLOATS, Y, 0.01), W, b, 0.1, 30)
+    np.testing.assert_allclose(history.loss, met, rtol=1e-5)
+    np.testing.assert_allclose(state.params.W, W, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(state.params.b, b, rtol=1e-4, atol=1e-6)
+
+
+def test_a_batch_of_all_examples_in_file_order_is_full():
+    a, _ = train(batches=batches.full, num_steps=5)
+    b, _ = train(batches=batches.sequential, batch_size=N, num_steps=5)
+    assert_equal_trees(a.params, b.params, rtol=1e-6)
+
+
+def test_one_example_sgd_is_the_numpy_loop():
+    state, history = train(batches=batches.sequential, batch_size=1, num_steps=25)
+    W, b = (np.asarray(p, np.float64) for p in PARAMS)
+    for i in range(25):
+        value = oracles.softmax_l2(FLOATS[i : i + 1], Y[i : i + 1], 0.01)
+        (loss,), W, b = oracles.gradient_descent(value, W, b, 0.1, 1)
+        assert history.loss[i] == pytest.approx(loss, rel=1e-4)
+    np.testing.assert_allclose(state.params.W, W, rtol=1e-4, atol=1e-6)
+
+
+def test_info_is_of_the_old_parameters_and_adds_up():
+    _, history = train(batches=batches.full, num_steps=3)
+    loss_and_gradient = oracles.softmax_l2(FLOATS, Y, 0.01)
+    loss, dW, db = loss_and_gradient(*(np.asarray(p, np.float64) for p in PARAMS))
+    assert history.loss[0] == pytest.approx(loss, rel=1e-5)
+    assert history.penalty[0] == pytest.approx(0.01 * float((PARAMS.W**2).sum()), rel=1e-5)
+    np.testing.assert_allclose(history.loss, history.data + history.penalty, rtol=1e-6)
+    assert history.grad_norm[0] == pytest.approx(np.sqrt((dW**2).sum() + (db**2).sum()), rel=1e-5)
+
+
+@pytest.mark.parametrize("sampling", [batches.shuffled, batches.replacement], ids=["epochs", "iid"])
+def test_stopping_and_going_on_ends_in_the_same_bits(sampling, tmp_path):
+    hyper = Hyper({"learning_rate": 0.1, "momentum": 0.9}, reg=0.01)
+    whole, history = train(hyper, 37, batches=sampling)
+    state, first = train(hyper, 13, batches=sampling)
+    checkpoint.save(tmp_path / "run.npz", state)
+    state = checkpoint.restore(tmp_path / "run.npz", like=state)
+    state, second = train(hyper, 24, batches=sampling, state=state)
+    assert_equal_trees(state, whole, rtol=0, atol=0)
+    assert (np.concatenate([first.loss, second.loss]) == history.loss).all()
+
+
+def test_chunks_are_invisible(monkeypatch):
+    whole, history = train(num_steps=29)
+    monkeypatch.setattr(training, "_FLOPS_PER_CHUNK", 6 * 16 * C * D * 7)  # 7 steps a call
+    calls = []
+    chunked, same = train(num_steps=29, on_chunk=lambda state, info: calls.append(len(info.loss)))
+    assert calls == [6, 6, 6, 6, 5]
+    assert_equal_trees(chunked, whole, rtol=0, atol=0)
+    assert (same.loss == history.loss).all()
+
+
+def test_a_grid_is_its_single_runs():
+    grid = Hyper({"learning_rate": np.geomspace(0.01, 0.5, 4), "momentum": 0.5}, reg=[0, 0.1, 0, 1])
+    state, history = train(grid, 200)
+    assert history.loss.shape == (200, 4)
+    for g in range(4):
+        alone = Hyper(
+            {"learning_rate": grid.optimizer["learning_rate"][g], "momentum": 0.5}, grid.reg[g]
+        )
+        single, info = train(alone, 200)
+        np.testing.assert_allclose(state.params.W[g], single.params.W, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(history.loss[:, g], info.loss, rtol=1e-5)
+
+
+def test_weights_are_rows_removed():
+    keep = RNG.random(N) < 0.6
+    state, _ = train(weight=keep.astype(np.float32), batches=batches.full, num_steps=30)
+    loss_and_gradient = oracles.softmax_l2(FLOATS[keep], Y[keep], 0.01)
+    W, b = (np.asarray(p, np.float64) for p in PARAMS)
+    _, W, b = oracles.gradient_descent(loss_and_gradient, W, b, 0.1, 30)
+    np.testing.assert_allclose(state.params.W, W, rtol=1e-4, atol=1e-6)
+
+
+def test_settings_may_see_different_examples():
+    weight = np.stack([RNG.random(N) < 0.5, RNG.random(N) < 0.5]).astype(np.float32)
+    both, _ = train(Hyper({"learning_rate": np.full(2, 0.1)}, 0.01), weight=weight)
+    for g in range(2):
+        alone, _ = train(weight=weight[g])
+        np.testing.assert_allclose(both.params.W[g], alone.params.W, rtol=1e-5, atol=1e-6)
+
+
+def test_a_diverging_setting_keeps_its_last_finite_parameters():
+    huge = Hyper({"learning_rate": np.array([0.1, 1e30])}, 0.01)
+    state, history = train(huge, 40, objective=Objective(losses.squared_hinge, penalties.l2))
+    assert state.alive.tolist() == [True, False]
+    assert np.isfinite(state.params.W).all()
+    assert history.alive[:, 0].all()
+    died = int(history.alive[:, 1].argmin())
+    assert 0 < died < 10
+    assert not history.alive[died:, 1].any()
+
+
+def test_training_ends_when_no_setting_is_alive(monkeypatch):
+    monkeypatch.setattr(training, "_FLOPS_PER_CHUNK", 1)
+    _, history = train(
+        Hyper({"learning_rate": 1e30}, 0.01), objective=Objective(losses.squared_hinge)
+    )
+    assert len(history.loss) < 40
+    assert not history.alive[-1]
+
+
+def test_validation_keeps_the_best_parameters_of_each_setting():
+    hyper = Hyper({"learning_rate": np.array([0.3, 0.0])}, 0.0)
+    state, history = train(hyper, 23, validation=(X, Y), every=5)
+    seen = history.validation
+    assert seen.steps.tolist() == [5, 10, 15, 20, 23]
+    assert seen.accuracy.shape == (5, 2)
+    assert seen.best_accuracy.tolist() == seen.accuracy.max(axis=0).tolist()
+    first = seen.accuracy[:, 0].argmax()
+    assert seen.best_step.tolist() == [seen.steps[first], 5]
+    upto, _ = train(hyper, int(seen.steps[first]))
+    np.testing.assert_allclose(seen.best_params.W[0], upto.params.W[0], rtol=1e-5, atol=1e-7)
+    last = linear.predict(jax.tree.map(lambda p: p[0], state.params), FLOATS.astype(np.float32))
+    assert seen.accuracy[-1, 0] == pytest.approx(np.mean(np.asarray(last) == Y), abs=1e-6)
+
+
+def test_lbfgs_takes_the_place_of_sgd():
+    state, history = train(Hyper({}, 0.05), 60, optimizer=optax.lbfgs, batches=batches.full)
+    loss_and_gradient = oracles.softmax_l2(FLOATS, Y, 0.05)
+    _, dW, db = loss_and_gradient(*(np.asarray(p, np.float64) for p in state.params))
+    assert max(np.abs(dW).max(), np.abs(db).max()) < 1e-4
+    assert history.loss[-1] <= history.loss[5]
+
+
+def sgd_on_plateau(learning_rate):
+    return optax.chain(
+        optimizers.sgd(learning_rate), optax.contrib.reduce_on_plateau(factor=0.5, patience=2)
+    )
+
+
+def test_an_optimiser_that_wants_the_value_takes_the_place_of_sgd():
+    with jax.numpy_dtype_promotion("standard"):  # optax promotes its counts
+        state, history = train(Hyper({"learning_rate": 20.0}, 0.0), 60, optimizer=sgd_on_plateau)
+    assert float(state.opt[1].scale) < 1
+    assert history.loss[-5:].mean() < history.loss[:5].mean()
+
+
+def test_trains_in_float64_and_in_float32_with_x64_on():
+    with jax.enable_x64(True):
+        double = jax.tree.map(lambda p: jnp.asarray(p, jnp.float64), PARAMS)
+        state, history = train(params=double, batches=batches.full, num_steps=30)
+        assert state.params.W.dtype == jnp.float64
+        W, b = (np.asarray(p, np.float64) for p in PARAMS)
+        met, W, _ = oracles.gradient_descent(
+            oracles.softmax_l2(FLOATS.astype(np.float64), Y, 0.01), W, b, 0.1, 30
+        )
+        np.testing.assert_allclose(history.loss, met, rtol=1e-6)
+        single, _ = train(num_steps=3)
+        assert single.params.W.dtype == jnp.float32
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        ({"num_steps": 0}, ValueError, "num_steps"),
+        ({"batch_size": 2.5}, TypeError, "batch_size"),
+        ({"weight": np.ones(3)}, ValueError, "weight"),
+        ({"weight": -np.ones(N)}, ValueError, "at least 0"),
+        (
+            {"hyper": Hyper({"learning_rate": np.ones(2)}, np.ones(3))},
+            ValueError,
+            "share one shape",
+        ),
+        ({"params": linear.init(jax.random.key(0), D + 1, C)}, ValueError, "features"),
+        ({"params": linear.init(jax.random.key(0), D, 2)}, ValueError, "num_classes = 2"),
+    ],
+    ids=lambda x: next(iter(x)) if isinstance(x, dict) else None,
+)
+def test_what_does_not_fit_is_refused_by_name(change, error, says):
+    with pytest.raises(error, match=says):
+        train(**change)
+
+
+def test_a_state_of_another_grid_is_refused():
+    state = training.start(jax.random.key(0), PARAMS, optimizer=optimizers.sgd, hyper=HYPER)
+    with pytest.raises(ValueError, match="2 settings"):
+        train(Hyper({"learning_rate": np.ones(2)}), state=state)
+
+
+def test_nan_in_the_data_is_refused():
+    bad = FLOATS.astype(np.float32)
+    bad[7, 2] = np.nan
+    state = training.start(jax.random.key(0), PARAMS, optimizer=optimizers.sgd, hyper=HYPER)
+    with pytest.raises(ValueError, match="row 7"):
+        training.fit(state, bad, Y, HYPER, objective=SOFTMAX, num_steps=1)
+
+
+def test_an_old_style_key_is_refused():
+    with pytest.raises(TypeError, match=r"jax\.random\.key"):
+        training.start(jax.random.PRNGKey(0), PARAMS, optimizer=optimizers.sgd, hyper=HYPER)
+
+
+def test_step_is_usable_alone():
+    state = training.start(jax.random.key(0), PARAMS, optimizer=optimizers.sgd, hyper=HYPER)
+    batch = Examples(FLOATS.astype(np.float32), Y, np.ones(N, np.float32))
+    new, info = training.step(state, batch, HYPER, objective=SOFTMAX, optimizer=optimizers.sgd)
+    assert int(new.step) == 1
+    assert isinstance(new.params, LinearParams)
+    assert float(info.loss) > 0
