@@ -175,9 +175,8 @@ def run(
 
     def body(carry: tuple[TrainState, Any], i: jax.Array) -> tuple[Any, StepInfo]:
         state, order = carry
-        if jax.tree.leaves(order):
-            begins = (i > 0) & (state.step % epoch_steps == 0)
-            order = jax.lax.cond(begins, order_of, lambda _: order, state.step)
+        begins = (i == 0) | (state.step % epoch_steps == 0)
+        order = jax.lax.cond(begins, order_of, lambda _: order, state.step)
         rows, present = batches.rows(order, state.key, state.step, num_examples, batch_size)
         batch = sampling.take(data, affine, rows, present, dtype)
         new_state, info = take_step(state, batch, hyper)
@@ -185,8 +184,10 @@ def run(
             new_state = _where(state.step < stop, new_state, state)
         return (new_state, order), info
 
-    carry = (state, order_of(state.step))
-    (state, _), info = jax.lax.scan(body, carry, jnp.arange(num_steps, dtype=jnp.int32))
+    # Not yet an order: the first step makes it, so that a sort is compiled once, not twice.
+    order = jax.tree.map(jnp.zeros_like, jax.eval_shape(order_of, state.step))
+    steps = jnp.arange(num_steps, dtype=jnp.int32)
+    (state, _), info = jax.lax.scan(body, (state, order), steps)
     return state, info
 
 
