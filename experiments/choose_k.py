@@ -3,9 +3,11 @@
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
+from matplotlib.axes import Axes
 
 from experiments.lab import progress, run, style, tuning, words
 from experiments.lab.experiment import AGREES, DIFFERS, OPEN, Classifier, Findings, Outcome, Plot
@@ -36,52 +38,55 @@ class Settings:
     max_folded: int = flag(
         5000, "training examples cross-validated, the first ones", low=2, smoke=300
     )
-    max_train: int = flag(50000, "training examples the chosen k votes with", low=1, smoke=300)
+    max_train: int = flag(60000, "training examples the chosen k votes with", low=1, smoke=300)
     max_test: int = flag(10000, "test examples used, the first ones", low=1, smoke=50)
 
 
 def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
     """Accuracy of every k and distance on every fold; the test set for the best pair alone."""
     folded = tuning.rows(data.train, settings.max_folded)
+    accuracies = _cross_validated(folded, settings)
+    table = np.concatenate(list(accuracies.values()))
+    settled = crossval.choose(table, complexity=[-k for _ in accuracies for k in settings.ks])
+    best = _pair(settings, settled.best)
+    numbers = {
+        "best": best,
+        "one_standard_error": _pair(settings, settled.one_standard_error),
+        "num_folded": len(folded.y),
+    }
+    return Outcome(numbers, accuracies, [_tested(data, settings, **best)])
+
+
+def _cross_validated(folded: tuning.Rows, settings: Settings) -> dict[str, np.ndarray]:
+    """Accuracies (ks, folds) by the name of the distance."""
     folds = splits.folds(len(folded.y), settings.num_folds)
-    accuracies = {
+    return {
         name: crossval.knn_accuracies(
             *folded,
             folds,
             settings.ks,
             METRICS[name],
-            on_block=progress.watcher(f"folds by {name.upper()}"),
+            on_block=progress.watcher(f"folds by {words.NAMES[name]}"),
         )
         for name in settings.metrics
     }
-    table = np.concatenate(list(accuracies.values()))
-    settled = crossval.choose(table, complexity=[-k for _ in accuracies for k in settings.ks])
-    name, k = _pair(settings, settled.best)
+
+
+def _pair(settings: Settings, row: int) -> dict[str, Any]:
+    """Distance and k of a row of the table of all pairs."""
+    metric, k = divmod(row, len(settings.ks))
+    return {"metric": settings.metrics[metric], "k": settings.ks[k]}
+
+
+def _tested(data: Data, settings: Settings, metric: str, k: int) -> Classifier:
+    """The one use of the test set: what was chosen, with the votes of all training examples."""
     train = tuning.rows(data.train, settings.max_train)
     test = tuning.rows(data.open_test("accuracy of the chosen k and distance"), settings.max_test)
-    model = knn.fit(*train, metric=METRICS[name], num_classes=data.num_classes)
+    model = knn.fit(*train, metric=METRICS[metric], num_classes=data.num_classes)
     predictions = knn.predict(model, test.X, k, on_block=progress.watcher("test"))
-    chosen = f"k = {k}, {name.upper()}"
-    tested = Classifier(
-        "k nearest neighbours",
-        chosen,
-        int(np.sum(np.asarray(predictions) == test.y)),
-        len(test.y),
-        train.X.size,
-    )
-    numbers = {
-        "best": {"metric": name, "k": k},
-        "one_standard_error": dict(
-            zip(("metric", "k"), _pair(settings, settled.one_standard_error), strict=True)
-        ),
-        "num_folded": len(folded.y),
-    }
-    return Outcome(numbers, accuracies, [tested])
-
-
-def _pair(settings: Settings, row: int) -> tuple[str, int]:
-    """Distance and k of a row of the table of all pairs."""
-    return settings.metrics[row // len(settings.ks)], settings.ks[row % len(settings.ks)]
+    correct = int(np.sum(np.asarray(predictions) == test.y))
+    chosen = f"k = {k}, {words.NAMES[metric]}"
+    return Classifier("k nearest neighbours", chosen, correct, len(test.y), train.X.size)
 
 
 def findings(record: Record) -> Findings:
@@ -90,23 +95,22 @@ def findings(record: Record) -> Findings:
     scores = record.arrays[best["metric"]]
     ks = record.settings["ks"]
     of_best, tested = scores[ks.index(best["k"])], record.classifiers[0]
-    sentences = [
-        f"{record.settings['num_folds']}-fold cross-validation on "
-        f"{record.numbers['num_folded']:,} images chooses k = {best['k']} with "
-        f"{best['metric'].upper()}: {of_best.mean():.1%}, standard deviation over the folds "
-        f"{of_best.std(ddof=1):.1%}.",
-        f"The largest k within one standard error of it is {simplest['k']} with "
-        f"{simplest['metric'].upper()}.",
-        f"Tested once, k = {best['k']} classifies {words.share(tested.correct, tested.total)} "
-        f"of {tested.total:,} test images right.",
-    ]
     near = min(ks, key=lambda k: abs(k - SLIDE_K))
     loss = of_best - scores[ks.index(near)]
     error = loss.std(ddof=1) / np.sqrt(len(loss))
-    sentences.append(
+    sentences = [
+        f"{record.settings['num_folds']}-fold cross-validation on "
+        f"{record.numbers['num_folded']:,} training images chooses k = {best['k']} with "
+        f"{words.NAMES[best['metric']]}: {of_best.mean():.1%} right, with a standard deviation of "
+        f"{100 * of_best.std(ddof=1):.1f} points over the folds.",
+        f"The simplest choice within one standard error of it, the one with the largest k, is "
+        f"k = {simplest['k']} with {words.NAMES[simplest['metric']]}.",
         f"k = {near} is {100 * loss.mean():.1f} points below the best, with a standard error of "
         f"{100 * error:.1f} over the folds."
-    )
+        if near != best["k"]
+        else "That is the k of the slide, or the nearest to it that was tried.",
+        f"Tested once, with all training images: {words.right(tested)}.",
+    ]
     if 5 <= best["k"] <= 10:
         return Findings(sentences, AGREES)
     return Findings(sentences, OPEN if loss.mean() < 2 * error else DIFFERS)
@@ -114,31 +118,35 @@ def findings(record: Record) -> Findings:
 
 def draw(record: Record) -> Iterator[Plot]:
     """Slide 22's figure: points, means, standard deviations, one panel for each distance."""
-    best, ks, metrics = record.numbers["best"], record.settings["ks"], record.settings["metrics"]
-    title = f"Cross-validation chooses k = {best['k']} with {best['metric'].upper()}"
+    best, metrics = record.numbers["best"], record.settings["metrics"]
+    title = f"Cross-validation chooses k = {best['k']} with {words.NAMES[best['metric']]}"
     figure, axes = style.canvas(
         1, len(metrics), height=3.6, title=title, sharey=True, squeeze=False
     )
     for place, name in zip(axes[0], metrics, strict=True):
-        scores, color = 100 * record.arrays[name], style.COLORS[name]
-        place.plot(ks, scores, ".", color=style.FAINT, ms=5)
-        place.errorbar(ks, scores.mean(1), scores.std(1, ddof=1), color=color, capsize=3)
-        if name == best["metric"]:
-            mean = scores[ks.index(best["k"])].mean()
-            place.plot(best["k"], mean, "o", ms=14, mfc="none", mec=style.RED, mew=2)
-        place.set(title=name.upper(), xlabel="k", xscale="log")
-        shown = [k for k in ks if k in (1, 3, 7, 20, 50, 100)] or ks
-        place.set_xticks(shown, [str(k) for k in shown])
-        place.minorticks_off()
+        _draw_folds(place, name, record)
     axes[0, 0].set_ylabel("validation accuracy (%)")
     yield Plot(
         "cross_validation",
         figure,
         f"{record.settings['num_folds']}-fold cross-validation on the first "
-        f"{record.numbers['num_folded']:,} training images. Each point is one fold, the line goes "
-        "through the means, bars are one standard deviation; the ring is the choice.",
-        f"Accuracy against k, one panel for each of {', '.join(metrics).upper()}. {title}.",
+        f"{record.numbers['num_folded']:,} training images. Each grey point is one fold, the line "
+        "goes through the means, bars are one standard deviation; the ring is the choice.",
+        "Accuracy against k, one panel for each distance: "
+        f"{', '.join(words.NAMES[name] for name in metrics)}. {title}.",
     )
+
+
+def _draw_folds(place: Axes, name: str, record: Record) -> None:
+    """One distance: a point for each fold, the means with their deviations, the choice."""
+    best, ks, scores = record.numbers["best"], record.settings["ks"], 100 * record.arrays[name]
+    place.plot(ks, scores, ".", color=style.FAINT, ms=5)
+    place.errorbar(ks, scores.mean(1), scores.std(1, ddof=1), color=style.COLORS[name], capsize=3)
+    if name == best["metric"]:
+        mean = scores[ks.index(best["k"])].mean()
+        place.plot(best["k"], mean, "o", ms=14, mfc="none", mec=style.RED, mew=2)
+    place.set(title=words.NAMES[name], xlabel="neighbours k", xscale="log")
+    style.ticks(place, [k for k in ks if k in (1, 3, 7, 20, 50, 100)] or ks)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from matplotlib.axes import Axes
 
 from experiments.lab import run, style, tuning, words
 from experiments.lab.experiment import AGREES, DIFFERS, Findings, Outcome, Plot, Table
@@ -30,6 +31,8 @@ CLAIM = (
 SECONDS = 12
 HINGE = Objective(losses.hinge, penalties.l2)
 SMOOTH = Objective(losses.softmax, penalties.l2)
+KINDS = ("forward", "centred")
+PRECISIONS = ("float32", "float64")
 
 
 @dataclass(frozen=True)
@@ -95,43 +98,41 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
     }
     directions = _directions(key, params, settings.num_directions)
     for dtype in (np.float32, np.float64):
-        for kind in ("forward", "centred"):
-            errors = _errors(problem, directions, settings.steps, dtype, kind == "centred")
-            outcome.arrays[f"{dtype.__name__}_{kind}"] = errors
+        errors = _errors(problem, directions, settings.steps, dtype)
+        for kind, of_kind in zip(KINDS, errors, strict=True):
+            outcome.arrays[f"{dtype.__name__}_{kind}"] = of_kind
     outcome.arrays["crossed"] = _crossed(problem, directions, settings.steps)
     return outcome
 
 
 def _compare(outcome: Outcome, problem: Problem, h: float) -> None:
     """Slide 55's numerical gradient against the analytic one: error, evaluations, seconds."""
-    size = sum(leaf.size for leaf in problem.params)
-    with jax.enable_x64(True):
-        params = _cast(problem.params, np.float64)
-        gradient = jax.jit(partial(problem.gradient, objective=SMOOTH))
-        analytic = jax.block_until_ready(gradient(params))
-        began = time.perf_counter()
-        jax.block_until_ready(gradient(params))
-        outcome.seconds["analytic"] = time.perf_counter() - began
-    for kind, evaluations in (("forward", size + 1), ("centred", 2 * size)):
+    analytic, outcome.seconds["analytic"] = _analytic(problem)
+    for kind, evaluations in zip(KINDS, (len(analytic) + 1, 2 * len(analytic)), strict=True):
         began = time.perf_counter()
         numeric = gradcheck.numerical_gradient(
             partial(problem.loss, SMOOTH), problem.params, h, centred=kind == "centred"
         )
         outcome.seconds[kind] = time.perf_counter() - began
-        difference = _flat(numeric) - _flat(analytic)
-        error = np.linalg.norm(difference) / np.linalg.norm(_flat(analytic))
+        error = np.linalg.norm(_flat(numeric) - analytic) / np.linalg.norm(analytic)
         outcome.numbers[kind] = {"evaluations": evaluations, "error": float(error)}
 
 
+def _analytic(problem: Problem) -> tuple[np.ndarray, float]:
+    """The gradient of the softmax objective in float64, in one row, and its seconds."""
+    with jax.enable_x64(True):
+        params = _cast(problem.params, np.float64)
+        gradient = jax.jit(partial(problem.gradient, objective=SMOOTH))
+        jax.block_until_ready(gradient(params))  # compiles
+        began = time.perf_counter()
+        found = jax.block_until_ready(gradient(params))
+        return _flat(found), time.perf_counter() - began
+
+
 def _checked(key: jax.Array, problem: Problem, mistake: Any, h: float) -> dict[str, Any]:
-    report = gradcheck.check(
-        key,
-        partial(problem.loss, HINGE),
-        problem.params,
-        partial(mistake, problem),
-        kinks=problem.kinks,
-        h=h,
-    )
+    """The verdict of the check on one gradient, summed over W and b."""
+    loss, gradient = partial(problem.loss, HINGE), partial(mistake, problem)
+    report = gradcheck.check(key, loss, problem.params, gradient, kinks=problem.kinks, h=h)
     return {
         "passed": report.passed,
         "judged": sum(leaf.judged for leaf in report.leaves),
@@ -151,144 +152,159 @@ def _flat(params: LinearParams) -> np.ndarray:
 
 def _directions(key: jax.Array, params: LinearParams, count: int) -> LinearParams:
     """`count` random directions in the space of W and b, each of length about 1."""
-    size = sum(leaf.size for leaf in params)
-    keys = jax.random.split(key, len(params))
-    leaves = zip(keys, params, strict=True)
-    return LinearParams(
-        *(jax.random.normal(k, (count, *leaf.shape)) / np.sqrt(size) for k, leaf in leaves)
-    )
+    num_classes, num_features = params.W.shape
+    size = num_classes * (num_features + 1)
+    drawn = jax.random.normal(key, (count, num_classes, num_features + 1)) / np.sqrt(size)
+    return LinearParams(drawn[..., :-1], drawn[..., -1])
 
 
 def _moved(params: Any, direction: Any, h: Any) -> Any:
     return jax.tree.map(lambda p, d: p + h * d, params, direction)
 
 
+def _over(fn: Callable[..., Any], steps: Any, directions: LinearParams, dtype: Any) -> Any:
+    """fn(h, direction) for every pair of a step and a direction, (steps, directions)."""
+    over_all = jax.jit(jax.vmap(jax.vmap(fn, (None, 0)), (0, None)))
+    found = over_all(jnp.asarray(steps, dtype), _cast(directions, dtype))
+    return jax.tree.map(np.asarray, found)
+
+
 def _errors(
-    problem: Problem, directions: LinearParams, steps: Any, dtype: Any, centred: bool
-) -> np.ndarray:
-    """Relative errors (steps, directions) of the slopes along the directions, in `dtype`."""
-    loss = partial(problem.loss, SMOOTH)
+    problem: Problem, directions: LinearParams, steps: Any, dtype: Any
+) -> tuple[np.ndarray, ...]:
+    """Relative errors (steps, directions) of slopes in `dtype`, forward and centred."""
     with jax.enable_x64(True):
-        params, axes = _cast(problem.params, dtype), _cast(directions, dtype)
+        params, loss = _cast(problem.params, dtype), partial(problem.loss, SMOOTH)
 
-        def slope(h: jax.Array, axis: LinearParams) -> jax.Array:
-            ahead = loss(_moved(params, axis, h))
-            behind = loss(_moved(params, axis, -h if centred else 0 * h))
-            return (ahead - behind) / (2 * h if centred else h)
+        def slopes(h: jax.Array, axis: LinearParams) -> tuple[jax.Array, jax.Array]:
+            ahead, behind = (loss(_moved(params, axis, side)) for side in (h, -h))
+            return (ahead - loss(params)) / h, (ahead - behind) / (2 * h)
 
-        over_all = jax.jit(jax.vmap(jax.vmap(slope, (None, 0)), (0, None)))
-        numeric = np.asarray(over_all(jnp.asarray(steps, dtype), axes), np.float64)
-        gradient = jax.jit(partial(problem.gradient, objective=SMOOTH))
-        exact = gradient(_cast(problem.params, np.float64))
-        along = _cast(directions, np.float64)
-        slopes = jax.vmap(lambda axis: sum(map(jnp.vdot, exact, axis)))(along)
-        return np.abs(numeric - slopes) / np.abs(slopes)
+        numeric = _over(slopes, steps, directions, dtype)
+    exact, _ = _analytic(problem)
+    along = np.concatenate([np.asarray(leaf).reshape(len(leaf), -1) for leaf in directions], axis=1)
+    right = along.astype(np.float64) @ exact
+    return tuple(np.abs(found.astype(np.float64) - right) / np.abs(right) for found in numeric)
 
 
 def _crossed(problem: Problem, directions: LinearParams, steps: Any) -> np.ndarray:
     """The share (steps,) of directions along which a centred step crosses a kink of the SVM."""
     with jax.enable_x64(True):
-        params, axes = _cast(problem.params, np.float64), _cast(directions, np.float64)
+        params = _cast(problem.params, np.float64)
 
         def crosses(h: jax.Array, axis: LinearParams) -> jax.Array:
             ahead, behind = (problem.kinks(_moved(params, axis, side)) for side in (h, -h))
             return jnp.any(jnp.sign(ahead) != jnp.sign(behind))
 
-        over_all = jax.jit(jax.vmap(jax.vmap(crosses, (None, 0)), (0, None)))
-        return np.asarray(over_all(jnp.asarray(steps, np.float64), axes)).mean(axis=1)
+        return _over(crosses, steps, directions, np.float64).mean(axis=1)
 
 
 def findings(record: Record) -> Findings:
     """Slow, approximate, error-prone: each with its number; what the check caught."""
     seconds, mistakes = record.seconds, record.numbers["mistakes"]
-    forward, centred = (record.numbers[kind] for kind in ("forward", "centred"))
+    forward, centred = (record.numbers[kind] for kind in KINDS)
     caught = [name for name, report in mistakes.items() if name != "none" and not report["passed"]]
-    planted = len(mistakes) - 1
+    accepts, planted = mistakes["none"]["passed"], len(mistakes) - 1
     sentences = [
-        f"Slow: {forward['evaluations']:,} evaluations of the loss and "
-        f"{words.duration(seconds['forward'])} (with compilation) for the slide's forward "
-        f"differences; the analytic gradient takes {words.duration(seconds['analytic'])}.",
-        f"Approximate: with h = {record.settings['h']:g} in float64 the forward difference is off "
-        f"by {forward['error']:.1e} of the gradient's length, the centred one by "
-        f"{centred['error']:.1e}.",
+        f"Slow: the slide's forward differences need {forward['evaluations']:,} evaluations of "
+        f"the loss, {words.duration(seconds['forward'])} with compilation. The analytic gradient "
+        f"takes {words.duration(seconds['analytic'])}.",
+        f"Approximate: with h = {words.power(record.settings['h'])} in float64 the forward "
+        f"difference is off by {words.power(forward['error'])} of the gradient's length, the "
+        f"centred one by {words.power(centred['error'])}.",
         f"Error-prone: of {planted} planted mistakes the check rejects {len(caught)}, and it "
-        f"{'accepts' if mistakes['none']['passed'] else 'rejects'} the gradient without any.",
+        f"{'accepts' if accepts else 'rejects'} the gradient without any.",
+        *(_best_step(record, kind) for kind in KINDS),
     ]
-    sentences += _best_steps(record)
-    right = mistakes["none"]["passed"] and len(caught) == planted
+    right = accepts and len(caught) == planted
+    tables = (_mistake_table(mistakes), _slide_table())
+    return Findings(sentences, AGREES if right else DIFFERS, tables)
+
+
+def _median(record: Record, dtype: str, kind: str) -> np.ndarray:
+    """The median error over the directions, (steps,)."""
+    return np.median(record.arrays[f"{dtype}_{kind}"], axis=1)
+
+
+def _best_step(record: Record, kind: str) -> str:
+    """The best step of each precision for one kind of difference, and its error."""
+    found = []
+    for dtype in PRECISIONS:
+        errors = _median(record, dtype, kind)
+        step = record.settings["steps"][errors.argmin()]
+        found.append(f"{words.power(errors.min(), 1)} at h = {words.power(step, 1)} in {dtype}")
+    return f"The least median error of {kind} differences: {', '.join(found)}."
+
+
+def _mistake_table(mistakes: dict[str, Any]) -> Table:
     header = ("mistake", "verdict", "compared", "wrong", "across a kink", "greatest error")
     rows = [
         (
             name,
             "passed" if report["passed"] else "rejected",
             *(f"{report[count]:,}" for count in ("judged", "wrong", "crossed")),
-            f"{report['error']:.1e}",
+            words.power(report["error"]),
         )
         for name, report in mistakes.items()
     ]
-    caption = "Gradients of the SVM's objective, written with a mistake, under gradcheck.check"
-    tables = (Table(caption, header, rows), _slide_table())
-    return Findings(sentences, AGREES if right else DIFFERS, tables)
-
-
-def _best_steps(record: Record) -> list[str]:
-    """The best step of each precision and kind, and its error."""
-    steps, found = np.array(record.settings["steps"]), []
-    for kind in ("forward", "centred"):
-        of_kind = []
-        for dtype in ("float32", "float64"):
-            errors = np.median(record.arrays[f"{dtype}_{kind}"], axis=1)
-            of_kind.append(f"{errors.min():.0e} at h = {steps[errors.argmin()]:.0e} in {dtype}")
-        found.append(f"The least median error of {kind} differences: {', '.join(of_kind)}.")
-    return found
+    caption = (
+        "Gradients of the SVM's objective, each written with one mistake, under gradcheck.check; "
+        "errors are relative to the slope."
+    )
+    return Table(caption, header, rows)
 
 
 def _slide_table() -> Table:
     """Slides 52-54 once more: losses printed to five decimals, h = 0.0001."""
     base, h, unit = 1.25347, 1e-4, 1e-5
     rows = [
-        (str(place), f"{base:.5f}", f"{moved:.5f}", f"{(moved - base) / h:.1f}", f"{unit / h:.1f}")
+        (str(place), f"{base:.5f}", f"{moved:.5f}", f"{(moved - base) / h:.1f}")
         for place, moved in enumerate((1.25322, 1.25353, 1.25347), 1)
     ]
-    header = ("dimension", "loss", "loss after + h", "dW", "known to")
-    return Table(f"The table of slides 52-54, h = {h:g}", header, rows)
+    caption = (
+        f"The table of slides 52-54, computed again with its h = {h:g}. Losses printed to "
+        f"{unit:.5f} tell dW to about {unit / h:g}."
+    )
+    return Table(caption, ("dimension", "loss", "loss after W + h", "dW"), rows)
 
 
 def draw(record: Record) -> Iterator[Plot]:
     """The error of the numerical gradient against h, with the share of steps across a kink."""
-    steps = record.settings["steps"]
     best = {
-        dtype: min(
-            np.median(record.arrays[f"{dtype}_{kind}"], axis=1).min()
-            for kind in ("forward", "centred")
-        )
-        for dtype in ("float32", "float64")
+        dtype: min(_median(record, dtype, kind).min() for kind in KINDS) for dtype in PRECISIONS
     }
     title = (
-        f"A numerical gradient is right to {best['float64']:.0e} at best in float64, "
-        f"to {best['float32']:.0e} in float32"
+        f"A numerical gradient is off by {words.power(best['float64'], 1)} at best in float64, "
+        f"by {words.power(best['float32'], 1)} in float32"
     )
     figure, (top, bottom) = style.canvas(
         2, 1, height=5.0, title=title, sharex=True, gridspec_kw={"height_ratios": [3, 1]}
     )
-    for dtype, color in (("float32", style.RED), ("float64", style.BLUE)):
-        for kind, line, marker in (("forward", "--", "o"), ("centred", "-", "s")):
-            errors = np.median(record.arrays[f"{dtype}_{kind}"], axis=1)
-            top.plot(steps, errors, line, marker=marker, color=color, label=f"{dtype}, {kind}")
-    top.set(xscale="log", yscale="log", ylabel="relative error (median)")
+    _draw_errors(top, record)
     style.legend(figure)
+    steps = record.settings["steps"]
     bottom.plot(steps, 100 * record.arrays["crossed"], marker="^", color=style.PURPLE)
     bottom.set(xlabel="step h", ylabel="steps across\na kink (%)", ylim=(-5, 105))
     yield Plot(
         "error_against_h",
         figure,
-        "Top: softmax loss, slopes along random directions. A large h is wrong by curvature (h "
-        "or, centred, h squared), a small one by rounding (1 / h). Bottom: how often the two "
-        "sides of a centred step lie on different sides of a kink of the SVM loss, where a "
-        "right gradient looks wrong.",
-        "Four V-shaped curves of relative error against h on logarithmic axes, above a falling "
-        f"curve of the share of steps that cross a kink. {title}.",
+        "Top: softmax loss, slopes along random directions. A large h is wrong by curvature (an "
+        "error that grows like h, or like h² with centred differences), a small one by rounding "
+        "(like 1 / h). Bottom: how often the two sides of a centred step lie on different sides "
+        "of a kink of the SVM's loss, where a right gradient looks wrong.",
+        "Four V-shaped curves of relative error against h on logarithmic axes, above a "
+        f"curve of the share of steps that cross a kink, which rises with h. {title}.",
     )
+
+
+def _draw_errors(axes: Axes, record: Record) -> None:
+    for dtype, color in zip(PRECISIONS, (style.RED, style.BLUE), strict=True):
+        for kind, line, marker in zip(KINDS, ("--", "-"), ("o", "s"), strict=True):
+            errors, label = _median(record, dtype, kind), f"{dtype}, {kind}"
+            axes.plot(
+                record.settings["steps"], errors, line, marker=marker, color=color, label=label
+            )
+    axes.set(xscale="log", yscale="log", ylabel="relative error (median)")
 
 
 if __name__ == "__main__":

@@ -179,7 +179,7 @@ def _draw_sizes(record: Record) -> Plot:
     runs = _by_size(record)
     ends = {label: float(_ends(record, curve)) for label, curve in runs}
     best = min(ends, key=lambda label: ends[label])
-    title = f"After as many examples, {best} have come lowest: {ends[best]:.2f}"
+    title = f"After as many examples looked at, {best} have come lowest: {ends[best]:.2f}"
     figure, axes = style.canvas(height=3.6, title=title)
     for (label, curve), color in zip(runs, cycle(style.CYCLE), strict=False):
         step = record.numbers["num_examples"] * record.settings["epochs"] / len(curve)
@@ -187,6 +187,7 @@ def _draw_sizes(record: Record) -> Plot:
         marker = "o" if len(curve) < 50 else ""
         axes.plot(places * step, means, color=color, marker=marker, label=label)
     axes.set(xlabel="training examples looked at", ylabel="loss (nats), mean over a pass")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     style.legend(figure, "gradient from")
     return Plot(
         "batch_size",

@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
@@ -28,11 +28,11 @@ from lincls import distances, knn
 SLIDES = "11-17"
 QUESTION = "Is the most similar training image of the same class?"
 CLAIM = (
-    "Remember all training images; predict the label of the most similar one (11). Its time per "
+    "Remember all training images; predict the label of the most similar one (11). The time per "
     "test image is linear in the number of training images: the opposite of what we like (17)."
 )
 SECONDS = 6
-METRICS = {"l1": distances.l1, "l2": distances.l2}
+METRICS = {"l1": distances.l1, "l2": distances.l2, "cosine": distances.cosine}
 WORKED_EXAMPLE = (  # slide 14: the test image and the training image
     (56, 32, 10, 18, 90, 23, 128, 133, 24, 26, 178, 200, 2, 0, 255, 220),
     (10, 20, 24, 17, 8, 10, 89, 100, 12, 16, 178, 170, 4, 32, 233, 112),
@@ -41,11 +41,17 @@ WORKED_EXAMPLE = (  # slide 14: the test image and the training image
 
 @dataclass(frozen=True)
 class Settings:
+    metrics: tuple[str, ...] = flag(("l1", "l2"), "distances", choices=tuple(METRICS))
+    ks: tuple[int, ...] = flag(
+        (1,), "numbers of neighbours that vote, all tested and none chosen", low=1
+    )
     num_neighbors: int = flag(10, "training images shown beside a test image", low=1, smoke=3)
     num_rows: int = flag(10, "test images shown, the first of each class", low=2)
-    max_train: int = flag(50000, "training examples used, the first ones", low=8, smoke=300)
+    max_train: int = flag(60000, "training examples used, the first ones", low=8, smoke=300)
     max_test: int = flag(10000, "test examples used, the first ones", low=1, smoke=50)
-    parts: tuple[int, ...] = flag((8, 4, 2, 1), "time a query on 1/8, 1/4, ... of the data", low=1)
+    parts: tuple[int, ...] = flag(
+        (8, 4, 2, 1), "time a query on 1/8, 1/4, ... of the data", low=1, smoke=(2, 1)
+    )
     num_timed: int = flag(64, "queries in a timed call", low=1)
     repeats: int = flag(5, "timed calls, of which the median counts", low=1, smoke=1)
 
@@ -53,24 +59,11 @@ class Settings:
 def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
     """Neighbours and accuracies on the test set; seconds per query against N."""
     train = tuning.rows(data.train, settings.max_train)
-    split = data.open_test("accuracy of the one nearest neighbour by L1 and by L2")
-    test, outcome = tuning.rows(split, settings.max_test), Outcome({"worked": _worked_example()})
-    for name, metric in METRICS.items():
-        began = time.perf_counter()
-        model = knn.fit(*train, metric=metric, num_classes=data.num_classes)
-        jax.block_until_ready(model.points)
-        outcome.seconds[f"{name}: training"] = time.perf_counter() - began
-        watch = progress.watcher(f"neighbours by {name.upper()}")
-        right = np.asarray(knn.predict(model, test.X, 1, on_block=watch)) == test.y
-        outcome.classifiers.append(
-            Classifier(
-                f"nearest neighbour, {name.upper()}",
-                "nothing",
-                int(right.sum()),
-                len(right),
-                train.X.size,
-            )
-        )
+    test = tuning.rows(data.open_test("accuracy of every distance and k asked for; none is chosen"),
+                       settings.max_test)  # fmt: skip
+    outcome = Outcome({"worked": _worked_example()})
+    for name in settings.metrics:
+        outcome.classifiers += _tested(outcome, data.num_classes, name, train, test, settings.ks)
         _time_queries(outcome, name, train, test, settings)
     outcome.arrays |= _gallery(data, train, test, settings)
     return outcome
@@ -83,6 +76,30 @@ def _worked_example() -> dict[str, int]:
     return {"ours": int(ours[0, 0]), "slide_16": int(np.sum(np.abs(train - test)))}
 
 
+def _tested(
+    outcome: Outcome, num_classes: int, name: str, train: tuning.Rows, test: tuning.Rows, ks: Any
+) -> list[Classifier]:
+    """One search by a distance, and from it the votes of every k; times the training."""
+    began = time.perf_counter()
+    model = knn.fit(*train, metric=METRICS[name], num_classes=num_classes)
+    jax.block_until_ready(model.points)
+    outcome.seconds[f"{name}: training"] = time.perf_counter() - began
+    watch = progress.watcher(f"neighbours by {words.NAMES[name]}")
+    predictions = np.asarray(knn.predict_by_k(model, test.X, ks, on_block=watch))
+    return [
+        Classifier(_title(k, name), "nothing", int((row == test.y).sum()), len(row), train.X.size)
+        for k, row in zip(ks, predictions, strict=True)
+    ]
+
+
+def _title(k: int, name: str) -> str:
+    return (
+        f"nearest neighbour, {words.NAMES[name]}"
+        if k == 1
+        else f"{k} nearest neighbours, {words.NAMES[name]}"
+    )
+
+
 def _time_queries(
     outcome: Outcome, name: str, train: tuning.Rows, test: tuning.Rows, settings: Settings
 ) -> None:
@@ -91,12 +108,11 @@ def _time_queries(
     for part in settings.parts:
         count = len(train.y) // part
         model = knn.fit(train.X[:count], metric=METRICS[name])
-        search = partial(knn.neighbors, model, queries, 1)
-        search()  # compiles
+        knn.neighbors(model, queries, 1)  # compiles
         times = []
         for _ in range(settings.repeats):
             began = time.perf_counter()
-            search()
+            knn.neighbors(model, queries, 1)
             times.append(time.perf_counter() - began)
         outcome.seconds[f"{name}: a query among {count}"] = float(np.median(times)) / len(queries)
 
@@ -104,15 +120,15 @@ def _time_queries(
 def _gallery(
     data: Data, train: tuning.Rows, test: tuning.Rows, settings: Settings
 ) -> dict[str, np.ndarray]:
-    """The first test image of each class, its nearest training images by L2, all labels."""
+    """The first test image of each class, its nearest training images, all labels."""
     classes = range(min(settings.num_rows, data.num_classes))
     chosen = [int(np.argmax(test.y == label)) for label in classes if np.any(test.y == label)]
-    found = knn.neighbors(knn.fit(train.X), test.X[chosen], settings.num_neighbors)
-    shape = data.train.images.shape[1:]
+    metric = METRICS[settings.metrics[-1]]
+    found = knn.neighbors(knn.fit(train.X, metric=metric), test.X[chosen], settings.num_neighbors)
     return {
-        "queries": test.X[chosen].reshape(-1, *shape),
+        "queries": test.X[chosen].reshape(-1, *data.image_shape),
         "query_labels": test.y[chosen],
-        "neighbors": train.X[found.indices].reshape(*found.indices.shape, *shape),
+        "neighbors": train.X[found.indices].reshape(*found.indices.shape, *data.image_shape),
         "neighbor_labels": train.y[found.indices],
     }
 
@@ -120,29 +136,36 @@ def _gallery(
 def findings(record: Record) -> Findings:
     """Accuracies, the share of neighbours of the right class, the growth of the time with N."""
     sentences = [
-        f"{tested.name}: {words.share(tested.correct, tested.total)} of "
-        f"{tested.total:,} test images right."
-        for tested in record.classifiers
+        f"{_capital(tested.name)}: {words.right(tested)}." for tested in record.classifiers
     ]
     same = record.arrays["neighbor_labels"] == record.arrays["query_labels"][:, None]
     sentences.append(
         f"Of the {same.size} neighbours in the figure {same.sum()} are of the class of their "
-        f"test image; {same[:, 0].sum()} of {len(same)} nearest ones are."
+        f"test image; of the {len(same)} very nearest ones, {same[:, 0].sum()} are."
     )
-    counts, times = _query_times(record, "l2")
-    growth = np.polyfit(np.log(counts), np.log(times), 1)[0] if len(counts) > 1 else 0.0
+    name = record.settings["metrics"][-1]
+    counts, times = _query_times(record, name)
+    growth = float(np.polyfit(np.log(counts), np.log(times), 1)[0]) if len(counts) > 1 else 0.0
     sentences.append(
-        f"With L2, {counts[0]:,} training images cost {words.duration(times[0])} a query and "
-        f"{counts[-1]:,} cost {words.duration(times[-1])}: time grows like N to the "
-        f"{growth:.2f}. Training took {words.duration(record.seconds['l2: training'])}."
+        f"By {words.NAMES[name]}, a query costs {words.duration(times[0])} among {counts[0]:,} "
+        f"training images and {words.duration(times[-1])} among {counts[-1]:,}: the time grows "
+        f"like N to the power of {growth:.2f}. Training, all of it, took "
+        f"{words.duration(record.seconds[f'{name}: training'])}."
     )
+    return Findings(sentences, _verdict(counts, growth), (_worked_table(record),))
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def _worked_table(record: Record) -> Table:
     worked = record.numbers["worked"]
     rows = [
         ("lincls.distances.l1", str(worked["ours"])),
-        ("np.abs(Xtr - x) as slide 16 has it, on uint8", str(worked["slide_16"])),
+        ("np.abs(Xtr - x), as slide 16 has it, on uint8", str(worked["slide_16"])),
     ]
-    table = Table("Slide 14's example, whose distance is 456", ("by", "L1 distance"), rows)
-    return Findings(sentences, _verdict(counts, float(growth)), (table,))
+    return Table("The example of slide 14, whose distance is 456.", ("by", "L1 distance"), rows)
 
 
 def _verdict(counts: np.ndarray, growth: float) -> str:
@@ -171,52 +194,55 @@ def draw(record: Record) -> Iterator[Plot]:
 
 
 def _draw_gallery(record: Record) -> Plot:
-    queries, neighbors = record.arrays["queries"], record.arrays["neighbors"]
-    same = record.arrays["neighbor_labels"] == record.arrays["query_labels"][:, None]
+    arrays, name = record.arrays, words.NAMES[record.settings["metrics"][-1]]
+    same = arrays["neighbor_labels"] == arrays["query_labels"][:, None]
+    rows, columns = same.shape
     title = f"{same.sum()} of {same.size} nearest training images are of the right class"
-    rows, columns = same.shape[0], same.shape[1] + 1
-    figure, axes = style.canvas(rows, columns, height=0.6 * rows, title=title, squeeze=False)
-    for row, query, label in zip(axes, queries, record.arrays["query_labels"], strict=True):
-        style.picture(row[0], query, record.data["levels"])
-        name = record.class_names[label]
-        row[0].set_ylabel(name, rotation=0, ha="right", va="center", size=9)
-    for row, images, marks in zip(axes, neighbors, same, strict=True):
-        for place, image, right in zip(row[1:], images, marks, strict=True):
-            style.picture(place, image, record.data["levels"])
-            style.frame(place, style.RIGHT if right else style.WRONG, dashed=not right)
+    figure, axes = style.canvas(height=7.0 * rows / (columns + 1), title=title)
+    images = np.concatenate([arrays["queries"][:, None], arrays["neighbors"]], axis=1)
+    names = [record.class_names[label] for label in arrays["query_labels"]]
+    outlines = style.tiles(axes, style.pixels(images, record.data["levels"]), names)
+    for row, marks in zip(outlines, same, strict=True):
+        for outline, right in zip(row[1:], marks, strict=True):
+            style.frame(outline, style.RIGHT if right else style.WRONG, dashed=not right)
     return Plot(
         "neighbors",
         figure,
-        "Left, the first test image of each class; then its nearest training images by L2, the "
-        "nearest first. Green frame: same class. Red, dashed frame: another class.",
-        f"A grid of small images: {rows} test images, each followed by its {columns - 1} nearest "
+        f"First column: the first test image of each class. Then its {columns} nearest training "
+        f"images by {name}, the nearest first. Green frame: the same class. Red, dashed frame: "
+        "another class.",
+        f"A grid of small images: {rows} test images, each followed by its {columns} nearest "
         f"training images in green (same class) or dashed red (other class) frames. {title}.",
     )
 
 
 def _draw_times(record: Record) -> Plot:
-    counts, times = _query_times(record, "l2")
+    metrics = record.settings["metrics"]
+    counts, times = _query_times(record, metrics[-1])
     title = (
-        f"{counts[-1] / counts[0]:.0f} times the training images, "
-        f"{times[-1] / times[0]:.1f} times the seconds of a query (L2)"
+        f"{counts[-1] / counts[0]:.0f} times the training images make a query "
+        f"{times[-1] / times[0]:.1f} times as slow ({words.NAMES[metrics[-1]]})"
     )
     figure, axes = style.canvas(height=3.2, title=title)
-    for name, marker in zip(METRICS, style.MARKERS, strict=False):
-        counts, times = _query_times(record, name)
-        axes.plot(counts, 1000 * times, marker=marker, color=style.COLORS[name], label=name.upper())
-    line = 1000 * times[-1] * counts / counts[-1]
+    line = times[-1] * counts / counts[-1]
     axes.plot(counts, line, ":", color=style.FAINT, label="in proportion to N", zorder=1)
-    axes.set(xscale="log", yscale="log", xlabel="training images N", ylabel="time per query (ms)")
-    axes.set_xticks(counts, [f"{count:,}" for count in counts])
-    axes.minorticks_off()
+    for name, marker in zip(metrics, style.MARKERS, strict=False):
+        axes.plot(*_query_times(record, name), marker=marker, color=style.COLORS[name],
+                  label=words.NAMES[name])  # fmt: skip
+    axes.set(xscale="log", yscale="log", xlabel="training images N", ylabel="time per query")
+    style.ticks(axes, counts)
+    axes.yaxis.set_major_formatter(lambda seconds, _: words.duration(seconds))
+    axes.yaxis.set_minor_formatter("")
     axes.legend()
     return Plot(
         "query_time",
         figure,
         f"Median of {record.settings['repeats']} calls of {record.settings['num_timed']} queries "
-        "each, on logarithmic axes; a call has a fixed cost that small training sets show.",
-        "Line chart of milliseconds per query against the number of training images for L1 and "
-        f"L2, with a dotted line of slope one. {title}.",
+        "each, on logarithmic axes: a line as steep as the dotted one is time in proportion to "
+        "N. The fixed cost of a call shows on small training sets.",
+        "Line chart of the time per query against the number of training images for "
+        f"{' and '.join(words.NAMES[name] for name in metrics)}, with a dotted line of slope one. "
+        f"{title}.",
     )
 
 

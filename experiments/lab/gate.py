@@ -43,6 +43,12 @@ class Data:
         return len(self.class_names)
 
     @property
+    def image_shape(self) -> tuple[int, ...]:
+        """How an example is drawn: (H, W, C); a row of features as an image of one line."""
+        shape = self.train.images.shape[1:]
+        return shape if len(shape) == 3 else (1, shape[0], 1)
+
+    @property
     def levels(self) -> tuple[float, float]:
         """The least and the greatest value a picture of these data is drawn with."""
         return float(self.train.images.min()), float(self.train.images.max())

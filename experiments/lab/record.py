@@ -139,7 +139,7 @@ def of_data(data: Data) -> dict[str, Any]:
         "num_train": len(data.train.labels),
         "num_test": data.num_test,
         "class_names": data.class_names,
-        "image_shape": list(data.train.images.shape[1:]),
+        "image_shape": list(data.image_shape),
         "levels": list(data.levels),
     }
 

@@ -9,6 +9,7 @@ import importlib
 import sys
 import time
 import traceback
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -122,7 +123,7 @@ def finished(job: Job, folder: Path) -> record.Record:
         progress.say("    already finished; --again computes it again")
         return found
     began = time.perf_counter()
-    outcome = job.module.compute(data, jax.random.key(job.common.seed), job.settings)
+    outcome = job.module.compute(data, _key(job), job.settings)
     meta = {
         "experiment": job.title,
         "slides": job.module.SLIDES,
@@ -141,6 +142,11 @@ def finished(job: Job, folder: Path) -> record.Record:
     if found is None:
         raise OSError(f"cannot read back what was just written to {folder}")
     return found
+
+
+def _key(job: Job) -> jax.Array:
+    """The key of a job, from the seed and the name: no two experiments draw alike."""
+    return jax.random.fold_in(jax.random.key(job.common.seed), zlib.crc32(job.title.encode()))
 
 
 def present(module: Experiment, found: record.Record, folder: Path) -> tuple[Findings, list[Plot]]:

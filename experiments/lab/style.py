@@ -6,14 +6,16 @@ found; the axes carry the units.
 """
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from experiments.lab.experiment import Plot
 from experiments.lab.record import write_file
@@ -28,6 +30,7 @@ RIGHT, WRONG = GREEN, RED
 
 WIDTH = 7.2  # inches: a text column
 DPI = 200
+TITLE = 74  # letters of a title on one line
 
 PARAMETERS: Any = {
     "font.family": "DejaVu Sans",
@@ -66,7 +69,7 @@ def canvas(
         title: what the figure found, in one sentence.
         kwargs: to `Figure.subplots`.
     """
-    lines = textwrap.wrap(title, 68)
+    lines = textwrap.wrap(title, TITLE)
     figure = Figure(figsize=(WIDTH, height + 0.24 * len(lines)))
     if lines:
         figure.suptitle("\n".join(lines), x=0.012, ha="left", weight="bold", size=12)
@@ -91,57 +94,81 @@ def legend(figure: Figure, title: str = "") -> None:
     figure.legend(handles=named, title=title, loc="outside right center")
 
 
-def bare(axes: Axes) -> Axes:
-    """Axes without ticks, grid and frame, for a picture."""
-    axes.set(xticks=[], yticks=[])
-    axes.grid(False)
-    axes.spines[:].set_visible(False)
-    return axes
+def ticks(axes: Axes, places: Iterable[float]) -> None:
+    """Ticks of x at these places alone, the numbers written out (on a logarithmic axis too)."""
+    axes.set_xticks(list(places), [f"{place:,}" for place in places])
+    axes.set_xticks([], minor=True)
 
 
-def frame(axes: Axes, color: str, dashed: bool = False) -> None:
-    """A coloured frame around a picture."""
-    line = (0, (2, 1.2)) if dashed else "-"
-    axes.spines[:].set(visible=True, color=color, linewidth=2.5, linestyle=line)
+def pixels(images: np.ndarray, levels: Sequence[float]) -> np.ndarray:
+    """Images (..., H, W, 1 or 3) as colours (..., H, W, 3) in 0..1; grey ones: black is low."""
+    low, high = levels
+    scaled = (images.astype(np.float64) - low) / (high - low)
+    return np.broadcast_to(scaled, (*scaled.shape[:-1], 3))
 
 
-def picture(axes: Axes, image: np.ndarray, levels: Sequence[float] = (0, 255)) -> None:
-    """An image (H, W), (H, W, 1) or (H, W, 3) with crisp pixels; grey levels: black is low."""
-    bare(axes)
-    if image.shape[-1] == 3 and image.ndim == 3:
-        low, high = levels
-        axes.imshow((image.astype(float) - low) / (high - low), interpolation="nearest")
-    else:
-        grey = image.reshape(image.shape[0], -1)
-        axes.imshow(grey, cmap="gray", vmin=levels[0], vmax=levels[1], interpolation="nearest")
-
-
-def template(axes: Axes, image: np.ndarray) -> None:
-    """A row of W as `linear.templates` gives it, in 0..1 with 0.5 for a weight of zero.
+def weights(templates: np.ndarray) -> np.ndarray:
+    """Rows of W as `linear.templates` gives them, 0.5 for a weight of zero, as colours.
 
     Colour images show as colours; grey ones from blue (speaks against the class) over
     white to red (speaks for it).
     """
-    bare(axes)
-    if image.ndim == 3 and image.shape[-1] == 3:
-        axes.imshow(image, interpolation="nearest")
-    else:
-        flat = image.reshape(image.shape[0], -1)
-        axes.imshow(flat, cmap="RdBu_r", vmin=0, vmax=1, interpolation="nearest")
+    if templates.shape[-1] == 3:
+        return templates
+    return mpl.colormaps["RdBu_r"](templates[..., 0])[..., :3]
+
+
+def tiles(
+    axes: Axes, pictures: np.ndarray, rows: Sequence[str], columns: Sequence[str] = ()
+) -> list[list[Rectangle]]:
+    """Pictures (R, C, H, W, 3) side by side, with names of the rows and of the columns.
+
+    Returns:
+        The outline of every picture, invisible; `frame` makes it one to see.
+    """
+    down, across, height, width, _ = pictures.shape
+    gap = max(1, round(0.14 * width))
+    padded = np.pad(pictures, [(0, 0), (0, 0), (0, gap), (0, gap), (0, 0)], constant_values=1)
+    mosaic = padded.swapaxes(1, 2).reshape(down * (height + gap), across * (width + gap), 3)
+    axes.imshow(mosaic[:-gap, :-gap], interpolation="nearest")
+    x, y = np.arange(across) * (width + gap), np.arange(down) * (height + gap)
+    axes.set_yticks(y + (height - 1) / 2, rows)
+    axes.set_xticks(x[: len(columns)] + (width - 1) / 2, columns, size=9)
+    axes.set(xlim=(-gap, x[-1] + width), ylim=(y[-1] + height, -gap))
+    axes.xaxis.tick_top()
+    _no_frame(axes)
+    return [[_outline(axes, left, top, width, height) for left in x] for top in y]
+
+
+def _outline(axes: Axes, x: float, y: float, width: int, height: int) -> Rectangle:
+    outline = Rectangle((x - 0.5, y - 0.5), width, height, fill=False, visible=False)
+    axes.add_patch(outline)
+    return outline
+
+
+def frame(outline: Rectangle, color: str, dashed: bool = False) -> None:
+    """Draw a picture's outline in a colour."""
+    line = (0, (2, 1.2)) if dashed else "-"
+    outline.set(visible=True, edgecolor=color, linewidth=2.5, linestyle=line)
+
+
+def _no_frame(axes: Axes) -> None:
+    axes.grid(False)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
 
 
 def matrix(axes: Axes, counts: np.ndarray, names: Sequence[str], title: str) -> None:
     """A confusion matrix, rows the label, columns the prediction, counts written in."""
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-    axes.grid(False)
-    axes.spines[:].set_visible(False)
+    _no_frame(axes)
     places = np.arange(len(names))
-    axes.set(xticks=places, yticks=places, title=title, xlabel="predicted", ylabel="label")
-    axes.set_xticklabels(names, rotation=90 if max(map(len, names)) > 2 else 0, size=9)
-    axes.set_yticklabels(names, size=9)
-    axes.tick_params(length=0)
+    axes.set(title=title, xlabel="predicted", ylabel="label")
+    axes.set_xticks(places, names, rotation=90 if max(map(len, names)) > 2 else 0, size=9)
+    axes.set_yticks(places, names, size=9)
     if len(names) > 20:
+        axes.set(xticks=[], yticks=[])
         return
     for (row, column), count in np.ndenumerate(counts):
         if count:

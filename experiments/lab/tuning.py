@@ -1,8 +1,8 @@
 """What several experiments compute alike: rows, a validation split, a tuned linear classifier.
 
-Step sizes are given in units of 1 / D.  After `preprocessing.fit` an example's squared
-length is D on average, so the curvature of the loss grows with D and one step size means
-the same on 8 x 8 digits and on 32 x 32 colour photographs.
+The optimiser is the short form's, `quick.annealed`, and step sizes are multiples of the one
+that it derives from the data and the loss: one grid of multiples serves 8 x 8 digits and
+32 x 32 colour photographs, the SVM's loss and the softmax loss.
 """
 
 from typing import Any, NamedTuple
@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from lincls import linear, optimizers, preprocessing, splits, training
+from lincls import linear, preprocessing, quick, splits, training
 from lincls.objective import Objective
 from lincls.structs import Hyper, LinearParams
 
@@ -33,13 +32,12 @@ class Plan(NamedTuple):
     objective: Objective
     batch_size: int
     num_steps: int
-    momentum: float
 
 
 class Grid(NamedTuple):
     """What `search` found for every pair of a step size and a strength."""
 
-    rates: tuple[float, ...]
+    rates: tuple[float, ...]  # multiples of the derived step size
     regs: tuple[float, ...]
     predictions: np.ndarray  # (rates, strengths, validation examples)
     labels: np.ndarray  # (validation examples,)
@@ -68,43 +66,30 @@ def train_and_validation(key: jax.Array, examples: Rows, fraction: float) -> tup
     return examples.where(~held_out), examples.where(held_out)
 
 
-def decaying_sgd(learning_rate: Any, momentum: Any, num_steps: Any) -> optax.GradientTransformation:
-    """SGD with momentum whose step size falls in a straight line to 0 at `num_steps`."""
-
-    def rate(step: jax.Array) -> jax.Array:
-        return learning_rate * jax.nn.relu(1 - step.astype(num_steps.dtype) / num_steps)
-
-    return optimizers.sgd(rate, momentum)
-
-
 def train(
     key: jax.Array, data: Rows, num_classes: int, plan: Plan, rates: Any, regs: Any
 ) -> LinearParams:
-    """Train one setting, or a grid of G as one program; rates are in units of 1 / D.
+    """Train one setting, or a grid of G as one program.
+
+    Args:
+        rates: multiples of `quick.step_size`, () or (G,).
+        regs: strengths of the penalty, for features of average variance 1, () or (G,).
 
     Returns:
         Parameters acting on pixels, with a leading axis G for a grid.
     """
-    init_key, run_key = jax.random.split(key)
+    of_start, of_batches = jax.random.split(key)
     affine = preprocessing.fit(data.X)
-    optimizer = {
-        "learning_rate": jnp.asarray(rates) / data.X.shape[1],
-        "momentum": plan.momentum,
-        "num_steps": plan.num_steps,
-    }
-    hyper = Hyper(optimizer, reg=regs)
-    params = linear.init(init_key, data.X.shape[1], num_classes)
-    state = training.start(run_key, params, optimizer=decaying_sgd, hyper=hyper)
-    state, _ = training.fit(
-        state,
-        *data,
-        hyper,
-        objective=plan.objective,
-        optimizer=decaying_sgd,
-        batch_size=plan.batch_size,
-        num_steps=plan.num_steps,
-        affine=affine,
+    derived = quick.step_size(data.X, affine, plan.objective.loss, num_classes)
+    hyper = Hyper(
+        {"learning_rate": derived * jnp.asarray(rates), "num_steps": plan.num_steps}, regs
     )
+    params = linear.init(of_start, data.X.shape[1], num_classes)
+    state = training.start(of_batches, params, optimizer=quick.annealed, hyper=hyper)
+    state, _ = training.fit(
+        state, *data, hyper, objective=plan.objective, optimizer=quick.annealed,
+        batch_size=plan.batch_size, num_steps=plan.num_steps, affine=affine,
+    )  # fmt: skip
     return linear.on_pixels(state.params, affine)
 
 

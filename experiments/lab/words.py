@@ -1,17 +1,31 @@
 """Numbers as a sentence, a title or a table has them."""
 
+from experiments.lab.experiment import Classifier
 from lincls import evaluation
 
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+NAMES = {"l1": "L1", "l2": "L2", "cosine": "cosine", "svm": "SVM", "softmax": "softmax"}
 
-def share(correct: int, total: int) -> str:
-    """An accuracy with its interval, as a sentence has it."""
-    interval = evaluation.wilson_interval(correct, total)
-    return f"{correct / total:.1%} (95% interval {between(interval)}%)"
+
+def right(tested: Classifier) -> str:
+    """How many test images a classifier had right, with the interval of that share."""
+    interval = evaluation.wilson_interval(tested.correct, tested.total)
+    return (
+        f"{tested.correct / tested.total:.1%} of {tested.total:,} test images right "
+        f"(95% interval {between(interval)}%)"
+    )
 
 
 def between(interval: evaluation.Interval) -> str:
     """An interval of accuracies in percent."""
     return f"{100 * interval.low:.1f} to {100 * interval.high:.1f}"
+
+
+def power(number: float, digits: int = 2) -> str:
+    """A very small or great number: 1.6 × 10⁻⁵."""
+    mantissa, exponent = f"{number:.{digits - 1}e}".split("e")
+    tens = f"10{str(int(exponent)).translate(_RAISED)}"
+    return tens if mantissa == "1" else f"{mantissa} × {tens}"
 
 
 def duration(seconds: float) -> str:
