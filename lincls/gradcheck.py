@@ -80,12 +80,12 @@ def numerical_gradient(
         flat, unravel = ravel_pytree(_to_float64(x))
 
         def slope(index: jax.Array) -> jax.Array:
-            step = jnp.zeros_like(flat).at[index].set(h)  # past the end: no step
+            step = jnp.zeros_like(flat).at[index].set(h)
             if centred:
                 return (fn(unravel(flat + step)) - fn(unravel(flat - step))) / (2 * h)
             return (fn(unravel(flat + step)) - fn(unravel(flat))) / h
 
-        (slopes,) = _mapped(lambda index: (slope(index),), flat.size)
+        (slopes,) = _mapped(lambda index: (slope(index),), np.arange(flat.size))
         return jax.tree.map(np.asarray, unravel(jnp.asarray(slopes)))
 
 
@@ -136,39 +136,90 @@ def check(
         params = _to_float64(params)
         grads = _to_float64(grads(params) if callable(grads) else grads)
         _check_alike(params, grads)
-        compare = _comparison(fn, params, grads, kinks, h, rtol)
-        names = [jax.tree_util.keystr(path) for path, _ in _leaves_with_path(params)]
-        leaf_keys = jax.random.split(key, len(names))
-        reports = tuple(
-            _leaf_report(compare, leaf, name, params, k, rtol, num_coordinates, num_directions)
-            for leaf, (name, k) in enumerate(zip(names, leaf_keys, strict=True))
-        )
+        places = _places(params)
+        probes = [_probes(key, place, num_coordinates, num_directions) for place in places]
+        error, crossed = _compare(key, fn, params, grads, kinks, h, rtol, _joined(probes))
+    ends = np.cumsum([len(probe.axis) for probe in probes])[:-1]
+    parts = zip(places, probes, np.split(error, ends), np.split(crossed, ends), strict=True)
+    reports = tuple(_leaf_report(*part, rtol) for part in parts)
     passed = all(leaf.judged > 0 and leaf.wrong == 0 for leaf in reports)
     return GradReport(passed, reports, h, rtol)
 
 
-def _comparison(
+class _Place(NamedTuple):
+    """Where a leaf lies in the flat vector of all parameters."""
+
+    name: str
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+
+
+class _Probes(NamedTuple):
+    """Directions in the flat vector: along one coordinate, or at random inside start..stop."""
+
+    axis: np.ndarray  # (n,) coordinate, -1 for a random direction
+    start: np.ndarray  # (n,)
+    stop: np.ndarray  # (n,)
+    number: np.ndarray  # (n,) of a random direction in its leaf
+
+
+def _places(params: Tree) -> list[_Place]:
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    stops = np.cumsum([leaf.size for _, leaf in leaves])
+    return [
+        _Place(jax.tree_util.keystr(path), leaf.shape, int(stop) - leaf.size, int(stop))
+        for (path, leaf), stop in zip(leaves, stops, strict=True)
+    ]
+
+
+def _probes(key: jax.Array, place: _Place, num_coordinates: int, num_directions: int) -> _Probes:
+    """Distinct coordinates of a leaf, and directions through all of it."""
+    # Drawn on the host: a permutation on the device takes longer to compile than the check.
+    seed = [*np.asarray(jax.random.key_data(key)).ravel(), place.start]
+    size = place.stop - place.start
+    axes = np.random.default_rng(seed).permutation(size)[:num_coordinates] + place.start
+    axis = np.concatenate([axes, np.full(num_directions, -1)])
+    bounds = (np.full(len(axis), end) for end in (place.start, place.stop))
+    return _Probes(axis, *bounds, np.arange(len(axis)) - len(axes))
+
+
+def _joined(probes: list[_Probes]) -> _Probes:
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *probes)
+
+
+def _compare(
+    key: jax.Array,
     fn: Callable[[Tree], Any],
     params: Tree,
     grads: Tree,
     kinks: Callable[[Tree], Tree] | None,
     h: float,
     rtol: float,
-) -> Callable[[Tree], tuple[jax.Array, jax.Array]]:
-    """A function of a direction -> (relative error of the slope along it, crossed a kink)."""
+    probes: _Probes,
+) -> list[np.ndarray]:
+    """Relative error of the slope along every probe, and whether its step crossed a kink."""
+    (flat, unravel), gradient = ravel_pytree(params), ravel_pytree(grads)[0]
+    position = jnp.arange(flat.size)
 
-    def compare(direction: Tree) -> tuple[jax.Array, jax.Array]:
-        ahead = jax.tree.map(lambda p, d: p + h * d, params, direction)
-        behind = jax.tree.map(lambda p, d: p - h * d, params, direction)
+    def direction(probe: _Probes) -> jax.Array:
+        of_probe = jax.random.fold_in(jax.random.fold_in(key, probe.start), probe.number)
+        inside = (probe.start <= position) & (position < probe.stop)
+        random = jnp.where(inside, jax.random.normal(of_probe, flat.shape, flat.dtype), 0)
+        axis = (position == probe.axis).astype(flat.dtype)
+        return jnp.where(probe.axis < 0, random / jnp.linalg.norm(random), axis)
+
+    def compare(probe: _Probes) -> tuple[jax.Array, jax.Array]:
+        step = direction(probe)
+        ahead, behind = unravel(flat + h * step), unravel(flat - h * step)
         value = fn(ahead)
-        numeric = (value - fn(behind)) / (2 * h)
-        analytic = sum(jax.tree.leaves(jax.tree.map(jnp.vdot, grads, direction)))
-        rounding = 16 * jnp.finfo(jnp.float64).eps * jnp.abs(value) / (2 * h)
+        numeric, analytic = (value - fn(behind)) / (2 * h), gradient @ step
+        rounding = 16 * jnp.finfo(flat.dtype).eps * jnp.abs(value) / (2 * h)
         scale = jnp.maximum(jnp.abs(analytic), jnp.abs(numeric))
         error = jnp.abs(analytic - numeric) / jnp.maximum(scale, rounding / rtol + 1e-300)
         return error, _crossed(kinks, ahead, behind)
 
-    return compare
+    return _mapped(compare, probes)
 
 
 def _crossed(kinks: Callable[[Tree], Tree] | None, ahead: Tree, behind: Tree) -> jax.Array:
@@ -180,68 +231,40 @@ def _crossed(kinks: Callable[[Tree], Tree] | None, ahead: Tree, behind: Tree) ->
     return jnp.any(jnp.stack(jax.tree.leaves(differ)))
 
 
-def _leaf_report(
-    compare: Callable[[Tree], Any],
-    leaf: int,
-    name: str,
-    params: Tree,
-    key: jax.Array,
-    rtol: float,
-    num_coordinates: int,
-    num_directions: int,
-) -> LeafReport:
-    """Compare along axes and random directions that move one leaf and hold the others."""
-    leaves, tree = jax.tree.flatten(params)
-    size, shape = leaves[leaf].size, leaves[leaf].shape
-    of_axes, of_directions = jax.random.split(key)
-    axes = jax.random.permutation(of_axes, size)[:num_coordinates]
-
-    def direction(probe: jax.Array) -> jax.Array:
-        axis = jnp.zeros(size).at[axes[probe % len(axes)]].set(1.0)
-        random = jax.random.normal(jax.random.fold_in(of_directions, probe), (size,), jnp.float64)
-        return jnp.where(probe < len(axes), axis, random / jnp.linalg.norm(random)).reshape(shape)
-
-    def outcome(probe: jax.Array) -> tuple[jax.Array, jax.Array]:
-        zeros = [jnp.zeros_like(x) for x in leaves]
-        return compare(
-            jax.tree.unflatten(tree, [*zeros[:leaf], direction(probe), *zeros[leaf + 1 :]])
-        )
-
-    error, crossed = _mapped(outcome, len(axes) + num_directions)
-    places = [f"[{', '.join(map(str, np.unravel_index(i, shape)))}]" for i in np.asarray(axes)]
-    places += [f"direction {i}" for i in range(num_directions)]
-    return _summarise(name, error, crossed, places, rtol)
-
-
-def _mapped(fn: Callable[[jax.Array], Any], count: int) -> list[np.ndarray]:
-    """fn of 0..count-1, in whole blocks, so that one block is compiled and no remainder."""
-    padded = jnp.arange(-(-count // _BLOCK) * _BLOCK)
-    results = jax.jit(lambda probes: jax.lax.map(fn, probes, batch_size=_BLOCK))(padded)
+def _mapped(fn: Callable[[Any], Any], arguments: Tree) -> list[np.ndarray]:
+    """fn of every row of the arguments, in whole blocks: one block is compiled, no remainder."""
+    count = len(jax.tree.leaves(arguments)[0])
+    padded = jax.tree.map(lambda a: np.pad(a, (0, -count % _BLOCK), "edge"), arguments)
+    results = jax.jit(lambda rows: jax.lax.map(fn, rows, batch_size=_BLOCK))(padded)
     return [np.asarray(result)[:count] for result in results]
 
 
-def _summarise(
-    name: str, error: np.ndarray, crossed: np.ndarray, places: list[str], rtol: float
+def _leaf_report(
+    place: _Place, probes: _Probes, error: np.ndarray, crossed: np.ndarray, rtol: float
 ) -> LeafReport:
     # Not (error <= rtol) rather than error > rtol: a NaN is wrong.
     judged = ~crossed
     wrong = judged & ~(error <= rtol)
     if not judged.any():
-        return LeafReport(name, 0, int(crossed.sum()), 0, 0.0, "")
+        return LeafReport(place.name, 0, int(crossed.sum()), 0, 0.0, "")
     ranked = np.where(judged, np.nan_to_num(error, nan=np.inf), -1.0)
     worst = int(ranked.argmax())
     return LeafReport(
-        name, int(judged.sum()), int(crossed.sum()), int(wrong.sum()),
-        float(ranked[worst]), places[worst],
+        place.name, int(judged.sum()), int(crossed.sum()), int(wrong.sum()),
+        float(ranked[worst]), _named(place, probes, worst),
     )  # fmt: skip
+
+
+def _named(place: _Place, probes: _Probes, i: int) -> str:
+    """Where a probe looked: "[3, 17]" or "direction 2"."""
+    if probes.axis[i] < 0:
+        return f"direction {probes.number[i]}"
+    index = np.unravel_index(probes.axis[i] - place.start, place.shape)
+    return f"[{', '.join(map(str, index))}]"
 
 
 def _to_float64(tree: Tree) -> Tree:
     return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), jnp.float64), tree)
-
-
-def _leaves_with_path(tree: Tree) -> list[Any]:
-    return jax.tree_util.tree_leaves_with_path(tree)
 
 
 def _check_alike(params: Tree, grads: Tree) -> None:

@@ -22,7 +22,7 @@ def value(params, loss=losses.softmax, penalty=penalties.l2):
     return evaluate(Objective(loss, penalty), params, BATCH, Hyper({}, reg=0.05))[0]
 
 
-right = jax.grad(value)
+right = jax.jit(jax.grad(value))
 
 
 def one_wrong_row(params):
