@@ -1,13 +1,37 @@
-"""Small files in the official formats, with random content, written by code of our own."""
+"""Small files in the official formats, with random content, written by code of our own.
 
+A server on loopback offers them, while the catalog believes that they are the published
+ones; and code that is to be killed or to reach a limit runs in forks of a process of its own.
+"""
+
+import contextlib
+import functools
 import gzip
+import hashlib
+import http.server
 import io
+import json
+import os
 import pickle
+import re
 import struct
+import subprocess
+import sys
 import tarfile
+import textwrap
+import threading
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import pytest
+from tensorflow_datasets.core.download import checksums
+
+from lincls.data import catalog
+
+# LINCLS_WHOLE=1 makes the tests that damage and kill do so more often.
+WHOLE = bool(os.environ.get("LINCLS_WHOLE"))
 
 MNIST_FILES = (
     "train-images-idx3-ubyte",
@@ -122,3 +146,158 @@ def hostile_pickles() -> dict[str, bytes]:
         "extension": b"\x80\x02\x82\x01.",
         "persistent": b"\x80\x02Px\n.",
     }
+
+
+def believe(name: str) -> str:
+    """Code that makes another process's catalog believe the same."""
+    downloads = tuple(map(tuple, catalog.OFFICIAL[name].downloads))
+    return (
+        f"catalog.OFFICIAL[{name!r}] = catalog.OFFICIAL[{name!r}]._replace("
+        f"downloads=tuple(catalog.Download(*d) for d in {downloads!r}))\n"
+    )
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content).hexdigest()
+
+
+def archive(name: str) -> bytes:
+    """The binary archive of cifar10 or cifar100: 24 images in the official folder."""
+    if name == "cifar10":
+        files = cifar10_files("binary")[0]
+    else:
+        batches = [cifar_batch(seed, n) for seed, n in ((0, 20), (1, 4))]
+        contents = (binary_bytes(planes, labels * 9, coarse=True) for planes, labels in batches)
+        files = dict(zip(("train.bin", "test.bin"), contents, strict=True))
+        files["coarse_label_names.txt"] = "".join(f"coarse_{i}\n" for i in range(20)).encode()
+    folder = catalog.OFFICIAL[name].layouts["binary"].folder
+    return tar_bytes({f"{folder}/{file}": content for file, content in files.items()})
+
+
+def published_contents(name: str) -> list[bytes]:
+    """What the publisher of a data set offers, in the order of the catalog."""
+    if "cifar" in name:
+        return [archive(name)]
+    arrays = mnist_contents(seed=len(name)).values()
+    return [gzip.compress(idx_bytes(array), mtime=0) for array in arrays]
+
+
+def publish(
+    monkeypatch: pytest.MonkeyPatch, name: str, contents: Sequence[bytes]
+) -> catalog.Official:
+    """Let the catalog believe that these are the published files of a data set.
+
+    TFDS writes what it learns into its own list of checksums, so it gets an empty one each time.
+    """
+    monkeypatch.setattr(checksums, "get_all_url_infos", dict)
+    known = catalog.OFFICIAL[name]
+    downloads = tuple(
+        download._replace(size=len(content), sha256=hashlib.sha256(content).hexdigest())
+        for download, content in zip(known.downloads, contents, strict=True)
+    )
+    known = known._replace(downloads=downloads)
+    monkeypatch.setitem(catalog.OFFICIAL, name, known)
+    return known
+
+
+@contextlib.contextmanager
+def serving(answer):
+    """A server on loopback that gives each request to `answer(handler)`; yields its address."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            with contextlib.suppress(OSError):
+                answer(self)
+
+        def log_message(self, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def send(handler, content: bytes, status: int = 200, kind: str = "application/x-gzip", **headers):
+    handler.send_response(status)
+    handler.send_header("Content-Type", kind)
+    handler.send_header("Content-Length", headers.pop("length", str(len(content))))
+    for name, value in headers.items():
+        handler.send_header(name.replace("_", "-"), value)
+    handler.end_headers()
+    handler.wfile.write(content)
+
+
+def send_range(handler, content: bytes, upto: int | None = None):
+    """Answer as a good server does, but break off before byte `upto`."""
+    start = int(re.findall(r"\d+", handler.headers.get("Range", "0"))[0])
+    rest = content[start:upto]
+    length = str(len(content) - start)
+    if start:
+        span = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        send(handler, rest, 206, length=length, Content_Range=span)
+    else:
+        send(handler, rest, length=length)
+
+
+class Ended(NamedTuple):
+    """How a fork has ended."""
+
+    signal: int  # that killed it, or 0
+    stdout: str
+    stderr: str
+
+
+_FORKS = """
+import json, os, sys, traceback
+import numpy as np
+import tensorflow_datasets.image_classification
+from array_record.python import array_record_module
+from lincls import data
+from lincls.data import cache, catalog, loading, tfds
+
+def run(code, environ, folder):
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(os.path.join(folder, name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    os.environ.update(environ)
+    try:
+        exec(code, globals())
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        run(*json.loads(line))
+    print(os.WTERMSIG(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@functools.cache
+def _forks() -> subprocess.Popen:
+    """A process with everything imported and no threads; it ends when its input does."""
+    environ = os.environ | {"JAX_PLATFORMS": "cpu", "OPENBLAS_NUM_THREADS": "1"}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        [sys.executable, "-c", _FORKS], stdin=pipe, stdout=pipe, text=True, env=environ
+    )
+
+
+def fork(code: str, folder: Path) -> Ended:
+    """Run `code` in a process of its own, with its cache and its TFDS below `folder`."""
+    environ = {"LINCLS_CACHE": str(folder / "cache"), "TFDS_DATA_DIR": str(folder / "tfds")}
+    folder.mkdir(parents=True, exist_ok=True)
+    process = _forks()
+    job = (textwrap.dedent(code), environ, str(folder))
+    process.stdin.write(json.dumps(job) + "\n")
+    process.stdin.flush()
+    signal = int(process.stdout.readline())
+    return Ended(signal, *((folder / name).read_text() for name in ("stdout", "stderr")))

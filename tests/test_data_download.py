@@ -1,23 +1,16 @@
 """Downloads and the cache, against a server on loopback that misbehaves in every way we know."""
 
-import contextlib
-import hashlib
-import http.server
 import os
-import re
 import socket
 import stat
-import subprocess
-import sys
 import tempfile
-import textwrap
-import threading
 import time
 from pathlib import Path
 
 import data_fakes
 import numpy as np
 import pytest
+from data_fakes import publish, send, send_range, serving
 
 from lincls import data
 from lincls.data import cache, catalog, download
@@ -26,6 +19,7 @@ from lincls.data import cache, catalog, download
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("LINCLS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
 
 
 @pytest.fixture
@@ -33,60 +27,8 @@ def archive(monkeypatch) -> bytes:
     """A small archive that the catalog takes for CIFAR-10's own."""
     files, _, _ = data_fakes.cifar10_files("binary")
     content = data_fakes.tar_bytes(files)
-    publish(monkeypatch, content)
+    publish(monkeypatch, "cifar10", [content])
     return content
-
-
-def publish(monkeypatch, content: bytes) -> None:
-    wanted = catalog.CIFAR10.downloads[0]._replace(
-        size=len(content), sha256=hashlib.sha256(content).hexdigest()
-    )
-    monkeypatch.setitem(catalog.OFFICIAL, "cifar10", catalog.CIFAR10._replace(downloads=(wanted,)))
-
-
-@contextlib.contextmanager
-def serving(answer):
-    """A server on loopback that gives each request to `answer(handler)`; yields its address."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            with contextlib.suppress(OSError):
-                answer(self)
-
-        def log_message(self, *args):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-def send(handler, content: bytes, status: int = 200, kind: str = "application/x-gzip", **headers):
-    handler.send_response(status)
-    handler.send_header("Content-Type", kind)
-    handler.send_header("Content-Length", headers.pop("length", str(len(content))))
-    for name, value in headers.items():
-        handler.send_header(name.replace("_", "-"), value)
-    handler.end_headers()
-    handler.wfile.write(content)
-
-
-def send_range(handler, content: bytes, upto: int | None = None):
-    """Answer as a good server does, but break off before byte `upto`."""
-    start = int(re.findall(r"\d+", handler.headers.get("Range", "0"))[0])
-    rest = content[start:upto]
-    length = str(len(content) - start)
-    if start:
-        span = f"bytes {start}-{len(content) - 1}/{len(content)}"
-        send(handler, rest, 206, length=length, Content_Range=span)
-    else:
-        send(handler, rest, length=length)
 
 
 def quiet(progress: download.Progress) -> None:
@@ -200,7 +142,7 @@ def assert_says_it_all(message: str, address: str) -> None:
 
 @pytest.mark.parametrize("failure", FAILURES)
 def test_what_goes_wrong_is_said_in_one_sentence(failure, monkeypatch):
-    publish(monkeypatch, b"y" * SIZE)
+    publish(monkeypatch, "cifar10", [b"y" * SIZE])
     monkeypatch.setattr(download, "IDLE", 0.4)
     monkeypatch.setattr(download, "OPENING", 0.6)
     answer, says = FAILURES[failure]
@@ -251,16 +193,8 @@ def test_any_file_with_the_right_checksum_will_do(archive, tmp_path):
 
 def test_files_of_mnist_come_one_by_one(tmp_path, monkeypatch):
     data_fakes.write_mnist(tmp_path / "site", seed=0, zipped=True)
-    downloads = tuple(
-        catalog.Download(
-            f"https://nowhere.invalid/{path.name}",
-            path.stat().st_size,
-            hashlib.sha256(path.read_bytes()).hexdigest(),
-        )
-        for path in (tmp_path / "site" / f"{name}.gz" for name in data_fakes.MNIST_FILES)
-    )
-    known = catalog.MNIST._replace(downloads=downloads)
-    monkeypatch.setitem(catalog.OFFICIAL, "mnist", known)
+    files = (tmp_path / "site" / f"{name}.gz" for name in data_fakes.MNIST_FILES)
+    publish(monkeypatch, "mnist", [file.read_bytes() for file in files])
 
     def answer(handler):
         send(handler, (tmp_path / "site" / handler.path[1:]).read_bytes())
@@ -337,68 +271,48 @@ def test_a_damaged_entry_is_replaced(tmp_path):
         assert loaded.source == good.source
 
 
-@pytest.mark.skipif(os.name == "nt", reason="limits and users of POSIX")
-class TestWhatCannotBeWritten:
-    def run(self, code: str, tmp_path: Path) -> subprocess.CompletedProcess:
-        """Run `code` in a child process, with a cache in `tmp_path / "full"`."""
-        body = textwrap.dedent(code)
-        environment = os.environ | {"LINCLS_CACHE": str(tmp_path / "full"), "JAX_PLATFORMS": "cpu"}
-        return subprocess.run(
-            [sys.executable, "-c", body],
-            capture_output=True,
-            text=True,
-            env=environment,
-            timeout=60,
-            check=False,
-        )
+needs_posix = pytest.mark.skipif(os.name == "nt", reason="limits, users and forks of POSIX")
+LIMIT = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
 
-    LIMIT = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
 
-    def test_a_full_disk_while_caching(self, tmp_path):
-        data_fakes.write_mnist(tmp_path / "mnist", seed=0, zipped=False)
-        code = f"from lincls import data\nd = data.load('mnist', {str(tmp_path)!r})\n"
-        done = self.run(self.LIMIT + code + "print(d.train.images.shape)", tmp_path)
-        assert done.stdout.strip() == "(20, 28, 28, 1)"
-        assert "was loaded but not cached" in done.stderr
-        assert "LINCLS_CACHE" in done.stderr
-        assert list((tmp_path / "full").iterdir()) == []
+@needs_posix
+def test_a_full_disk_while_caching(tmp_path):
+    data_fakes.write_mnist(tmp_path / "mnist", seed=0, zipped=False)
+    load = f"print(data.load('mnist', {str(tmp_path)!r}).train.images.shape)"
+    ended = data_fakes.fork(LIMIT + load, tmp_path)
+    assert ended.stdout.strip() == "(20, 28, 28, 1)", ended.stderr
+    assert "was loaded but not cached" in ended.stderr
+    assert "LINCLS_CACHE" in ended.stderr
+    assert list((tmp_path / "cache").iterdir()) == []
 
-    def test_a_full_disk_while_downloading(self, tmp_path, archive):
-        wanted = catalog.OFFICIAL["cifar10"].downloads[0]
-        code = f"""
-        from pathlib import Path
-        from lincls.data import catalog, download
-        wanted = catalog.Download{tuple(wanted)!r}
-        try:
-            with_url = download.fetch(wanted, Path({str(tmp_path / "full")!r}), url=ADDRESS)
-        except OSError as error:
-            print(type(error).__name__, error)
-        """
-        with serving(lambda handler: send(handler, archive)) as address:
-            code = textwrap.dedent(code).replace("ADDRESS", repr(address))
-            done = self.run(self.LIMIT + code, tmp_path)
-        assert "DataUnavailable" in done.stdout, done.stderr
-        assert "cannot take" in done.stdout
-        assert "File too large" in done.stdout
 
-    @pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="needs to become nobody")
-    def test_a_cache_that_nobody_may_write(self):
-        code = """
-        import os, pwd
-        from lincls import data
-        os.setuid(pwd.getpwnam("nobody").pw_uid)
-        print(data.load("mnist", FOLDER).train.images.shape)
-        try:
-            data.load("cifar10", url="http://127.0.0.1:9/")
-        except data.DataUnavailable as error:
-            print(error)
-        """
-        with tempfile.TemporaryDirectory() as folder:
-            Path(folder).chmod(0o755)
-            data_fakes.write_mnist(Path(folder) / "mnist", seed=0, zipped=False)
-            code = textwrap.dedent(code).replace("FOLDER", repr(folder))
-            done = self.run(code, Path(folder))
-        assert "(20, 28, 28, 1)" in done.stdout, done.stderr
-        assert "was loaded but not cached" in done.stderr
-        assert "cannot take the 170,052,171 bytes" in done.stdout
-        assert "Permission denied" in done.stdout
+@needs_posix
+def test_a_full_disk_while_downloading(tmp_path, archive):
+    with serving(lambda handler: send(handler, archive)) as address:
+        code = data_fakes.believe("cifar10") + LIMIT + f"data.load('cifar10', url={address!r})"
+        ended = data_fakes.fork(code, tmp_path)
+    last = ended.stderr.splitlines()[-1]
+    assert "DataUnavailable" in last
+    assert "cannot take" in last
+    assert "File too large" in last
+    assert_says_it_all(last, "LINCLS_CACHE")
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="needs to become nobody")
+def test_a_cache_that_nobody_may_write():
+    code = """
+    import pwd
+    os.setuid(pwd.getpwnam("nobody").pw_uid)
+    print(data.load("mnist", FOLDER).train.images.shape)
+    data.load("cifar10", url="http://127.0.0.1:9/")
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        data_fakes.write_mnist(Path(folder) / "mnist", seed=0, zipped=False)
+        ended = data_fakes.fork(code.replace("FOLDER", repr(folder)), Path(folder))
+    assert "(20, 28, 28, 1)" in ended.stdout, ended.stderr
+    assert "was loaded but not cached" in ended.stderr
+    last = ended.stderr.splitlines()[-1]
+    assert "cannot take the 170,052,171 bytes" in last
+    assert "Permission denied" in last
+    assert_says_it_all(last, "LINCLS_CACHE")

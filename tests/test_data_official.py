@@ -18,6 +18,7 @@ from lincls.data import archives, cache, catalog, cifar, idx, official
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("LINCLS_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path_factory.mktemp("tfds")))
 
 
 def forget(name: str) -> None:

@@ -15,7 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -130,9 +130,7 @@ def _receive(wanted: Download, address: str, file: IO[bytes], tell: Callable[[in
     return done
 
 
-def _begin(
-    wanted: Download, address: str, response: HTTPResponse, file: IO[bytes], done: int
-) -> int:
+def _begin(wanted: Download, address: str, response: Any, file: IO[bytes], done: int) -> int:
     """Check what an answer promises; return the number of bytes that it goes on from."""
     if response.headers.get_content_type() == "text/html":
         raise DataUnavailable(
@@ -175,7 +173,7 @@ def _open(address: str, start: int) -> Any:
     return outcome[0]
 
 
-def _read(address: str, response: HTTPResponse, size: int) -> bytes:
+def _read(address: str, response: Any, size: int) -> bytes:
     """The next bytes; none at the end, or where the connection broke."""
     try:
         return response.read1(size)

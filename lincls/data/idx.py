@@ -8,7 +8,7 @@ import math
 import struct
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Integer, UInt8
 
 from lincls.data.archives import Buffer
 
@@ -36,3 +36,9 @@ def parse(data: Buffer, file: str) -> UInt8[np.ndarray, "..."]:
             f"but {len(data) - start:,} follow"
         )
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+
+
+def unparse(array: Integer[np.ndarray, "..."]) -> bytes:
+    """Return the IDX file of an array of integers 0..255."""
+    header = bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape)
+    return header + array.astype(np.uint8).tobytes()

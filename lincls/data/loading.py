@@ -1,8 +1,10 @@
 """One door to every data set: a name, or the path of one's own files."""
 
+import sys
+import warnings
 from pathlib import Path
 
-from lincls.data import arrays, cache, digits, folders, official, toys
+from lincls.data import arrays, cache, digits, folders, official, tfds, toys
 from lincls.data.catalog import OFFICIAL, Official
 from lincls.data.dataset import Dataset, DataUnavailable
 from lincls.data.download import OnProgress, fetch
@@ -22,10 +24,12 @@ def load(
     A name is one of `NAMES`: `digits` comes with scikit-learn, the toy sets are
     generated, and `mnist`, `fashion_mnist`, `cifar10` and `cifar100` are looked for
 
-    1. in `data_dir`: the publisher's files, packed or unpacked, or a copy of a file of
-       the cache,
+    1. in `data_dir`: the publisher's files, packed or unpacked, what TFDS has prepared
+       there, or a copy of a file of the cache,
     2. in the cache,
-    3. at `url`, or at the publisher's address, from where they are downloaded once.
+    3. in TFDS's folder ($TFDS_DATA_DIR, or ~/tensorflow_datasets),
+    4. at `url`, or at the publisher's address: from there they are downloaded once, and
+       prepared in TFDS's folder as TFDS itself would.
 
     A path is an .npz file, a folder of .npy files (`from_npz`), or a folder of images
     (`from_folder`).  A name comes before a path of the same spelling; say `./digits` for
@@ -71,11 +75,14 @@ def _load_official(
         cached = cache.read(folder / entry) if folder is not None else None
         if cached is not None:
             return cached
+    prepared = official.find_prepared(known, tfds.directory())
+    if prepared is not None:
+        return _load_found(known, prepared)
     try:
-        found = _download(known, url, on_progress)
+        downloads = _download(known, url, on_progress)
     except DataUnavailable as error:
         raise DataUnavailable(f"{error}; {official.how_to_get(known, data_dir)}") from error
-    return _load_found(known, found)
+    return _load_downloads(known, downloads)
 
 
 def _load_found(known: Official, found: official.Found) -> Dataset:
@@ -89,17 +96,35 @@ def _load_found(known: Official, found: official.Found) -> Dataset:
     return loaded
 
 
-def _download(known: Official, url: str | None, on_progress: OnProgress | None) -> official.Found:
-    """Fetch the files of a public data set into the cache."""
+def _download(known: Official, url: str | None, on_progress: OnProgress | None) -> Path:
+    """Fetch the files of a public data set into a folder of the cache, and return that."""
     folder = cache.directory() / "downloads" / known.name
     for wanted in known.downloads:
         address = url
         if url is not None and (url.endswith("/") or len(known.downloads) > 1):
             address = f"{url.rstrip('/')}/{wanted.filename}"
         fetch(wanted, folder, url=address, on_progress=on_progress)
+    return folder
+
+
+def _load_downloads(known: Official, folder: Path) -> Dataset:
+    """Read the publisher's files, keep them in the cache, and prepare them for TFDS."""
     found = official.find(known, folder)
     assert found is not None, folder
-    return found
+    loaded = official.read(known, found)
+    cache.write(loaded, cache.directory() / cache.filename(known.name, official.key(known)))
+    place = tfds.directory()
+    print(f"{known.name}: preparing it for TensorFlow Datasets in {place}", file=sys.stderr)
+    try:
+        tfds.prepare(known, loaded, folder, place)
+    except Exception as error:  # TFDS may fail anywhere, and nothing here depends on it
+        if tfds.find(known.name, place) is None:  # nor has another process done it
+            warnings.warn(
+                f"{known.name} was loaded, but TensorFlow Datasets could not prepare it in "
+                f"{place} ({' '.join(str(error).split())}); that matters only to other programs",
+                stacklevel=2,
+            )
+    return loaded
 
 
 def _load_path(path: Path) -> Dataset:

@@ -1,8 +1,9 @@
 """The public data sets, read from the files of their publishers wherever those may lie.
 
-`find` looks for one of the known layouts (IDX files, CIFAR's binary records or pickles;
-as a folder or as the archive), `read` turns it into a `Dataset`, and `authenticate`
-says whether the content is the official one.  `key_of` names the entry of the cache.
+`find` looks for one of the known layouts (IDX files, CIFAR's binary records or pickles, as
+a folder or as the archive; or what TFDS has prepared), `read` turns it into a `Dataset`,
+and `authenticate` says whether the content is the official one.  `key_of` names the entry
+of the cache.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lincls.data import archives, cache, cifar, dataset, idx
+from lincls.data import archives, cache, cifar, dataset, idx, tfds
 from lincls.data.archives import Buffer
 from lincls.data.catalog import OWNERS, Layout, Official
 from lincls.data.dataset import Dataset, Split
@@ -21,7 +22,7 @@ from lincls.data.dataset import Dataset, Split
 class Found(NamedTuple):
     """A layout of a data set and the place where its files lie."""
 
-    format: str  # a key of Official.layouts
+    format: str  # a key of Official.layouts, or "tfds"
     place: Path  # a folder, or an archive
     files: Mapping[str, Path]  # the files by name; of an archive, empty
 
@@ -55,7 +56,13 @@ def find(official: Official, data_dir: Path) -> Found | None:
             found = _find_layout(format, layout, place)
             if found is not None:
                 return found
-    return None
+    return find_prepared(official, data_dir)
+
+
+def find_prepared(official: Official, data_dir: Path) -> Found | None:
+    """Return where TFDS has prepared a data set in its folder `data_dir`, or None."""
+    found = tfds.find(official.name, data_dir)
+    return None if found is None else Found("tfds", *found)
 
 
 def _find_layout(format: str, layout: Layout, place: Path) -> Found | None:
@@ -86,18 +93,8 @@ def read(official: Official, found: Found) -> Dataset:
     Raises:
         ValueError: they are damaged, or hold another data set.
     """
-    layout = official.layouts[found.format]
-    contents: Mapping[str, Buffer] = (
-        {name: archives.read_file(path) for name, path in found.files.items()}
-        if found.files
-        else archives.read_tar(found.place, layout.train + layout.test)
-    )
-    checksums = {name: _md5(content) for name, content in contents.items()}
-    _refuse_others(official, found, checksums)
-    train, test = (
-        _parse(official, found, {name: contents[name] for name in names})
-        for names in (layout.train, layout.test)
-    )
+    read_parts = _read_prepared if found.format == "tfds" else _read_files
+    train, test, checksums = read_parts(official, found)
     verdict = authenticate(official, found, checksums, train, test)
     return dataset.build(
         official.name,
@@ -108,6 +105,35 @@ def read(official: Official, found: Found) -> Dataset:
         official=verdict,
         description=DESCRIPTIONS[verdict].format(official.name),
     )
+
+
+Parts = tuple[Split, Split, Mapping[str, str]]  # training, test, MD5 by unpacked file
+
+
+def _read_files(official: Official, found: Found) -> Parts:
+    layout = official.layouts[found.format]
+    contents: Mapping[str, Buffer] = (
+        {name: archives.read_file(path) for name, path in found.files.items()}
+        if found.files
+        else archives.read_tar(found.place, layout.train + layout.test)
+    )
+    checksums = _checksums(official, found, contents)
+    train, test = (
+        _parse(official, found, {name: contents[name] for name in names})
+        for names in (layout.train, layout.test)
+    )
+    return train, test, checksums
+
+
+def _read_prepared(official: Official, found: Found) -> Parts:
+    train, test = tfds.read(found.place)
+    if "idx" not in official.layouts:
+        return train, test, {}
+    layout = official.layouts["idx"]
+    arrays = (train.images[..., 0], train.labels, test.images[..., 0], test.labels)
+    contents = map(idx.unparse, arrays)
+    files = dict(zip(layout.train + layout.test, contents, strict=True))
+    return train, test, _checksums(official, found, files)
 
 
 def _parse(official: Official, found: Found, contents: Mapping[str, Buffer]) -> Split:
@@ -145,7 +171,7 @@ def authenticate(
     one.  False: the sum of the pixels of a channel is not the published one.  None: no
     published checksum fits, but all sums do.
     """
-    if checksums == official.layouts[found.format].md5:
+    if checksums and checksums in [layout.md5 for layout in official.layouts.values()]:
         return True
     if not found.files and _is_published(official, found.place):
         return True
@@ -163,11 +189,14 @@ def pixel_sums(images: np.ndarray) -> tuple[int, ...]:
     return tuple(int(total) for total in images.sum(axis=(0, 1, 2), dtype=np.int64))
 
 
-def _md5(content: Buffer) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
-
-
-def _refuse_others(official: Official, found: Found, checksums: Mapping[str, str]) -> None:
+def _checksums(
+    official: Official, found: Found, contents: Mapping[str, Buffer]
+) -> Mapping[str, str]:
+    """The MD5 of unpacked files, which must not be another data set's."""
+    checksums = {
+        name: hashlib.md5(content, usedforsecurity=False).hexdigest()
+        for name, content in contents.items()
+    }
     for name, md5 in checksums.items():
         owner = OWNERS.get(md5, official.name)
         if owner != official.name:
@@ -175,6 +204,7 @@ def _refuse_others(official: Official, found: Found, checksums: Mapping[str, str
                 f"{found.files.get(name, name)} belongs to {owner}, not to {official.name}: "
                 "the files of both have the same names, keep them in a folder each"
             )
+    return checksums
 
 
 def how_to_get(official: Official, data_dir: Path | None) -> str:

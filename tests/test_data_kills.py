@@ -1,0 +1,107 @@
+"""Loads that are killed at any moment, and loads at the same time: the next one is good.
+
+A share runs in the suite; `LINCLS_WHOLE=1` kills fifty times.
+"""
+
+import os
+import time
+from pathlib import Path
+
+import data_fakes
+import pytest
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="forks and signals of POSIX")
+
+KILLS = 50 if data_fakes.WHOLE else 6
+
+# Dies at the KILL_AT-th time that a file below ROOT is opened, made, renamed or removed.
+KILL_AT_FILE = """
+count = 0
+def hook(event, args):
+    global count
+    if event in ("open", "os.mkdir", "os.rename", "os.remove", "os.truncate"):
+        if str(args[0]).startswith(ROOT):
+            count += 1
+            if count == KILL_AT:
+                os.kill(os.getpid(), 9)
+sys.addaudithook(hook)
+"""
+KILL_AT_TIME = """
+import signal
+signal.setitimer(signal.ITIMER_REAL, KILL_AT)
+"""
+LOAD = """
+loaded = data.load("cifar10", url=ADDRESS, on_progress=lambda progress: None)
+print(loaded.source.official, loaded.source.digest)
+"""
+# What a kill has left may be missing, but not broken.
+LOOK = """
+for entry in cache.directory().glob("*.npz"):
+    assert cache.read(entry) is not None, entry
+found = tfds.find("cifar10", tfds.directory())
+if found is not None:
+    tfds.read(found[0])
+"""
+
+
+@pytest.fixture
+def address(monkeypatch):
+    """A server that takes a quarter of a second for an archive."""
+    content = data_fakes.archive("cifar10")
+    data_fakes.publish(monkeypatch, "cifar10", [content])
+
+    def answer(handler):
+        start = int((handler.headers.get("Range") or "=0-")[6:-1] or 0)
+        span = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        data_fakes.send(
+            handler,
+            b"",
+            206 if start else 200,
+            length=str(len(content) - start),
+            Content_Range=span,
+        )
+        for begin in range(start, len(content), 4096):
+            handler.wfile.write(content[begin : begin + 4096])
+            time.sleep(0.01)
+
+    with data_fakes.serving(answer) as address:
+        yield address
+
+
+def code(text: str, address: str, folder: Path, kill_at: float = 0) -> str:
+    text = text.replace("ADDRESS", repr(address)).replace("ROOT", repr(str(folder)))
+    return data_fakes.believe("cifar10") + text.replace("KILL_AT", repr(kill_at))
+
+
+@pytest.mark.parametrize("moment", [KILL_AT_FILE, KILL_AT_TIME], ids=["file", "time"])
+def test_after_a_kill_the_next_load_is_good(moment, address, tmp_path):
+    whole = tmp_path / "whole"
+    begin = time.monotonic()
+    good = data_fakes.fork(code(KILL_AT_FILE + LOAD + "print(count)", address, whole), whole)
+    length = time.monotonic() - begin
+    expected, num_killed = good.stdout.splitlines(), 0
+    assert expected[0].startswith("True"), good.stderr
+    if moment == KILL_AT_FILE:
+        length = int(expected[1])
+    for kill in range(KILLS // 2):
+        folder = tmp_path / str(kill)
+        at = length * (kill + 0.5) / (KILLS // 2)
+        at = round(at) if moment == KILL_AT_FILE else at
+        ended = data_fakes.fork(code(moment + LOAD, address, folder, at), folder)
+        num_killed += ended.signal != 0
+        ended = data_fakes.fork(code(LOOK + LOAD, address, folder), folder)
+        assert ended.stdout.splitlines() == expected[:1], (at, ended.stderr)
+    assert num_killed >= KILLS // 4  # how long a load takes varies
+
+
+def test_two_loads_at_once(address, tmp_path):
+    both = "child = os.fork()\n" + LOAD
+    both += "sys.stdout.flush()\nif child: os.waitpid(child, 0)\n"
+    ended = data_fakes.fork(code(both, address, tmp_path), tmp_path)
+    first, second = ended.stdout.splitlines()
+    assert first == second, ended.stderr
+    assert first.startswith("True")
+    assert "Traceback" not in ended.stderr
+    assert "could not" not in ended.stderr
+    again = data_fakes.fork(code(LOOK + LOAD, address, tmp_path), tmp_path)
+    assert again.stdout.splitlines() == [first], again.stderr
