@@ -237,22 +237,62 @@ def test_pickles_damaged_at_random_places():
             assert images.shape == (2, 32, 32, 3)
 
 
-def test_archives_damaged_at_random_places(tmp_path):
-    files, planes, _ = data_fakes.cifar10_files("binary")
-    content = data_fakes.tar_bytes(files)
-    path = tmp_path / "cifar-10-binary.tar.gz"
-    rng = np.random.default_rng(0)
-    for case in range(60):
+def damages(content: bytes, seed: int, cases: int):
+    """The content again and again, cut off or with one byte changed."""
+    rng = np.random.default_rng(seed)
+    for case in range(cases * (10 if data_fakes.WHOLE else 1)):
         damaged = bytearray(content)
         if case % 3 == 0:
             del damaged[rng.integers(len(content)) :]
         else:
             damaged[rng.integers(len(content))] ^= rng.integers(1, 256)
+        yield bytes(damaged)
+
+
+def test_archives_damaged_at_random_places(tmp_path, monkeypatch):
+    content = data_fakes.archive("cifar10")
+    known = data_fakes.publish(monkeypatch, "cifar10", [content])
+    path = tmp_path / known.downloads[0].filename
+    planes = data_fakes.cifar10_files("binary")[1]
+    refused = 0
+    for damaged in damages(content, seed=0, cases=100):
         path.write_bytes(damaged)
-        with contextlib.suppress(ValueError):
+        try:
             cifar10 = data.load("cifar10", tmp_path)
-            # Still readable: the damage hit a date or a comment in the header of gzip.
+        except ValueError as error:
+            message = str(error)
+            refused += 1
+        else:  # the damage hit a date or a comment in the header of gzip
             np.testing.assert_array_equal(cifar10.train.images, channels_last(planes[:20]))
+            assert cifar10.source.official is not True
+    assert refused > 90
+    for part in ("is damaged", str(path), known.downloads[0].sha256, "data_dir", "'digits'"):
+        assert part in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("name", data_fakes.MNIST_FILES)
+def test_idx_files_damaged_at_random_places(name, zipped, tmp_path, monkeypatch):
+    arrays = data_fakes.write_mnist(tmp_path, seed=0, zipped=zipped)
+    md5 = {n: data_fakes.md5(data_fakes.idx_bytes(array)) for n, array in arrays.items()}
+    layout = catalog.MNIST.layouts["idx"]._replace(md5=md5)
+    monkeypatch.setitem(catalog.OFFICIAL, "mnist", catalog.MNIST._replace(layouts={"idx": layout}))
+    assert data.load("mnist", tmp_path).source.official is True
+    (path,) = tmp_path.glob(f"{name}*")
+    for damaged in damages(path.read_bytes(), seed=0, cases=30):
+        path.write_bytes(damaged)
+        try:
+            mnist = data.load("mnist", tmp_path)
+        except ValueError as error:
+            assert name in str(error) or "labels" in str(error)  # noqa: PT017
+        else:  # gzip has a checksum, IDX has none
+            same = (mnist.train.images[..., 0] == arrays["train-images-idx3-ubyte"]).all()
+            same &= (mnist.test.images[..., 0] == arrays["t10k-images-idx3-ubyte"]).all()
+            same &= (mnist.train.labels == arrays["train-labels-idx1-ubyte"]).all()
+            same &= (mnist.test.labels == arrays["t10k-labels-idx1-ubyte"]).all()
+            assert same or not zipped
+            assert (mnist.source.official is True) == same
 
 
 def test_links_and_paths_in_archives_lead_nowhere(tmp_path):

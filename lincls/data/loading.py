@@ -62,27 +62,39 @@ def load(
 def _load_official(
     known: Official, data_dir: Path | None, url: str | None, on_progress: OnProgress | None
 ) -> Dataset:
-    entry = cache.filename(known.name, official.key(known))
-    if data_dir is not None:
-        if not data_dir.exists():
-            raise DataUnavailable(f"data_dir must be a folder that exists, there is no {data_dir}")
-        found = official.find(known, data_dir)
-        if found is not None:
-            return _load_found(known, found)
-        if data_dir.is_file():
-            raise ValueError(f"data_dir must be a folder or an archive of {known.name}: {data_dir}")
-    for folder in (data_dir, cache.directory()):
-        cached = cache.read(folder / entry) if folder is not None else None
-        if cached is not None:
-            return cached
-    prepared = official.find_prepared(known, tfds.directory())
-    if prepared is not None:
-        return _load_found(known, prepared)
     try:
-        downloads = _download(known, url, on_progress)
+        return (
+            (data_dir and _load_named(known, data_dir))
+            or _load_kept(known)
+            or _load_downloads(known, _download(known, url, on_progress))
+        )
     except DataUnavailable as error:
-        raise DataUnavailable(f"{error}; {official.how_to_get(known, data_dir)}") from error
-    return _load_downloads(known, downloads)
+        raise DataUnavailable(f"{error}; {official.how_to_get(known)}") from error
+    except ValueError as error:
+        raise ValueError(f"{error}; {official.how_to_get(known)}") from error
+
+
+def _load_named(known: Official, data_dir: Path) -> Dataset | None:
+    """Load from the folder or the archive that the caller has named."""
+    if not data_dir.exists():
+        raise DataUnavailable(f"data_dir must be a folder that exists, there is no {data_dir}")
+    found = official.find(known, data_dir)
+    if found is not None:
+        return _load_found(known, found)
+    if data_dir.is_file():
+        raise ValueError(f"data_dir must be a folder or an archive of {known.name}: {data_dir}")
+    return cache.read(data_dir / _entry(known))
+
+
+def _load_kept(known: Official) -> Dataset | None:
+    """Load from the cache, or from the folder of TFDS."""
+    cached = cache.read(cache.directory() / _entry(known))
+    prepared = official.find_prepared(known, tfds.directory()) if cached is None else None
+    return cached if prepared is None else _load_found(known, prepared)
+
+
+def _entry(known: Official) -> str:
+    return cache.filename(known.name, official.key(known))
 
 
 def _load_found(known: Official, found: official.Found) -> Dataset:
@@ -112,7 +124,7 @@ def _load_downloads(known: Official, folder: Path) -> Dataset:
     found = official.find(known, folder)
     assert found is not None, folder
     loaded = official.read(known, found)
-    cache.write(loaded, cache.directory() / cache.filename(known.name, official.key(known)))
+    cache.write(loaded, cache.directory() / _entry(known))
     place = tfds.directory()
     print(f"{known.name}: preparing it for TensorFlow Datasets in {place}", file=sys.stderr)
     try:

@@ -207,15 +207,14 @@ def _checksums(
     return checksums
 
 
-def how_to_get(official: Official, data_dir: Path | None) -> str:
+def how_to_get(official: Official) -> str:
     """Say what to download from where, and where to put it."""
     files = "; ".join(
         f"{d.filename} ({d.size:,} bytes, SHA-256 {d.sha256})" for d in official.downloads
     )
     address = official.downloads[0].url.rsplit("/", 1)[0] + "/"
-    where = "" if data_dir is None else f", nor in {data_dir}"
     return (
-        f"{official.name} is not in the cache{where}: download {files} from {address}, put "
-        "that into a folder of its own and name the folder as data_dir (on the command line, "
-        "--data-dir), or take the data set 'digits', which comes with the package"
+        f"to get {official.name} by hand, download {files} from {address}, put that into a "
+        "folder of its own and name the folder as data_dir (on the command line, --data-dir), "
+        "or take the data set 'digits', which comes with the package"
     )
