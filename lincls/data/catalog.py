@@ -48,53 +48,47 @@ class Official(NamedTuple):
     folders: tuple[str, ...]  # where else below data_dir the files may lie
 
 
-def _idx_layout(md5: tuple[str, str, str, str]) -> Layout:
-    return Layout("", "", _IDX_FILES[:2], _IDX_FILES[2:], dict(zip(_IDX_FILES, md5, strict=True)))
-
-
 _IDX_FILES = (
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
-_MNIST_URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"
-_FASHION_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
-_CIFAR_URL = "https://www.cs.toronto.edu/~kriz/"
+
+
+def _names(text: str, separator: str | None = None) -> tuple[str, ...]:
+    return tuple(text.split(separator))
+
+
+def _downloads(address: str, table: str) -> tuple[Download, ...]:
+    """From lines of a file's name, its size and its SHA-256."""
+    rows = (line.split() for line in table.strip().splitlines())
+    return tuple(Download(address + name, int(size), sha256) for name, size, sha256 in rows)
+
+
+def _idx_layout(md5: str) -> Layout:
+    checksums = dict(zip(_IDX_FILES, md5.split(), strict=True))
+    return Layout("", "", _IDX_FILES[:2], _IDX_FILES[2:], checksums)
+
 
 MNIST = Official(
     name="mnist",
     class_names=tuple("0123456789"),
-    downloads=(
-        Download(
-            _MNIST_URL + "train-images-idx3-ubyte.gz",
-            9_912_422,
-            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-        ),
-        Download(
-            _MNIST_URL + "train-labels-idx1-ubyte.gz",
-            28_881,
-            "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-        ),
-        Download(
-            _MNIST_URL + "t10k-images-idx3-ubyte.gz",
-            1_648_877,
-            "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-        ),
-        Download(
-            _MNIST_URL + "t10k-labels-idx1-ubyte.gz",
-            4_542,
-            "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-        ),
+    downloads=_downloads(
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        """
+train-images-idx3-ubyte.gz 9912422 440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609
+train-labels-idx1-ubyte.gz 28881 3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c
+t10k-images-idx3-ubyte.gz 1648877 8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6
+t10k-labels-idx1-ubyte.gz 4542 f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6
+""",
     ),
     layouts={
         "idx": _idx_layout(
-            (
-                "6bbc9ace898e44ae57da46a324031adb",
-                "a25bea736e30d166cdddb491f175f624",
-                "2646ac647ad5339dbf082846283269ea",
-                "27ae3e4e09519cfbb04c329615203637",
-            )
+            """
+            6bbc9ace898e44ae57da46a324031adb a25bea736e30d166cdddb491f175f624
+            2646ac647ad5339dbf082846283269ea 27ae3e4e09519cfbb04c329615203637
+            """
         )
     },
     pixel_sums={"train": (1_567_298_545,), "test": (264_923_200,)},
@@ -103,75 +97,41 @@ MNIST = Official(
 
 FASHION_MNIST = Official(
     name="fashion_mnist",
-    class_names=(
-        "T-shirt/top",
-        "Trouser",
-        "Pullover",
-        "Dress",
-        "Coat",
-        "Sandal",
-        "Shirt",
-        "Sneaker",
-        "Bag",
-        "Ankle boot",
+    class_names=_names(
+        "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot", ","
     ),
-    downloads=(
-        Download(
-            _FASHION_URL + "train-images-idx3-ubyte.gz",
-            26_421_880,
-            "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-        ),
-        Download(
-            _FASHION_URL + "train-labels-idx1-ubyte.gz",
-            29_515,
-            "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-        ),
-        Download(
-            _FASHION_URL + "t10k-images-idx3-ubyte.gz",
-            4_422_102,
-            "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-        ),
-        Download(
-            _FASHION_URL + "t10k-labels-idx1-ubyte.gz",
-            5_148,
-            "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
-        ),
+    downloads=_downloads(
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        """
+train-images-idx3-ubyte.gz 26421880 3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84
+train-labels-idx1-ubyte.gz 29515 a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845
+t10k-images-idx3-ubyte.gz 4422102 346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073
+t10k-labels-idx1-ubyte.gz 5148 67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5
+""",
     ),
     layouts={
         "idx": _idx_layout(
-            (
-                "f4a8712d7a061bf5bd6d2ca38dc4d50a",
-                "9018921c3c673c538a1fc5bad174d6f9",
-                "8181f5470baa50b63fa0f6fddb340f0a",
-                "15d484375f8d13e6eb1aabb0c3f46965",
-            )
+            """
+            f4a8712d7a061bf5bd6d2ca38dc4d50a 9018921c3c673c538a1fc5bad174d6f9
+            8181f5470baa50b63fa0f6fddb340f0a 15d484375f8d13e6eb1aabb0c3f46965
+            """
         )
     },
     pixel_sums={"train": (3_431_114_169,)},
     folders=("fashion_mnist", "fashion-mnist", "FashionMNIST/raw"),
 )
 
+_CIFAR_ADDRESS = "https://www.cs.toronto.edu/~kriz/"
 _CIFAR10_BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
+
 CIFAR10 = Official(
     name="cifar10",
-    class_names=(
-        "airplane",
-        "automobile",
-        "bird",
-        "cat",
-        "deer",
-        "dog",
-        "frog",
-        "horse",
-        "ship",
-        "truck",
-    ),
-    downloads=(
-        Download(
-            _CIFAR_URL + "cifar-10-binary.tar.gz",
-            170_052_171,
-            "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
-        ),
+    class_names=_names("airplane automobile bird cat deer dog frog horse ship truck"),
+    downloads=_downloads(
+        _CIFAR_ADDRESS,
+        """
+cifar-10-binary.tar.gz 170052171 c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd
+""",
     ),
     layouts={
         "binary": Layout(
@@ -205,7 +165,7 @@ CIFAR10 = Official(
 
 CIFAR100 = Official(
     name="cifar100",
-    class_names=tuple(
+    class_names=_names(
         """apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus
         butterfly camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch
         crab crocodile cup dinosaur dolphin elephant flatfish forest fox girl hamster house
@@ -214,14 +174,13 @@ CIFAR100 = Official(
         plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark
         shrew skunk skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table
         tank telephone television tiger tractor train trout tulip turtle wardrobe whale
-        willow_tree wolf woman worm""".split()  # noqa: SIM905
+        willow_tree wolf woman worm"""
     ),
-    downloads=(
-        Download(
-            _CIFAR_URL + "cifar-100-binary.tar.gz",
-            168_513_733,
-            "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
-        ),
+    downloads=_downloads(
+        _CIFAR_ADDRESS,
+        """
+cifar-100-binary.tar.gz 168513733 58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec
+""",
     ),
     layouts={
         "binary": Layout(
