@@ -92,28 +92,41 @@ def _tested(data: Data, settings: Settings, metric: str, k: int) -> Classifier:
 def findings(record: Record) -> Findings:
     """The choice, its test, and how the slide's k compares."""
     best, simplest = record.numbers["best"], record.numbers["one_standard_error"]
-    scores = record.arrays[best["metric"]]
-    ks = record.settings["ks"]
-    of_best, tested = scores[ks.index(best["k"])], record.classifiers[0]
-    near = min(ks, key=lambda k: abs(k - SLIDE_K))
-    loss = of_best - scores[ks.index(near)]
-    error = loss.std(ddof=1) / np.sqrt(len(loss))
+    of_best = _of_k(record, best["k"])
+    about_slide, verdict = _beside_slide(record)
     sentences = [
         f"{record.settings['num_folds']}-fold cross-validation on "
         f"{record.numbers['num_folded']:,} training images chooses k = {best['k']} with "
         f"{words.NAMES[best['metric']]}: {of_best.mean():.1%} right, with a standard deviation of "
         f"{100 * of_best.std(ddof=1):.1f} points over the folds.",
-        f"The simplest choice within one standard error of it, the one with the largest k, is "
+        "The simplest choice within one standard error of it, the one with the largest k, is "
         f"k = {simplest['k']} with {words.NAMES[simplest['metric']]}.",
+        about_slide,
+        f"Tested once, with all training images: {words.right(record.classifiers[0])}.",
+    ]
+    return Findings(sentences, verdict)
+
+
+def _of_k(record: Record, k: int) -> np.ndarray:
+    """The accuracies (folds,) of a k with the chosen distance."""
+    return record.arrays[record.numbers["best"]["metric"]][record.settings["ks"].index(k)]
+
+
+def _beside_slide(record: Record) -> tuple[str, str]:
+    """How far the slide's k is from the best one, in a sentence, and the verdict."""
+    best = record.numbers["best"]["k"]
+    near = min(record.settings["ks"], key=lambda k: abs(k - SLIDE_K))
+    loss = _of_k(record, best) - _of_k(record, near)
+    error = loss.std(ddof=1) / np.sqrt(len(loss))
+    if near == best:
+        return "Of the values of k tried, that is the nearest to the slide's.", AGREES
+    sentence = (
         f"k = {near} is {100 * loss.mean():.1f} points below the best, with a standard error of "
         f"{100 * error:.1f} over the folds."
-        if near != best["k"]
-        else "That is the k of the slide, or the nearest to it that was tried.",
-        f"Tested once, with all training images: {words.right(tested)}.",
-    ]
-    if 5 <= best["k"] <= 10:
-        return Findings(sentences, AGREES)
-    return Findings(sentences, OPEN if loss.mean() < 2 * error else DIFFERS)
+    )
+    if 5 <= best <= 10:
+        return sentence, AGREES
+    return sentence, OPEN if loss.mean() < 2 * error else DIFFERS
 
 
 def draw(record: Record) -> Iterator[Plot]:

@@ -35,18 +35,6 @@ KINDS = ("forward", "centred")
 PRECISIONS = ("float32", "float64")
 
 
-@dataclass(frozen=True)
-class Settings:
-    num_examples: int = flag(50, "training examples in the loss, the first ones", low=2, smoke=10)
-    scale: float = flag(0.1, "standard deviation of the W at which gradients are taken", low=0)
-    reg: float = flag(0.1, "strength of the L2 penalty", low=0)
-    h: float = flag(1e-5, "step of the numerical gradient, as in slide 55's code", low=0)
-    steps: tuple[float, ...] = flag(
-        tuple(10.0**-power for power in range(1, 12)), "steps h compared", low=0, smoke=(1e-2, 1e-5)
-    )
-    num_directions: int = flag(32, "random directions along which steps are compared", low=1)
-
-
 class Problem(NamedTuple):
     """A loss as a function of the parameters, which follow their own precision."""
 
@@ -66,15 +54,37 @@ class Problem(NamedTuple):
 
 # What one gets wrong by hand: each makes a wrong gradient of the SVM's objective.
 MISTAKES: dict[str, Callable[[Problem, LinearParams], LinearParams]] = {
-    "none": lambda problem, params: problem.gradient(params),
-    "times -3": lambda problem, params: jax.tree.map(lambda g: -3 * g, problem.gradient(params)),
-    "one row of W halved": lambda problem, params: _halve_a_row(problem.gradient(params)),
-    "penalty left out": lambda problem, params: problem._replace(reg=0.0).gradient(params),
-    "bias left out": lambda problem, params: _without_bias(problem.gradient(params)),
-    "sum instead of mean": lambda problem, params: jax.tree.map(
+    "factor": lambda problem, params: jax.tree.map(lambda g: -3 * g, problem.gradient(params)),
+    "row": lambda problem, params: _halve_a_row(problem.gradient(params)),
+    "penalty": lambda problem, params: problem._replace(reg=0.0).gradient(params),
+    "bias": lambda problem, params: _without_bias(problem.gradient(params)),
+    "mean": lambda problem, params: jax.tree.map(
         lambda g: len(problem.batch.y) * g, problem.gradient(params)
     ),
 }
+DESCRIPTIONS = {
+    "none": "none",
+    "factor": "times −3",
+    "row": "one row of W halved",
+    "penalty": "penalty left out",
+    "bias": "bias left out",
+    "mean": "sum instead of mean",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    num_examples: int = flag(50, "training examples in the loss, the first ones", low=2, smoke=10)
+    scale: float = flag(0.1, "standard deviation of the W at which gradients are taken", low=0)
+    reg: float = flag(0.1, "strength of the L2 penalty", low=0)
+    h: float = flag(1e-5, "step of the numerical gradient, as in slide 55's code", low=0)
+    steps: tuple[float, ...] = flag(
+        tuple(10.0**-power for power in range(1, 12)), "steps h compared", low=0, smoke=(1e-2, 1e-5)
+    )
+    num_directions: int = flag(32, "random directions along which steps are compared", low=1)
+    mistakes: tuple[str, ...] = flag(
+        tuple(MISTAKES), "mistakes planted, one at a time", choices=tuple(MISTAKES), smoke=("bias",)
+    )
 
 
 def _halve_a_row(grads: LinearParams) -> LinearParams:
@@ -94,7 +104,8 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
     problem, outcome = Problem(params, batch, settings.reg), Outcome({})
     _compare(outcome, problem, settings.h)
     outcome.numbers["mistakes"] = {
-        name: _checked(key, problem, mistake, settings.h) for name, mistake in MISTAKES.items()
+        name: _checked(key, problem, MISTAKES.get(name, Problem.gradient), settings.h)
+        for name in ("none", *settings.mistakes)
     }
     directions = _directions(key, params, settings.num_directions)
     for dtype in (np.float32, np.float64):
@@ -177,8 +188,8 @@ def _errors(
         params, loss = _cast(problem.params, dtype), partial(problem.loss, SMOOTH)
 
         def slopes(h: jax.Array, axis: LinearParams) -> tuple[jax.Array, jax.Array]:
-            ahead, behind = (loss(_moved(params, axis, side)) for side in (h, -h))
-            return (ahead - loss(params)) / h, (ahead - behind) / (2 * h)
+            ahead, here, behind = (loss(_moved(params, axis, side)) for side in (h, 0 * h, -h))
+            return (ahead - here) / h, (ahead - behind) / (2 * h)
 
         numeric = _over(slopes, steps, directions, dtype)
     exact, _ = _analytic(problem)
@@ -240,7 +251,7 @@ def _mistake_table(mistakes: dict[str, Any]) -> Table:
     header = ("mistake", "verdict", "compared", "wrong", "across a kink", "greatest error")
     rows = [
         (
-            name,
+            DESCRIPTIONS[name],
             "passed" if report["passed"] else "rejected",
             *(f"{report[count]:,}" for count in ("judged", "wrong", "crossed")),
             words.power(report["error"]),
@@ -262,7 +273,7 @@ def _slide_table() -> Table:
         for place, moved in enumerate((1.25322, 1.25353, 1.25347), 1)
     ]
     caption = (
-        f"The table of slides 52-54, computed again with its h = {h:g}. Losses printed to "
+        f"The table of slides 52–54, computed again with its h = {h:g}. Losses printed to "
         f"{unit:.5f} tell dW to about {unit / h:g}."
     )
     return Table(caption, ("dimension", "loss", "loss after W + h", "dW"), rows)
@@ -270,21 +281,17 @@ def _slide_table() -> Table:
 
 def draw(record: Record) -> Iterator[Plot]:
     """The error of the numerical gradient against h, with the share of steps across a kink."""
-    best = {
-        dtype: min(_median(record, dtype, kind).min() for kind in KINDS) for dtype in PRECISIONS
-    }
-    title = (
-        f"A numerical gradient is off by {words.power(best['float64'], 1)} at best in float64, "
-        f"by {words.power(best['float32'], 1)} in float32"
+    best = (
+        words.power(min(_median(record, dtype, kind).min() for kind in KINDS), 1)
+        for dtype in reversed(PRECISIONS)
     )
+    title = "At best a numerical gradient is off by {} (float64) or {} (float32)".format(*best)
     figure, (top, bottom) = style.canvas(
         2, 1, height=5.0, title=title, sharex=True, gridspec_kw={"height_ratios": [3, 1]}
     )
     _draw_errors(top, record)
+    _draw_kinks(bottom, record)
     style.legend(figure)
-    steps = record.settings["steps"]
-    bottom.plot(steps, 100 * record.arrays["crossed"], marker="^", color=style.PURPLE)
-    bottom.set(xlabel="step h", ylabel="steps across\na kink (%)", ylim=(-5, 105))
     yield Plot(
         "error_against_h",
         figure,
@@ -295,6 +302,12 @@ def draw(record: Record) -> Iterator[Plot]:
         "Four V-shaped curves of relative error against h on logarithmic axes, above a "
         f"curve of the share of steps that cross a kink, which rises with h. {title}.",
     )
+
+
+def _draw_kinks(axes: Axes, record: Record) -> None:
+    crossed = 100 * record.arrays["crossed"]
+    axes.plot(record.settings["steps"], crossed, marker="^", color=style.PURPLE)
+    axes.set(xlabel="step h", ylabel="steps across\na kink (%)", ylim=(-5, 105))
 
 
 def _draw_errors(axes: Axes, record: Record) -> None:

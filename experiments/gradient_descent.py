@@ -67,15 +67,11 @@ def descend(
     hyper = Hyper({"learning_rate": jnp.asarray(rate) / examples.X.shape[1]}, reg=settings.reg)
     params = linear.init(key, examples.X.shape[1], data.num_classes)
     _, history = training.fit(
-        training.start(key, params, optimizer=optimizers.sgd, hyper=hyper),
-        *examples,
-        hyper,
-        objective=OBJECTIVE,
-        batches=batches.shuffled if size else batches.full,
-        batch_size=size or count,
+        training.start(key, params, optimizer=optimizers.sgd, hyper=hyper), *examples, hyper,
+        objective=OBJECTIVE, batches=batches.shuffled if size else batches.full,
+        batch_size=size or count, affine=preprocessing.fit(examples.X),
         num_steps=settings.epochs * batches.steps_per_epoch(count, size or count),
-        affine=preprocessing.fit(examples.X),
-    )
+    )  # fmt: skip
     return history.loss
 
 
@@ -104,14 +100,16 @@ def findings(record: Record) -> Findings:
 def _names(record: Record) -> list[str]:
     """The slide's word for each step size, by where its loss ends: beside the best, the start."""
     curves = record.arrays["rates"]
-    ends, best = _ends(record, curves), int(np.argmin(_ends(record, curves)))
+    ends = _ends(record, curves)
+    best = int(ends.argmin())
     above = ["very high" if end > curves[0, 0] else "high" for end in ends]
     return ["low"] * best + ["good"] + above[best + 1 :]
 
 
 def _ends(record: Record, curve: np.ndarray) -> Any:
-    """The mean loss over the last pass, () or (G,)."""
-    return curve[-(len(curve) // record.settings["epochs"]) :].mean(axis=0)
+    """The mean loss over the last pass, () or (G,); infinite for a training that broke off."""
+    last = curve[-(len(curve) // record.settings["epochs"]) :]
+    return np.nan_to_num(last.mean(axis=0), nan=np.inf, posinf=np.inf)
 
 
 def _by_size(record: Record) -> list[tuple[str, np.ndarray]]:
@@ -137,11 +135,12 @@ def _draw_minibatches(record: Record) -> Plot:
     )
     figure, axes = style.canvas(height=3.4, title=title)
     axes.plot(curve, color=style.SKY, lw=1, label="each minibatch")
-    axes.plot(*_smooth(curve, len(curve) // settings["epochs"]), label="mean over a pass")
+    axes.plot(*_smooth(curve, len(curve) // settings["epochs"]), label="mean of the last pass")
     axes.set(
         xlabel=f"step (batches of {settings['batch_size']})", ylabel="loss (nats)", yscale="log"
     )
     axes.legend()
+    axes.yaxis.set_major_formatter("{x:g}")
     return Plot(
         "minibatch_loss",
         figure,
@@ -156,14 +155,15 @@ def _draw_rates(record: Record) -> Plot:
     curves, rates, names = record.arrays["rates"], record.settings["rates"], _names(record)
     epoch = len(curves) // record.settings["epochs"]
     best = rates[names.index("good")]
-    title = f"Of these step sizes {best:g}/D ends lowest; too high a step ends above the start"
+    title = f"Step size {best:g}/D ends lowest; a very high one ends above the start"
     if "very high" not in names:
-        title = f"Of these step sizes {best:g}/D ends lowest"
+        title = f"Of these step sizes, {best:g}/D ends lowest"
     figure, axes = style.canvas(height=3.6, title=title)
     for curve, rate, name, color in zip(curves.T, rates, names, cycle(style.CYCLE), strict=False):
         axes.plot(*_smooth(curve, max(1, epoch // 2)), color=color, label=f"{name}: {rate:g}/D")
     axes.axhline(curves[0, 0], color=style.FAINT, ls=":", lw=1.5)
     axes.set(xlabel="step", ylabel="loss (nats), mean over half a pass", yscale="log")
+    axes.yaxis.set_major_formatter("{x:g}")
     style.legend(figure, "step size")
     return Plot(
         "step_size",

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from matplotlib.axes import Axes
 
 from experiments.lab import progress, run, style, tuning, words
 from experiments.lab.experiment import (
@@ -136,7 +137,7 @@ def _gallery(
 def findings(record: Record) -> Findings:
     """Accuracies, the share of neighbours of the right class, the growth of the time with N."""
     sentences = [
-        f"{_capital(tested.name)}: {words.right(tested)}." for tested in record.classifiers
+        f"{words.capital(tested.name)}: {words.right(tested)}." for tested in record.classifiers
     ]
     same = record.arrays["neighbor_labels"] == record.arrays["query_labels"][:, None]
     sentences.append(
@@ -153,10 +154,6 @@ def findings(record: Record) -> Findings:
         f"{words.duration(record.seconds[f'{name}: training'])}."
     )
     return Findings(sentences, _verdict(counts, growth), (_worked_table(record),))
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]
 
 
 def _worked_table(record: Record) -> Table:
@@ -224,16 +221,7 @@ def _draw_times(record: Record) -> Plot:
         f"{times[-1] / times[0]:.1f} times as slow ({words.NAMES[metrics[-1]]})"
     )
     figure, axes = style.canvas(height=3.2, title=title)
-    line = times[-1] * counts / counts[-1]
-    axes.plot(counts, line, ":", color=style.FAINT, label="in proportion to N", zorder=1)
-    for name, marker in zip(metrics, style.MARKERS, strict=False):
-        axes.plot(*_query_times(record, name), marker=marker, color=style.COLORS[name],
-                  label=words.NAMES[name])  # fmt: skip
-    axes.set(xscale="log", yscale="log", xlabel="training images N", ylabel="time per query")
-    style.ticks(axes, counts)
-    axes.yaxis.set_major_formatter(lambda seconds, _: words.duration(seconds))
-    axes.yaxis.set_minor_formatter("")
-    axes.legend()
+    _draw_lines(axes, record)
     return Plot(
         "query_time",
         figure,
@@ -244,6 +232,21 @@ def _draw_times(record: Record) -> Plot:
         f"{' and '.join(words.NAMES[name] for name in metrics)}, with a dotted line of slope one. "
         f"{title}.",
     )
+
+
+def _draw_lines(axes: Axes, record: Record) -> None:
+    """Seconds per query of each distance, and a line in proportion to N through the last."""
+    for name, marker in zip(record.settings["metrics"], style.MARKERS, strict=False):
+        counts, times = _query_times(record, name)
+        color, label = style.COLORS[name], words.NAMES[name]
+        axes.plot(counts, times, marker=marker, color=color, label=label)
+    line = times[-1] * counts / counts[-1]
+    axes.plot(counts, line, ":", color=style.FAINT, label="in proportion to N", zorder=1)
+    axes.set(xscale="log", yscale="log", xlabel="training images N", ylabel="time per query")
+    style.ticks(axes, counts)
+    axes.yaxis.set_major_formatter(lambda seconds, _: words.duration(seconds))
+    axes.yaxis.set_minor_formatter("")
+    axes.legend()
 
 
 if __name__ == "__main__":

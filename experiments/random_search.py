@@ -25,6 +25,7 @@ from experiments.lab.options import flag
 from experiments.lab.record import Record
 from lincls import linear, losses, penalties, preprocessing, random_search
 from lincls.objective import Objective
+from lincls.structs import LinearParams
 
 SLIDES = "49-50"
 QUESTION = "How far does random search get?"
@@ -48,36 +49,37 @@ class Settings:
 def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
     """Search on pixels minus the mean image; test the best W of every search."""
     examples = tuning.rows(data.train, settings.max_train)
+    keys = progress.bar(jax.random.split(key, settings.num_seeds), "searches", settings.num_seeds)
+    found = [_searched(key, examples, data.num_classes, settings) for key in keys]
+    best, searches = zip(*found, strict=True)
     test = tuning.rows(data.open_test("accuracy of the best W of every search"))
-    keys = jax.random.split(key, settings.num_seeds)
-    found = [
-        _searched(key, examples, test, data.num_classes, settings)
-        for key in progress.bar(keys, "searches")
-    ]
-    searches, classifiers = zip(*found, strict=True)
-    arrays = {name: np.stack([getattr(s, name) for s in searches]) for name in ("loss", "best")}
+    tested = [_tested(params, test, settings.num_draws) for params in best]
     numbers = {
-        "accuracies": [tested.correct / tested.total for tested in classifiers],
+        "accuracies": [one.correct / one.total for one in tested],
         "chance": float(np.bincount(test.y).max() / len(test.y)),
         "num_examples": len(examples.y),
     }
-    return Outcome(numbers, arrays, [classifiers[0]])
+    arrays = {name: np.stack([getattr(s, name) for s in searches]) for name in ("loss", "best")}
+    return Outcome(numbers, arrays, tested[:1])
 
 
 def _searched(
-    key: jax.Array, examples: tuning.Rows, test: tuning.Rows, num_classes: int, settings: Settings
-) -> tuple[random_search.Search, Classifier]:
-    """One search, and what its best W gets on the test set."""
+    key: jax.Array, examples: tuning.Rows, num_classes: int, settings: Settings
+) -> tuple[LinearParams, random_search.Search]:
+    """One search: its best parameters, acting on pixels, and the losses of all draws."""
     affine = preprocessing.mean_image(examples.X)
     params, search = random_search.search(
         key, *examples, num_classes=num_classes, num_draws=settings.num_draws,
         scale=settings.scale, objective=OBJECTIVE, affine=affine,
     )  # fmt: skip
-    predictions = linear.predict(linear.on_pixels(params, affine), test.X)
-    correct = int(np.sum(np.asarray(predictions) == test.y))
-    chosen = f"least loss of {settings.num_draws:,} random W"
+    return linear.on_pixels(params, affine), search
+
+
+def _tested(params: LinearParams, test: tuning.Rows, num_draws: int) -> Classifier:
+    correct = int(np.sum(np.asarray(linear.predict(params, test.X)) == test.y))
+    chosen = f"least loss of {num_draws:,} random W"
     stored = params.W.size + params.b.size
-    return search, Classifier("random search", chosen, correct, len(test.y), stored)
+    return Classifier("random search", chosen, correct, len(test.y), stored)
 
 
 def findings(record: Record) -> Findings:

@@ -48,23 +48,21 @@ class Settings:
 
 def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
     """Tune on a validation part, train again on all, open the test set once for both."""
+    outcome, chosen = Outcome({}), {}
     examples = tuning.rows(data.train, settings.max_train)
-    test = tuning.rows(data.open_test("accuracy and confusion of the two chosen classifiers"))
-    outcome = Outcome({})
     for name, loss in LOSSES.items():
-        objective = Objective(loss, penalties.l2)
-        plan = tuning.Plan(objective, settings.batch_size, settings.num_steps)
+        plan = tuning.Plan(Objective(loss, penalties.l2), settings.batch_size, settings.num_steps)
         began = time.perf_counter()
         grid = tuning.search(key, examples, data.num_classes, plan, settings)
-        params = tuning.refit(key, examples, data.num_classes, plan, grid)
+        chosen[name] = tuning.refit(key, examples, data.num_classes, plan, grid)
         outcome.seconds[f"{name}: tuned and trained"] = time.perf_counter() - began
-        confusion = evaluation.confusion(linear.predict(params, test.X), test.y, data.num_classes)
         outcome.numbers[name] = _chosen(grid)
-        outcome.arrays |= {
-            f"{name}_grid": grid.accuracy,
-            f"{name}_templates": linear.templates(params, data.image_shape),
-            f"{name}_confusion": confusion,
-        }
+        outcome.arrays[f"{name}_grid"] = grid.accuracy
+    test = tuning.rows(data.open_test("accuracy and confusion of the two chosen classifiers"))
+    for name, params in chosen.items():
+        confusion = evaluation.confusion(linear.predict(params, test.X), test.y, data.num_classes)
+        outcome.arrays[f"{name}_confusion"] = confusion
+        outcome.arrays[f"{name}_templates"] = linear.templates(params, data.image_shape)
         outcome.classifiers.append(_tested(name, outcome.numbers[name], confusion, params))
     return outcome
 

@@ -10,13 +10,10 @@ from typing import NamedTuple
 
 import jinja2
 
+from experiments.lab import closing, style, words
 from experiments.lab import experiment as kinds
-from experiments.lab import style, words
 from experiments.lab.experiment import Experiment, Findings, Plot
 from experiments.lab.record import Record, write_file
-from lincls import evaluation
-
-HEADER = ("classifier", "chosen on the training set", "test accuracy", "95% interval", "stored")
 
 
 class Section(NamedTuple):
@@ -31,16 +28,18 @@ class Section(NamedTuple):
     error: str = ""
 
 
-class Row(NamedTuple):
-    """A row of the closing table, with its numbers as shares 0..1 for the drawn interval."""
+def write(
+    folder: Path,
+    sections: Sequence[Section],
+    comparison: Plot | None = None,
+    pending: Sequence[str] = (),
+) -> Path:
+    """Write index.html for the sections.
 
-    cells: tuple[str, ...]
-    accuracy: float
-    interval: evaluation.Interval
-
-
-def write(folder: Path, sections: Sequence[Section], pending: Sequence[str] = ()) -> Path:
-    """Write index.html for the sections; `pending` names the experiments yet to run."""
+    Args:
+        comparison: the figure of all classifiers, saved in the folder already.
+        pending: names of the experiments yet to run.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -49,12 +48,14 @@ def write(folder: Path, sections: Sequence[Section], pending: Sequence[str] = ()
         undefined=jinja2.StrictUndefined,
     )
     environment.globals.update(duration=words.duration, size=size)
+    records = [section.record for section in sections if section.record]
     text = environment.get_template("page.html").render(
         sections=sections,
         pending=pending,
-        first=next((section.record for section in sections if section.record), None),
-        closing=closing(sections),
-        header=HEADER,
+        first=records[0] if records else None,
+        closing=closing.rows(records),
+        comparison=comparison,
+        header=closing.HEADER,
         verdict_class={kinds.AGREES: "agrees", kinds.DIFFERS: "differs", kinds.OPEN: "open"},
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -66,33 +67,3 @@ def size(plot: Plot) -> tuple[int, int]:
     """Width and height of a figure's PNG, in pixels."""
     width, height = plot.figure.get_size_inches() * style.DPI
     return round(width), round(height)
-
-
-def closing(sections: Sequence[Section]) -> list[Row]:
-    """The closing table: every classifier that was tested, the best first."""
-    rows = []
-    for section in sections:
-        for row in section.record.classifiers if section.record else []:
-            interval = evaluation.wilson_interval(row.correct, row.total)
-            share = row.correct / row.total
-            cells = (
-                row.name,
-                row.chosen,
-                f"{share:.2%}",
-                words.between(interval),
-                f"{row.stored:,}",
-            )
-            rows.append(Row(cells, share, interval))
-    return sorted(rows, key=lambda row: -row.accuracy)
-
-
-def closing_rows(sections: Sequence[Section]) -> list[tuple[str, ...]]:
-    """The closing table as texts, its header first; empty without any classifier."""
-    rows = [row.cells for row in closing(sections)]
-    return [HEADER, *rows] if rows else []
-
-
-def aligned(rows: Sequence[tuple[str, ...]]) -> list[list[str]]:
-    """The same texts, padded to columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]

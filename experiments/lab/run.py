@@ -18,7 +18,7 @@ import jax
 import matplotlib as mpl
 
 from experiments import ORDER
-from experiments.lab import gate, options, page, progress, record, style, words
+from experiments.lab import closing, gate, options, page, progress, record, style, words
 from experiments.lab.experiment import Experiment, Findings, Plot
 from experiments.lab.page import Section
 
@@ -86,12 +86,23 @@ def run(jobs: Sequence[Job]) -> int:
             progress.say(f"[{place}/{len(jobs)}] {job.title}: {job.module.QUESTION}")
             sections.append(attempt(job, folder))
             if len(jobs) > 1:
-                page.write(folder, sections, pending=[job.title for job in jobs[place:]])
+                publish(folder, sections, [job.title for job in jobs[place:]])
     except KeyboardInterrupt:
         progress.say("Stopped. The same command goes on from here.")
         return 130
     print("\n".join(summary(folder, sections, time.perf_counter() - began)))
     return int(any(section.error for section in sections))
+
+
+def publish(folder: Path, sections: Sequence[Section], pending: Sequence[str]) -> None:
+    """Write the page of what stands, at the end with the figure of all classifiers."""
+    records = [section.record for section in sections if section.record]
+    comparison = None
+    if not pending and closing.rows(records):
+        with mpl.rc_context(style.PARAMETERS):
+            comparison = closing.draw(records)
+            style.save(comparison, folder)
+    page.write(folder, sections, comparison, pending)
 
 
 def home(common: options.Common) -> Path:
@@ -124,10 +135,22 @@ def finished(job: Job, folder: Path) -> record.Record:
         return found
     began = time.perf_counter()
     outcome = job.module.compute(data, _key(job), job.settings)
-    meta = {
+    outcome.seconds["all"] = time.perf_counter() - began
+    record.save(folder, _provenance(job, data, versions, mark), outcome)
+    found = record.load(folder)
+    if found is None:
+        raise OSError(f"cannot read back what was just written to {folder}")
+    return found
+
+
+def _provenance(
+    job: Job, data: gate.Data, versions: dict[str, str], fingerprint: str
+) -> dict[str, Any]:
+    """What results.json says beside the numbers."""
+    return {
         "experiment": job.title,
         "slides": job.module.SLIDES,
-        "fingerprint": mark,
+        "fingerprint": fingerprint,
         "settings": record.plain(dataclasses.asdict(job.settings)),
         "seed": job.common.seed,
         "smoke": job.common.smoke,
@@ -136,12 +159,6 @@ def finished(job: Job, folder: Path) -> record.Record:
         "device": record.device(),
         "test_set": {"times_used": len(data.test_uses), "for": data.test_uses},
     }
-    outcome.seconds["all"] = time.perf_counter() - began
-    record.save(folder, meta, outcome)
-    found = record.load(folder)
-    if found is None:
-        raise OSError(f"cannot read back what was just written to {folder}")
-    return found
 
 
 def _key(job: Job) -> jax.Array:
@@ -168,8 +185,6 @@ def summary(folder: Path, sections: Sequence[Section], seconds: float) -> list[s
             continue
         lines += [f"  {sentence}" for sentence in section.findings.sentences]
         lines.append(f"  The slides' claim: {section.findings.verdict}.")
-    rows = page.closing_rows(sections)
-    if rows:
-        lines += ["", *("  ".join(row) for row in page.aligned(rows))]
+    lines += ["", *closing.texts([section.record for section in sections if section.record])]
     wrote = folder / "index.html" if len(sections) > 1 else folder / sections[0].title
     return [*lines, "", f"{words.duration(seconds)}; wrote {wrote}"]

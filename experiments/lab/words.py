@@ -22,10 +22,17 @@ def between(interval: evaluation.Interval) -> str:
 
 
 def power(number: float, digits: int = 2) -> str:
-    """A very small or great number: 1.6 × 10⁻⁵."""
+    """A number of any size with so many digits: 1.6 × 10⁻⁵, 10⁻³, 0.98, 12."""
     mantissa, exponent = f"{number:.{digits - 1}e}".split("e")
+    if -2 <= int(exponent) < 4:
+        return f"{float(f'{number:.{digits - 1}e}'):g}"
     tens = f"10{str(int(exponent)).translate(_RAISED)}"
-    return tens if mantissa == "1" else f"{mantissa} × {tens}"
+    return tens if float(mantissa) == 1 else f"{mantissa} × {tens}"
+
+
+def capital(text: str) -> str:
+    """The text with a capital at its beginning, the rest as it is."""
+    return text[0].upper() + text[1:]
 
 
 def duration(seconds: float) -> str:

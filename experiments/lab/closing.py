@@ -1,0 +1,93 @@
+"""The closing comparison: every classifier that was tested, as a table and as a figure."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from experiments.lab import style, words
+from experiments.lab.experiment import Classifier, Plot
+from experiments.lab.record import Record
+from lincls import evaluation
+
+HEADER = ("classifier", "chosen on the training set", "test accuracy", "95% interval", "stored")
+TEMPLATES = "softmax_templates"
+
+
+class Row(NamedTuple):
+    """A row of the table: its texts, and the numbers behind them as shares 0..1."""
+
+    cells: tuple[str, ...]
+    name: str
+    accuracy: float
+    interval: evaluation.Interval
+
+
+def rows(records: Sequence[Record]) -> list[Row]:
+    """The classifiers of all records, the best first."""
+    found = [_row(tested) for record in records for tested in record.classifiers]
+    return sorted(found, key=lambda row: -row.accuracy)
+
+
+def _row(tested: Classifier) -> Row:
+    share = tested.correct / tested.total
+    interval = evaluation.wilson_interval(tested.correct, tested.total)
+    stored = f"{tested.stored:,}"
+    cells = (tested.name, tested.chosen, f"{share:.2%}", words.between(interval), stored)
+    return Row(cells, tested.name, share, interval)
+
+
+def texts(records: Sequence[Record]) -> list[str]:
+    """The table as lines of aligned columns, its header first; none without any classifier."""
+    table = [row.cells for row in rows(records)]
+    if not table:
+        return []
+    columns = zip(*[HEADER, *table], strict=True)
+    padded = [[cell.ljust(max(map(len, column))) for cell in column] for column in columns]
+    return ["  ".join(line).rstrip() for line in zip(*padded, strict=True)]
+
+
+def draw(records: Sequence[Record]) -> Plot:
+    """Accuracies with their intervals, under the templates if a record has them."""
+    table, first = rows(records), records[0]
+    title = f"On {first.data['name']}, {table[0].name} is right most often: {table[0].cells[2]}"
+    pictures = next((one for one in records if TEMPLATES in one.arrays), None)
+    height = 0.6 + 0.36 * len(table)
+    if pictures is None:
+        figure, axes = style.canvas(height=height, title=title)
+    else:
+        figure, (top, axes) = style.canvas(
+            2, 1, height=height + 1, title=title, gridspec_kw={"height_ratios": [1, height]}
+        )
+        _draw_templates(top, pictures)
+    _draw_accuracies(axes, table)
+    above = "" if pictures is None else "Above, what the softmax classifier looks for. "
+    return Plot(
+        "classifiers",
+        figure,
+        f"{above}Test accuracy of each classifier with its 95% interval; each was tested once.",
+        f"Dots with intervals, one line per classifier. {title}.",
+    )
+
+
+def _draw_templates(axes: Axes, record: Record) -> None:
+    names = record.class_names[:10]
+    templates = style.weights(record.arrays[TEMPLATES][: len(names)])
+    style.tiles(axes, templates[None], ["what softmax\nlooks for"], names)
+
+
+def _draw_accuracies(axes: Axes, table: Sequence[Row]) -> None:
+    """A line per classifier, the best on top: a dot, its interval, its number."""
+    accuracy = 100 * np.array([row.accuracy for row in table])
+    ends = 100 * np.array([row.interval for row in table])
+    errors = np.abs(ends.T - accuracy)
+    places = np.arange(len(table))
+    axes.errorbar(accuracy, places, xerr=errors, fmt="o", color=style.BLUE, capsize=4)
+    for place, right, share in zip(places, ends[:, 1], accuracy, strict=True):
+        axes.annotate(f"{share:.1f}%", (right, place), (8, 0), textcoords="offset points",
+                      va="center", size=10)  # fmt: skip
+    axes.set_yticks(places, [row.name for row in table])
+    axes.set(xlim=(0, 108), ylim=(len(table) - 0.5, -0.5), xlabel="test accuracy (%)")
+    axes.tick_params(axis="y", length=0)
+    axes.grid(False, axis="y")
