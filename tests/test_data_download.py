@@ -271,6 +271,18 @@ def test_a_damaged_entry_is_replaced(tmp_path):
         assert loaded.source == good.source
 
 
+def test_what_killed_writers_have_left_is_swept_after_a_day(tmp_path):
+    data_fakes.write_mnist(tmp_path / "mnist", seed=0, zipped=False)
+    old, new = (cache.directory() / f".mnist-0.npz.{age}" for age in ("old", "new"))
+    cache.directory().mkdir()
+    for left in (old, new):
+        left.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    data.load("mnist", tmp_path)
+    assert not old.exists()
+    assert new.exists()
+
+
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="limits, users and forks of POSIX")
 LIMIT = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
 
