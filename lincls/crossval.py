@@ -30,7 +30,7 @@ class Choice(NamedTuple):
     one_standard_error: int  # the simplest within one standard error of the best
 
 
-def choose(accuracies: Float[AnyArray, "G F"], complexity: Sequence[Any] | None = None) -> Choice:
+def choose(accuracies: Float[AnyArray, "G F"], complexity: Any = None) -> Choice:
     """Choose a setting by the mean over the folds, greater is better.
 
     Args:

@@ -180,8 +180,8 @@ def _probes(key: jax.Array, place: _Place, num_coordinates: int, num_directions:
     size = place.stop - place.start
     axes = np.random.default_rng(seed).permutation(size)[:num_coordinates] + place.start
     axis = np.concatenate([axes, np.full(num_directions, -1)])
-    bounds = (np.full(len(axis), end) for end in (place.start, place.stop))
-    return _Probes(axis, *bounds, np.arange(len(axis)) - len(axes))
+    start, stop = (np.full(len(axis), end) for end in (place.start, place.stop))
+    return _Probes(axis, start, stop, np.arange(len(axis)) - len(axes))
 
 
 def _joined(probes: list[_Probes]) -> _Probes:
