@@ -1,0 +1,320 @@
+"""The experiments, run in this process with --smoke: records, page, resumption, command line."""
+
+import json
+import re
+import shutil
+from importlib import import_module
+
+import jax
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.model_selection import KFold, cross_val_score
+from sklearn.neighbors import KNeighborsClassifier
+
+from experiments import ORDER
+from experiments.lab import options, run, words
+
+USES_OF_TEST_SET = dict.fromkeys(ORDER, 1) | {"gradient_check": 0, "gradient_descent": 0}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_compiles():
+    """Most of the time goes to compiling programs that run once."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    """A folder with the results of all experiments; tests leave its records as they are."""
+    folder = tmp_path_factory.mktemp("results")
+    assert run.main_all(["--smoke", "--out", str(folder)]) == 0
+    shutil.copy(folder / "digits-smoke" / "index.html", folder / "digits-smoke" / "first.html")
+    return folder
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Drawing takes longer than all that the tests of going on look at."""
+    for title in ORDER:
+        monkeypatch.setattr(import_module(f"experiments.{title}"), "draw", lambda _: iter(()))
+    monkeypatch.setattr(run.style, "save", lambda *_: None)
+
+
+def record(folder, title, data="digits-smoke"):
+    return json.loads((folder / data / title / "results.json").read_text())
+
+
+def no_compute(monkeypatch, *titles):
+    """From here on these experiments must not compute."""
+
+    def refuse(*_):
+        raise AssertionError("computed again")
+
+    for title in titles:
+        monkeypatch.setattr(import_module(f"experiments.{title}"), "compute", refuse)
+
+
+# --- records ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("title", ORDER)
+def test_record_says_where_its_numbers_come_from(out, title):
+    found = record(out, title)
+    assert found["experiment"] == title
+    assert found["seed"] == 0
+    assert found["smoke"] is True
+    assert (
+        found["settings"].keys()
+        == options.fields(import_module(f"experiments.{title}").Settings).keys()
+    )
+    assert {"python", "lincls", "jax", "jaxlib", "numpy"} <= found["versions"].keys()
+    assert {"platform", "kind", "count", "cores"} <= found["device"].keys()
+    assert (found["data"]["num_train"], found["data"]["num_test"]) == (1437, 360)
+    assert "scikit-learn" in found["data"]["source"]
+    assert re.fullmatch("[0-9a-f]{64}", found["data"]["digest"])
+    assert found["numbers"]
+    assert found["seconds"]["all"] > 0
+
+
+@pytest.mark.parametrize("title", ORDER)
+def test_test_set_is_opened_once_by_who_tests_and_never_by_others(out, title):
+    found = record(out, title)
+    assert found["test_set"]["times_used"] == USES_OF_TEST_SET[title]
+    assert len(found["test_set"]["for"]) == USES_OF_TEST_SET[title]
+    assert bool(found["classifiers"]) == bool(USES_OF_TEST_SET[title])
+
+
+def first_300(name="train"):
+    """The rows of digits as --smoke uses them, read without lincls."""
+    X, y = load_digits(return_X_y=True)
+    return (X[:300], y[:300]) if name == "train" else (X[1437:1487], y[1437:1487])
+
+
+@pytest.mark.parametrize(("place", "metric"), [(0, "manhattan"), (1, "euclidean")])
+def test_nearest_neighbour_is_as_right_as_scikit_learns(out, place, metric):
+    model = KNeighborsClassifier(1, metric=metric).fit(*first_300())
+    X, y = first_300("test")
+    assert record(out, "nearest_neighbor")["classifiers"][place]["correct"] == sum(
+        model.predict(X) == y
+    )
+
+
+@pytest.mark.parametrize(("name", "metric"), [("l1", "manhattan"), ("l2", "euclidean")])
+def test_cross_validation_agrees_with_scikit_learns(out, name, metric):
+    model = KNeighborsClassifier(1, metric=metric)
+    expected = cross_val_score(model, *first_300(), cv=KFold(5))
+    arrays = np.load(out / "digits-smoke" / "choose_k" / "arrays.npz")
+    np.testing.assert_allclose(arrays[name][0], expected)
+
+
+def test_worked_example_of_slide_14(out):
+    assert record(out, "nearest_neighbor")["numbers"]["worked"] == {"ours": 456, "slide_16": 2712}
+
+
+def test_gradient_check_accepts_the_gradient_and_rejects_a_mistake(out):
+    mistakes = record(out, "gradient_check")["numbers"]["mistakes"]
+    assert {name: report["passed"] for name, report in mistakes.items()} == {
+        "none": True,
+        "bias": False,
+    }
+
+
+def test_loss_of_small_weights_is_log_of_the_number_of_classes(out):
+    arrays = np.load(out / "digits-smoke" / "gradient_descent" / "arrays.npz")
+    np.testing.assert_allclose(arrays["rates"][0], np.log(10), atol=0.01)
+
+
+def test_confusion_counts_every_test_example(out):
+    arrays = np.load(out / "digits-smoke" / "svm_softmax" / "arrays.npz")
+    for tested, name in zip(
+        record(out, "svm_softmax")["classifiers"], ("svm", "softmax"), strict=True
+    ):
+        counts = arrays[f"{name}_confusion"]
+        labels = np.bincount(load_digits().target[1437:])
+        np.testing.assert_array_equal(counts.sum(axis=1), labels)
+        assert tested["correct"] == np.trace(counts) > 360 / 2
+
+
+# --- the page --------------------------------------------------------------------------------
+
+
+def test_page_shows_every_figure_and_every_finding_and_nothing_else(out):
+    folder = out / "digits-smoke"
+    page = (folder / "first.html").read_text()
+    shown = set(re.findall(r'<img src="([^"]+)"', page))
+    assert shown == {str(path.relative_to(folder).as_posix()) for path in folder.rglob("*.png")}
+    assert len(shown) > len(ORDER)
+    links = set(re.findall(r'(?:href|src)="([^"#]+)"', page))
+    assert all((folder / target).is_file() for target in links)
+    assert "<script" not in page
+    assert "http" not in page
+    assert "Not run yet" not in page
+    for title in ORDER:
+        assert f'id="{title}"' in page
+        assert f"python -m experiments.{title} --smoke" in page
+
+
+def test_alternative_texts_say_what_figures_show(out):
+    alts = re.findall(r'alt="([^"]*)"', (out / "digits-smoke" / "first.html").read_text())
+    assert min(map(len, alts)) > 40
+
+
+def test_closing_table_is_printed_best_first(out, capsys, no_figures):
+    assert run.main_all(["--smoke", "--out", str(out)]) == 0
+    table = capsys.readouterr().out.split("test accuracy")[1]
+    shares = [float(share) for share in re.findall(r"(\d+\.\d\d)%", table)]
+    assert len(shares) == 6
+    assert shares == sorted(shares, reverse=True)
+
+
+# --- going on --------------------------------------------------------------------------------
+
+
+def test_finished_experiments_are_not_computed_again(out, monkeypatch, capsys, no_figures):
+    no_compute(monkeypatch, *ORDER)
+    assert run.main_all(["--smoke", "--out", str(out)]) == 0
+    assert capsys.readouterr().err.count("already finished") == len(ORDER)
+
+
+def test_another_setting_or_seed_computes_again(out, monkeypatch, capsys, no_figures):
+    no_compute(monkeypatch, *ORDER)
+    arguments = ["--smoke", "--out", str(out), "--choose-k.ks", "1", "5"]
+    assert run.main_all(arguments) == 1
+    assert capsys.readouterr().err.count("already finished") == len(ORDER) - 1
+    assert record(out, "choose_k")["settings"]["ks"] == [1, 7]  # the old record still stands
+    assert run.main_all(["--smoke", "--out", str(out), "--seed", "1"]) == 1
+    assert "already finished" not in capsys.readouterr().err
+
+
+def test_a_failure_is_told_on_the_page_and_in_the_status(out, monkeypatch, capsys, no_figures):
+    no_compute(monkeypatch, "choose_k")
+    assert run.main_all(["--smoke", "--out", str(out), "--choose-k.num-folds", "4"]) == 1
+    assert "FAILED: AssertionError: computed again" in capsys.readouterr().out
+    page = (out / "digits-smoke" / "index.html").read_text()
+    assert "This experiment failed" in page
+    assert run.main_all(["--smoke", "--out", str(out)]) == 0
+
+
+def test_ctrl_c_keeps_what_is_finished_and_the_next_run_goes_on(
+    tmp_path, monkeypatch, capsys, no_figures
+):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    arguments = ["--smoke", "--out", str(tmp_path), "--nearest-neighbor.metrics", "l2"]
+    with monkeypatch.context() as patch:
+        patch.setattr(import_module("experiments.choose_k"), "compute", interrupted)
+        assert run.main_all(arguments) == 130
+    assert "The same command goes on from here" in capsys.readouterr().err
+    assert "Not run yet: choose_k" in (tmp_path / "digits-smoke" / "index.html").read_text()
+    no_compute(monkeypatch, *ORDER)
+    run.main_all(arguments)
+    assert capsys.readouterr().err.count("already finished") == 1
+
+
+@pytest.mark.parametrize("title", ["choose_k", "random_search"])
+def test_same_seed_same_numbers(out, tmp_path, title, no_figures):
+    program = import_module(f"experiments.{title}")
+    assert run.main(program.__file__, ["--smoke", "--out", str(tmp_path)]) == 0
+    first, second = record(out, title), record(tmp_path, title)
+    for part in ("numbers", "classifiers", "fingerprint"):
+        assert first[part] == second[part]
+
+
+def test_another_seed_draws_other_weights(out, tmp_path, no_figures):
+    program = import_module("experiments.random_search")
+    assert run.main(program.__file__, ["--smoke", "--seed", "1", "--out", str(tmp_path)]) == 0
+    losses = [np.load(folder / "digits-smoke" / "random_search" / "arrays.npz")["loss"]
+              for folder in (out, tmp_path)]  # fmt: skip
+    assert not np.any(losses[0] == losses[1])
+
+
+def test_rows_of_features_without_pictures_run_too(tmp_path):
+    program = import_module("experiments.nearest_neighbor")
+    arguments = ["--smoke", "--dataset", "blobs", "--metrics", "l2", "--ks", "1", "3"]
+    assert run.main(program.__file__, [*arguments, "--out", str(tmp_path)]) == 0
+    found = record(tmp_path, "nearest_neighbor", "blobs-smoke")
+    assert [tested["name"] for tested in found["classifiers"]] == [
+        "nearest neighbour, L2",
+        "3 nearest neighbours, L2",
+    ]
+    assert found["test_set"]["times_used"] == 1
+
+
+# --- the command line ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--choose-k.num-fold", "3"], "did you mean --choose-k.num-folds"),
+        (["--nonsense"], "there is no flag --nonsense"),
+        (["--choose-k.num-folds", "1"], "must be a whole number, at least 2, got '1'"),
+        (["--gradient-check.h", "small"], "must be a number"),
+        (["--choose-k.metrics", "l3"], "invalid choice: 'l3'"),
+        (["--seed", "-1"], "must be a whole number, at least 0"),
+        (["--dataset", "no-such-data"], "there is no data set and no path no-such-data"),
+        (["--dataset", "mnist", "--data-dir", "no/such/folder"], "no/such/folder"),
+    ],
+)
+def test_wrong_words_are_told_without_a_traceback(arguments, message, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run.main_all([*arguments, "--out", str(tmp_path / "out")])
+    assert stopped.value.code == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_has_every_flag_with_its_default(capsys):
+    with pytest.raises(SystemExit):
+        run.main_all(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for title in ORDER:
+        settings = import_module(f"experiments.{title}").Settings
+        for name, field in options.fields(settings).items():
+            assert f"--{title}.{name}".replace("_", "-") in text
+            assert f"(default: {options.shown(field.default)})" in text
+
+
+def test_list_names_slides_question_and_seconds(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run.main_all(["--list"])
+    assert stopped.value.code == 0
+    lines = capsys.readouterr().out.splitlines()[1:]
+    for line, title in zip(lines, ORDER, strict=True):
+        module = import_module(f"experiments.{title}")
+        assert line.split()[:3] == [module.SLIDES, title, f"{module.SECONDS:g}"]
+        assert line.endswith(module.QUESTION)
+
+
+def test_command_of_a_record_reads_back_as_its_settings(out):
+    program = import_module("experiments.choose_k")
+    common = options.Common(smoke=True, seed=3)
+    settings = program.Settings(ks=(1, 4), metrics=("l1",), max_folded=300)
+    words_of = options.command("choose_k", common, settings).split()[3:]
+    groups = {"choose_k": program.Settings}
+    parser = options.build("", "", groups, str)
+    again, read = options.parse(parser, groups, words_of)
+    assert again == common
+    assert read["choose_k"].ks == (1, 4)
+    assert read["choose_k"].metrics == ("l1",)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(1e-5, "10⁻⁵"), (1.63e-5, "1.6 × 10⁻⁵"), (0.98, "0.98"), (12.3, "12"), (5e12, "5.0 × 10¹²")],
+)
+def test_numbers_read_as_one_writes_them(number, text):
+    assert words.power(number) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(1.2e-5, "12 µs"), (0.85, "850 ms"), (4.24, "4.2 s"), (200.4, "3 min 20 s")],
+)
+def test_durations_read_as_one_says_them(seconds, text):
+    assert words.duration(seconds) == text
