@@ -2,6 +2,8 @@
 
 To add one, write `experiments/<question>.py` with the names of `lab.experiment.Experiment`
 and put it into the order below.
+
+`readme.png` is `results/digits/classifiers.png` as `python -m experiments` writes it.
 """
 
 ORDER = (

@@ -27,6 +27,7 @@ COLORS = {"l1": ORANGE, "l2": BLUE, "cosine": GREEN, "svm": RED, "softmax": BLUE
 CYCLE = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY)
 MARKERS = ("o", "s", "^", "D", "v", "P")
 RIGHT, WRONG = GREEN, RED
+PATCH: Any = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # behind a text on a grid
 
 WIDTH = 7.2  # inches: a text column
 DPI = 200
