@@ -86,6 +86,29 @@ def test_a_server_without_ranges_begins_anew(archive):
         assert data.load("cifar10", url=address, on_progress=quiet).source.official is True
 
 
+def test_wrong_bytes_do_not_stand_in_the_way_of_good_ones(archive):
+    wrong = b"x" * len(archive)
+    thrown_away = pytest.raises(data.DataUnavailable, match="thrown away")
+    with serving(lambda handler: send(handler, wrong)) as address, thrown_away:
+        data.load("cifar10", url=address, on_progress=quiet)
+    with serving(lambda handler: send_range(handler, archive)) as address:
+        assert data.load("cifar10", url=address, on_progress=quiet).source.official is True
+
+
+def test_more_bytes_than_expected(archive):
+    part = cache.directory() / "downloads/cifar10/cifar-10-binary.tar.gz.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(archive + b"left from something longer")
+
+    def answer(handler):  # without a length
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(archive + b"and more")
+
+    with serving(answer) as address:
+        assert data.load("cifar10", url=address, on_progress=quiet).source.official is True
+
+
 def stall(handler):
     time.sleep(3)
 

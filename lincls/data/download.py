@@ -261,7 +261,7 @@ def _part(target: Path) -> Iterator[IO[bytes]]:
     """
     path = target.with_name(f"{target.name}.part")
     with path.open("ab") as file:
-        if _lock(file) and _is_open_as(file, path):
+        if _lock(file):
             yield file
             return
     with tempfile.NamedTemporaryFile(
@@ -271,11 +271,6 @@ def _part(target: Path) -> Iterator[IO[bytes]]:
             yield own
         finally:
             Path(own.name).unlink(missing_ok=True)
-
-
-def _is_open_as(file: IO[bytes], path: Path) -> bool:
-    """Whether an open file is still called `path`: another process may have renamed it."""
-    return path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
 
 
 def _lock(file: IO[bytes]) -> bool:
