@@ -35,12 +35,14 @@ class Metric(NamedTuple):
         name: what a person calls it.
         prepare: rows (N, D), uint8 or floating, to a pytree with leading axis N.
         pairwise: prepared queries, prepared training points -> (M, N) distances, at least 0.
+        pairs: a function: prepared points, as many others -> distances in pairs (P,); or None.
         cost: work for a pair of points, in units of an int8 product; sets the block size.
     """
 
     name: str
     prepare: Callable[[Any], Any]
     pairwise: Callable[[Any, Any], Any]
+    pairs: Any = None
     cost: float = 1.0
 
 
@@ -104,6 +106,14 @@ def _floating(X: AnyArray) -> Array:
     return X.astype(jnp.float32) if X.dtype.itemsize < 4 else X
 
 
+def _sum_lanes(terms: Array, narrow: Any, dtype: Any) -> Array:
+    """Sums of rows (P, D): each lane's terms by 256 in `narrow`, which holds them, then `dtype`."""
+    width = _LANES * min(256, -(-terms.shape[1] // _LANES))
+    terms = jnp.pad(terms, ((0, 0), (0, -terms.shape[1] % width)))
+    terms = terms.reshape(terms.shape[0], -1, width // _LANES, _LANES)
+    return jnp.sum(jnp.sum(terms, axis=2, dtype=narrow).astype(dtype), axis=(1, 2), dtype=dtype)
+
+
 # --- L2: the sum of squares ------------------------------------------------------------------
 
 
@@ -140,15 +150,22 @@ def _prepare_l2(X: AnyArray) -> Any:
     return _signed_pixels(X) if X.dtype == jnp.uint8 else _floating(X)
 
 
+def _l2_pairs(q: Any, x: Any) -> Array:
+    if not isinstance(x, SignedPixels):
+        return jnp.sum(jnp.square(q - x), axis=1)
+    gap = (q.rows.astype(jnp.int16) - x.rows.astype(jnp.int16)).astype(jnp.int32)
+    return _sum_lanes(jnp.square(gap), jnp.int32, x.square_norms.dtype)
+
+
 def _l2_pairwise(q: Any, x: Any) -> Array:
     if isinstance(x, SignedPixels):
         products = _dot(q.rows, x.rows, x.square_norms.dtype)
         return q.square_norms[:, None] + x.square_norms - 2 * products
-    return lax.map(lambda point: jnp.sum(jnp.square(x - point), axis=1), q)
+    return lax.map(lambda point: _l2_pairs(point[None], x), q)
 
 
-l2 = Metric("l2", _prepare_l2, _l2_pairwise)
-"""Sum of squares sum_p (a_p - b_p)**2 (slide 25 without the root).
+l2 = Metric("l2", _prepare_l2, _l2_pairwise, _l2_pairs)
+"""Sum of squares sum_p (a_p - b_p)**2 (slide 17, without the root).
 
 uint8: exact, int32 up to D = 32,767 and int64 above.  Floating: the differences are squared and
 summed in their own precision (float16 in float32), so the relative rounding is at most about
@@ -163,25 +180,19 @@ def _prepare_l1(X: AnyArray) -> Array:
     return jnp.asarray(X) if X.dtype == jnp.uint8 else _floating(X)
 
 
-def _l1_pixels(point: Array, x: Array, dtype: Any) -> Array:
-    """L1 between a pixel row (D,) and rows (N, D): bytes, then 16-bit sums of 256, then `dtype`."""
-    gap = jnp.maximum(x, point) - jnp.minimum(x, point)
-    width = _LANES * min(256, -(-gap.shape[1] // _LANES))
-    gap = jnp.pad(gap, ((0, 0), (0, -gap.shape[1] % width)))
-    gap = gap.reshape(gap.shape[0], -1, width // _LANES, _LANES)
-    sums = jnp.sum(gap.astype(jnp.uint16), axis=2, dtype=jnp.uint16)
-    return jnp.sum(sums.astype(dtype), axis=(1, 2), dtype=dtype)
+def _l1_pairs(q: Array, x: Array) -> Array:
+    if x.dtype != jnp.uint8:
+        return jnp.sum(jnp.abs(q - x), axis=1)
+    gap = jnp.maximum(q, x) - jnp.minimum(q, x)
+    return _sum_lanes(gap.astype(jnp.uint16), jnp.uint16, integer_dtype(x))
 
 
 def _l1_pairwise(q: Array, x: Array) -> Array:
-    if x.dtype == jnp.uint8:
-        dtype = integer_dtype(x)
-        return lax.map(lambda point: _l1_pixels(point, x, dtype), q)
-    return lax.map(lambda point: jnp.sum(jnp.abs(x - point), axis=1), q)
+    return lax.map(lambda point: _l1_pairs(point[None], x), q)
 
 
-l1 = Metric("l1", _prepare_l1, _l1_pairwise, cost=16.0)
-"""Sum of absolute differences sum_p |a_p - b_p| (slide 19).
+l1 = Metric("l1", _prepare_l1, _l1_pairwise, _l1_pairs, cost=16.0)
+"""Sum of absolute differences sum_p |a_p - b_p| (slide 14).
 
 uint8: exact, int32 up to D = 32,767 and int64 above.  Floating: relative rounding at most about
 D * eps; two equal points are at distance 0.
@@ -237,4 +248,4 @@ def pointwise(fn: Callable[[Array, Array], Num[Array, ""]], cost: float = 32.0) 
         fn: the distance, for instance `lambda a, b: jnp.max(jnp.abs(a - b))`, at module level.
         cost: its work in units of an int8 product per feature; a larger one makes blocks smaller.
     """
-    return Metric(getattr(fn, "__name__", "pointwise"), _floating, _Pairwise(fn), cost)
+    return Metric(getattr(fn, "__name__", "pointwise"), _floating, _Pairwise(fn), None, cost)

@@ -152,11 +152,11 @@ def test_progress_counts_queries():
 def test_few_shapes_are_compiled():
     X = np.random.default_rng(16).normal(size=(333, 5)).astype(np.float32)
     model = knn.fit(X)
-    before = knn._search_block._cache_size()
+    before = knn.search.compiled_search_block._cache_size()
     for num_queries in [*range(1, 12), 60, 63, 64, 65, 127, 128, 299, 300]:
         for k in (1, 2, 9, 10, 11, 19, 20):
             knn.neighbors(model, X[:num_queries], k)
-    assert knn._search_block._cache_size() - before <= 6
+    assert knn.search.compiled_search_block._cache_size() - before <= 6
 
 
 def test_votes_and_their_ties():

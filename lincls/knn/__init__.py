@@ -1,0 +1,38 @@
+"""k nearest neighbours, exact and in a total order: by (distance, training index).
+
+`fit` keeps the data and what the metric wants to know of it.  `search_block` is the search, a
+pure function that composes under `jit`, `vmap` and sharding; `merge` joins the answers of two
+parts of the training set, so blocks, shards and streams are folds of it.  `neighbors` drives
+the compiled search in equal chunks from the host, and computes only those distances that a
+proved lower bound does not rule out (`sketches`).  Votes read everything else off one search:
+predictions for every k come from a running count over the neighbours, nearest first.
+
+    model = knn.fit(images, labels, metric=distances.l1)
+    predicted = knn.predict(model, test_images, k=5)
+"""
+
+from lincls.knn.driver import neighbors
+from lincls.knn.model import KNN, fit
+from lincls.knn.search import merge, search_block
+from lincls.knn.voting import (
+    accuracy_by_k,
+    neighbor_labels,
+    predict,
+    predict_by_k,
+    predictions_by_k,
+    votes,
+)
+
+__all__ = [
+    "KNN",
+    "accuracy_by_k",
+    "fit",
+    "merge",
+    "neighbor_labels",
+    "neighbors",
+    "predict",
+    "predict_by_k",
+    "predictions_by_k",
+    "search_block",
+    "votes",
+]

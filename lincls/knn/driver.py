@@ -1,0 +1,114 @@
+"""The host's driver: blocks of queries of a few shapes, with progress between them."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from lincls import checks, distances
+from lincls.knn.model import KNN
+from lincls.knn.pruning import search_pruned
+from lincls.knn.search import compiled_search_block
+from lincls.structs import AnyArray, Neighbors
+
+OnBlock = Callable[[int, int], Any]
+
+_KEYS_BYTES = 2**26  # of the (block, N) matrix of distances
+_BLOCK_WORK = 2**36  # features compared in a block: a few tenths of a second on two cores
+
+
+def neighbors(
+    model: KNN,
+    queries: Any,
+    k: int,
+    *,
+    block_size: int | None = None,
+    on_block: OnBlock | None = None,
+    groups: Any = None,
+) -> Neighbors:
+    """The k nearest training examples of every query, nearest first, as host arrays (M, k).
+
+    Exact: L1 and L2 between uint8 images are integers.  Ties are in order of training index, so
+    the answer depends on neither the block size nor the number of queries.
+
+    Args:
+        queries: images (M, H, W, C) or rows (M, D) of the training data's kind, or None for the
+            training set itself, each example without itself (leave-one-out).
+        k: number of neighbours, 1..N.
+        block_size: queries in a block; by default from the shapes, with bounded memory.
+        on_block: called as `on_block(done, total)` with numbers of queries, for a progress bar.
+        groups: (N,) integers, only with `queries=None`: each example is searched for among the
+            examples of other groups.  With fold numbers this is cross-validation for every k in
+            one pass; examples of the same subject are kept from voting for each other.
+
+    Raises:
+        TypeError, ValueError: an argument of another kind, shape or range.
+    """
+    k = checks.count(k, "k", high=model.X.shape[0])
+    rows, query_groups, groups = _rows_and_groups(model, queries, groups)
+    if block_size is None:
+        block_size = _block_size(model, rows.shape[0])
+    size = checks.count(block_size, "block_size")
+    found = []
+    with distances.exact_scope(model.X):
+        for block, block_groups, count in _blocks(rows, query_groups, size):
+            answer = _search(model, block, k, block_groups, groups)
+            found.append([np.asarray(array)[:count, :k] for array in answer])
+            if on_block is not None:
+                on_block(sum(len(one[0]) for one in found), rows.shape[0])
+    return Neighbors(*(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
+
+
+def _search(
+    model: KNN, block: AnyArray, k: int, block_groups: np.ndarray | None, groups: Any
+) -> Neighbors:
+    if model.sketching is not None:
+        return search_pruned(model, block, k, block_groups, groups)
+    return compiled_search_block(model, block, _bucket(k), query_groups=block_groups, groups=groups)
+
+
+def _rows_and_groups(model: KNN, queries: Any, groups: Any) -> tuple[AnyArray, Any, Any]:
+    """Rows of queries, their groups, and the groups of the training examples (or None)."""
+    num_examples, num_features = model.X.shape
+    if queries is None:
+        if groups is None:
+            groups = np.arange(num_examples)
+        groups = np.asarray(checks.labels(groups, num_examples, name="groups"))
+        return model.X, groups, groups
+    if groups is not None:
+        raise ValueError("groups are for queries=None, the training set; got queries as well")
+    rows = checks.finite(checks.rows(queries, "queries", num_features), "queries")
+    if (rows.dtype == jnp.uint8) != (model.X.dtype == jnp.uint8):
+        raise TypeError(
+            f"queries are {rows.dtype} and the training data {model.X.dtype}; give both as uint8 "
+            f"(exact) or both as floating, for instance queries.astype(np.{model.X.dtype})"
+        )
+    return rows, None, None
+
+
+def _block_size(model: KNN, num_queries: int) -> int:
+    """Queries in a block: few shapes, bounded memory, well under a second."""
+    num_examples, num_features = model.X.shape
+    by_memory = _KEYS_BYTES // (4 * num_examples)
+    by_time = _BLOCK_WORK / (num_examples * num_features * model.metric.cost)
+    if model.sketching is not None:
+        by_time = 64  # bounds of more queries leave the cache
+    largest = max(1, min(by_memory, int(by_time), 512))
+    largest = 1 << (largest.bit_length() - 1)
+    return next((size for size in (8, 64) if num_queries <= size <= largest), largest)
+
+
+def _bucket(k: int) -> int:
+    """The least of 10, 20, 40, ... that is at least k, so that few values of k compile."""
+    return 10 << max(0, (-(-k // 10) - 1).bit_length())
+
+
+def _blocks(
+    rows: AnyArray, query_groups: np.ndarray | None, size: int
+) -> Iterator[tuple[AnyArray, np.ndarray | None, int]]:
+    """Blocks of exactly `size` queries with their groups, and how many of them are real."""
+    for start in range(0, rows.shape[0], size):
+        count = min(size, rows.shape[0] - start)
+        places = start + np.minimum(np.arange(size), count - 1)
+        yield rows[places], None if query_groups is None else query_groups[places], count

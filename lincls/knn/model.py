@@ -1,0 +1,83 @@
+"""What kNN remembers: the training data, and summaries of it."""
+
+import dataclasses
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lincls import checks, distances
+from lincls.distances import Metric
+from lincls.knn import sketches
+from lincls.knn.sketches import Sketching
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("X", "y", "points", "learned", "sketch"),
+    meta_fields=("metric", "num_classes", "sketching"),
+)
+@dataclass(frozen=True)
+class KNN:
+    """The training data with summaries of it; made by `fit`.
+
+    Attributes:
+        X: (N, D) the rows as given, uint8 or floating.
+        y: (N,) int32 labels, or None.
+        points: what `metric.prepare` made of X.
+        metric: the distance.
+        num_classes: C, or None without labels.
+        sketching: a `Sketching`, how distances are bounded from below, or None.
+        learned, sketch: what the sketching learned from X, and made of it.
+    """
+
+    X: Any
+    y: Any
+    points: Any
+    metric: Metric
+    num_classes: int | None
+    sketching: Any = None
+    learned: Any = None
+    sketch: Any = None
+
+
+def fit(
+    X: Any,
+    y: Any = None,
+    *,
+    metric: Metric = distances.l2,
+    num_classes: int | None = None,
+    prune: bool = True,
+) -> KNN:
+    """Remember the data (slide 11: "memorize all data and labels").
+
+    Args:
+        X: images (N, H, W, C) or rows (N, D), uint8 or floating.
+        y: integer labels (N,) in 0..C-1, or None for a search without votes.
+        metric: a value of `lincls.distances`.
+        num_classes: C; by default the largest label plus one.
+        prune: whether to make sketches, where they pay, that spare `neighbors` most distances.
+            The answers are the same.
+
+    Raises:
+        TypeError, ValueError: data or labels of another kind, NaN, a label out of range.
+    """
+    X = checks.finite(checks.rows(X))
+    if y is not None:
+        y = checks.labels(y, X.shape[0], num_classes, name="y")
+        num_classes = int(y.max()) + 1 if num_classes is None else num_classes
+        y = jnp.asarray(y)
+    with distances.exact_scope(X):
+        X = jnp.asarray(X)
+        model = KNN(X, y, metric.prepare(X), metric, num_classes)
+    sketching = sketches.for_metric(metric, X) if prune else None
+    return model if sketching is None else _sketched(model, sketching)
+
+
+def _sketched(model: KNN, sketching: Sketching) -> KNN:
+    with jax.enable_x64(True):
+        learned = sketching.learn(model.X)
+        sketch = sketches.sketch_rows(sketching, learned, model.X)
+    return dataclasses.replace(model, sketching=sketching, learned=learned, sketch=sketch)

@@ -1,0 +1,145 @@
+"""Pruned search against the 64-bit oracle, on data where a sloppy bound loses a neighbour."""
+
+import jax
+import numpy as np
+import pytest
+
+from lincls import distances, knn
+from lincls.knn import pruning, sketches
+from tests import oracles_knn
+
+N, D = 2 * sketches.SAMPLE, 256
+exact = pytest.mark.parametrize("metric", [distances.l1, distances.l2], ids=lambda m: m.name)
+
+
+def smooth(rng):
+    """Few directions and a little noise, as images have it: bounds prune much."""
+    rows = rng.normal(size=(N, 4)) @ rng.normal(size=(4, D)) * 30 + rng.normal(size=(N, D)) * 4
+    return np.clip(rows + 128, 0, 255).astype(np.uint8)
+
+
+def noise(rng):
+    """Nothing to prune: all distances are nearly equal."""
+    return rng.integers(0, 256, (N, D), dtype=np.uint8)
+
+
+def black_or_white(rng):
+    """The largest distances there are, and half of the examples duplicates."""
+    return np.where(rng.integers(0, 2, (N, 1)) * rng.integers(0, 2, (N, D)), 255, 0).astype(
+        np.uint8
+    )
+
+
+def flat(rng):
+    """Every row a constant: a sum over features is as good as all of them, so bounds are tight."""
+    return np.broadcast_to(rng.integers(0, 256, (N, 1), dtype=np.uint8), (N, D)).copy()
+
+
+def one_pixel_apart(rng):
+    rows = np.full((N, D), 100, np.uint8)
+    rows[np.arange(N), rng.integers(0, D, N)] += rng.integers(0, 3, N, dtype=np.uint8)
+    return rows
+
+
+def equal(rng):
+    return np.full((N, D), 77, np.uint8)
+
+
+def an_outlier(rng):
+    """One row far outside of the bytes' range that the others span."""
+    rows = smooth(rng) // 16
+    rows[5], rows[6] = 255, 254
+    return rows
+
+
+DATA = [smooth, noise, black_or_white, flat, one_pixel_apart, equal, an_outlier]
+on_data = pytest.mark.parametrize("make", DATA, ids=lambda make: make.__name__)
+
+
+def data_and_queries(make):
+    X = make(np.random.default_rng(0))
+    others = make(np.random.default_rng(1))[:4]
+    return X, np.concatenate([X[4:8], others])
+
+
+def assert_nearest(found, table, k):
+    order = np.lexsort((np.broadcast_to(np.arange(table.shape[1]), table.shape), table))[:, :k]
+    np.testing.assert_array_equal(found.indices, order)
+    np.testing.assert_array_equal(found.distances, np.take_along_axis(table, order, axis=1))
+
+
+@exact
+@on_data
+def test_pruned_neighbours_equal_the_oracle(metric, make):
+    X, queries = data_and_queries(make)
+    model = knn.fit(X, metric=metric)
+    assert model.sketching is not None
+    table = oracles_knn.distances(metric.name, queries, X)
+    for k in (1, 10, 50):
+        assert_nearest(knn.neighbors(model, queries, k), table, k)
+
+
+@exact
+def test_all_of_them(metric):
+    X, queries = data_and_queries(smooth)
+    table = oracles_knn.distances(metric.name, queries[:3], X)
+    assert_nearest(knn.neighbors(knn.fit(X, metric=metric), queries[:3], N), table, N)
+
+
+@exact
+@on_data
+def test_no_bound_exceeds_its_distance(metric, make):
+    X, queries = data_and_queries(make)
+    model = knn.fit(X, metric=metric)
+    with jax.enable_x64(True):
+        q = model.sketching.apply(model.learned, queries)
+        lower = np.asarray(model.sketching.lower(model.learned, q, model.sketch))
+    table = oracles_knn.distances(metric.name, queries, X)
+    assert np.all(lower <= table)
+    if make is smooth:
+        assert np.median(lower / np.maximum(table, 1)) > 0.2  # and it says something
+
+
+@exact
+def test_bounds_leave_few_candidates_where_data_allow_it(metric):
+    X, queries = data_and_queries(smooth)
+    model = knn.fit(X, metric=metric)
+    with jax.enable_x64(True):
+        mask, _ = pruning._candidates(
+            model, queries, np.int32(5), 32, query_groups=None, groups=None
+        )
+    assert np.asarray(mask).sum(axis=1).min() >= 5
+    assert np.asarray(mask).mean() < 0.1
+
+
+@exact
+def test_groups_and_leave_one_out(metric):
+    X, _ = data_and_queries(smooth)
+    pruned, plain = knn.fit(X, metric=metric), knn.fit(X, metric=metric, prune=False)
+    for groups in (None, np.random.default_rng(2).integers(0, 5, N), np.zeros(N, int)):
+        a = knn.neighbors(pruned, None, 3, groups=groups)
+        b = knn.neighbors(plain, None, 3, groups=groups)
+        np.testing.assert_array_equal(a.indices, b.indices)
+        np.testing.assert_array_equal(a.distances, b.distances)
+
+
+def test_which_models_have_sketches():
+    few, narrow = np.zeros((N - 1, D), np.uint8), np.zeros((N, D - 1), np.uint8)
+    assert knn.fit(few).sketching is None
+    assert knn.fit(narrow).sketching is None
+    rows = np.zeros((N, D), np.uint8)
+    assert knn.fit(rows).sketching == sketches.l2_directions
+    assert knn.fit(rows, prune=False).sketching is None
+    assert knn.fit(rows, metric=distances.l1).sketching == sketches.l1_groups
+    assert knn.fit(rows.astype(np.float32), metric=distances.l1).sketching is None
+
+
+def test_few_shapes_are_compiled():
+    X, _ = data_and_queries(smooth)
+    model = knn.fit(X)
+    programs = [pruning._candidates, pruning._compiled_distances]
+    before = sum(program._cache_size() for program in programs)
+    for num_queries in (1, 7, 8, 9, 64, 65, 299, 300):
+        for k in (1, 2, 10, 11, 20):
+            knn.neighbors(model, X[:num_queries], k)
+    assert sum(program._cache_size() for program in programs) - before <= 4
