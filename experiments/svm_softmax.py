@@ -25,7 +25,7 @@ CLAIM = (
     "Each row of W is a template of its class that can be shown as an image (30). "
     "Regularisation tends to improve generalisation (42)."
 )
-SECONDS = 8
+SECONDS = 11
 LOSSES = {"svm": losses.hinge, "softmax": losses.softmax}
 
 

@@ -91,7 +91,7 @@ def build(
             flag carries its title (`--choose-k.num-folds`).
         listing: makes what --list prints.
     """
-    parser = Parser(prog=prog, description=description, allow_abbrev=False)
+    parser = Parser(prog=prog, usage=f"{prog} [flags]", description=description, allow_abbrev=False)
     parser.add_argument(
         "--list", action=_List, nargs=0, const=listing, help="list the experiments and exit"
     )

@@ -136,8 +136,9 @@ def tiles(
     axes.set_yticks(y + (height - 1) / 2, rows)
     size = min(9, 70 / max(map(len, columns), default=1))
     axes.set_xticks(x[: len(columns)] + (width - 1) / 2, columns, size=size)
-    axes.set(xlim=(-gap, x[-1] + width), ylim=(y[-1] + height, -gap))
+    axes.set(xlim=(-gap, x[-1] + width + gap / 2), ylim=(y[-1] + height + gap / 2, -gap))
     axes.xaxis.tick_top()
+    axes.set_anchor("N")
     _no_frame(axes)
     return [[_outline(axes, left, top, width, height) for left in x] for top in y]
 
