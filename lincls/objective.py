@@ -68,23 +68,35 @@ def mean_over(
     Returns:
         () or (G,); 0 for a setting without any weight.
     """
-    num_examples, dtype = data.X.shape[0], params.W.dtype
-    block = min(num_examples, _BLOCK)
 
     def total(params: LinearParams, batch: Examples) -> jax.Array:
         return jnp.sum(batch.weight * fn(params, batch))
 
     if params.W.ndim == 3:
         total = jax.vmap(total, (0, Examples(None, None, 0 if data.weight.ndim == 2 else None)))
-
-    def body(sums: jax.Array, i: jax.Array) -> tuple[jax.Array, None]:
-        rows, present = batches.span(i, num_examples, block)
-        return sums + total(params, batches.take(data, affine, rows, present, dtype)), None
-
-    steps = jnp.arange(batches.steps_per_epoch(num_examples, block), dtype=jnp.int32)
-    sums, _ = jax.lax.scan(body, jnp.zeros(params.W.shape[:-2], dtype), steps)
+    dtype = params.W.dtype
+    sums = sum_over(lambda batch: total(params, batch), data, affine, dtype)
     weight = jnp.sum(data.weight.astype(dtype), axis=-1)
     return sums / jnp.where(weight > 0, weight, 1)
+
+
+def sum_over(
+    fn: Callable[[Examples], jax.Array], data: Examples, affine: Affine, dtype: Any
+) -> jax.Array:
+    """The sum of fn(block) over blocks of all examples, the rows of a block in `dtype`.
+
+    The last block is filled up with examples of weight 0, so fn has to use the weights.
+    """
+    num_examples = data.X.shape[0]
+    block = min(num_examples, _BLOCK)
+
+    def of_block(i: jax.Array) -> jax.Array:
+        rows, present = batches.span(i, num_examples, block)
+        return fn(batches.take(data, affine, rows, present, dtype))
+
+    steps = jnp.arange(batches.steps_per_epoch(num_examples, block), dtype=jnp.int32)
+    nothing = jax.tree.map(jnp.zeros_like, jax.eval_shape(of_block, steps[0]))
+    return jax.lax.scan(lambda sums, i: (sums + of_block(i), None), nothing, steps)[0]
 
 
 def weighted_mean(values: jax.Array, weight: jax.Array) -> jax.Array:

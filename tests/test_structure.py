@@ -30,6 +30,7 @@ ORDER = [
     "optimizers",
     "training",
     "quick",
+    "reference",
     "random_search",
     "knn",
     "crossval",

@@ -1,0 +1,188 @@
+"""Where the optimum is: found by L-BFGS, and certificates of how far a fit is from it.
+
+    best = reference.optimum(X, y, reg=1e-3)                  softmax or squared hinge + L2
+    gap = reference.duality_gap(params, X, y, reg=1e-3)       softmax + L2
+
+An accuracy that disappoints has two possible reasons: the training has not arrived
+(optimisation error), or the best linear model is no better (model error).  These functions
+tell the one from the other.  They read the data in full at every step, so they are slower
+than SGD and right to more digits.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from lincls import batches, checks, losses, penalties, preprocessing, training
+from lincls.objective import Objective, sum_over
+from lincls.structs import Affine, AnyArray, Examples, Hyper, LinearParams
+
+_STEPS_PER_LOOK = 50
+_NEWTON_STEPS = 15
+
+
+class Optimum(NamedTuple):
+    """The parameters that L-BFGS ended with, and how near a stationary point they are."""
+
+    params: LinearParams  # acting on preprocessed rows
+    loss: float  # the objective there
+    grad_norm: float  # Euclidean norm of its gradient over W and b, of the last step
+    num_steps: int
+    converged: bool  # whether grad_norm came down to `tol`
+
+
+class Gap(NamedTuple):
+    """A bracket: dual <= least objective <= primal, at the bias that is optimal for the W."""
+
+    primal: float
+    dual: float
+    bias: np.ndarray  # (C,)
+
+    @property
+    def size(self) -> float:
+        """At most this much of the objective can still be gained; 0 at the optimum."""
+        return self.primal - self.dual
+
+
+def optimum(
+    X: AnyArray,
+    y: AnyArray,
+    *,
+    reg: float,
+    loss: Any = losses.softmax,
+    num_classes: int | None = None,
+    weight: AnyArray | None = None,
+    affine: Affine | None = None,
+    params: LinearParams | None = None,
+    dtype: Any = np.float32,
+    tol: float = 1e-5,
+    max_steps: int = 2000,
+) -> Optimum:
+    """The minimum of weighted mean loss + reg * sum(W**2), by L-BFGS on all data.
+
+    Args:
+        X, y: images or rows; labels (N,).
+        reg: greater than 0, which makes the optimum of W unique.
+        loss: a differentiable convex loss, `losses.softmax` or `losses.squared_hinge`.
+        weight, affine: as in `training.fit`; default preprocessing.fit(X).
+        params: where to start, default 0.
+        dtype: float32, or float64 (in a scope of its own) for a tol below about 1e-6.
+        tol: stop when the norm of the gradient is at most this.
+
+    Raises:
+        ValueError: reg that is not positive, and what `training.fit` refuses.
+
+    Source: Liu and Nocedal 1989, as `optax.lbfgs` has it.
+    """
+    if not reg > 0:
+        raise ValueError(f"reg must be greater than 0, got {reg}: without it there is no optimum")
+    X = checks.rows(X)
+    y = checks.labels(y, len(X), num_classes, "y")
+    num_classes = int(y.max()) + 1 if num_classes is None else num_classes
+    affine = preprocessing.fit(X, weight) if affine is None else affine
+    hyper, how = Hyper({}, reg), {"optimizer": optax.lbfgs}
+    with jax.enable_x64(np.dtype(dtype) == np.float64):
+        if params is None:
+            params = LinearParams(np.zeros((num_classes, X.shape[1])), np.zeros(num_classes))
+        params = jax.tree.map(lambda p: jnp.asarray(p, dtype), params)
+        state = training.start(jax.random.key(0), params, hyper=hyper, **how)
+        norm = np.inf
+        while norm > tol and int(state.step) < max_steps and state.alive:
+            state, history = training.fit(
+                state, X, y, hyper, objective=Objective(loss, penalties.l2), weight=weight,
+                affine=affine, batches=batches.full,
+                num_steps=min(_STEPS_PER_LOOK, max_steps - int(state.step)), **how,
+            )  # fmt: skip
+            norm = float(history.grad_norm[-1])
+        params = jax.tree.map(np.asarray, state.params)
+    return Optimum(params, float(history.loss[-1]), norm, int(state.step), norm <= tol)
+
+
+def duality_gap(
+    params: LinearParams,
+    X: AnyArray,
+    y: AnyArray,
+    *,
+    reg: float,
+    weight: AnyArray | None = None,
+    affine: Affine | None = None,
+) -> Gap:
+    """How far W is from the optimum of mean softmax loss + reg * sum(W**2), for certain.
+
+        primal(W, b) = sum_i v_i (log sum_k e^{s_ik} - s_iy) + reg * sum(W**2)
+        dual(p) = -sum_i v_i sum_k p_ik log p_ik - |sum_i v_i (p_i - e_y) x_i^T|**2 / (4 reg)
+
+    with v = weight / sum(weight).  Any probabilities p with sum_i v_i (p_i - e_y) = 0 give a
+    dual value that is at most the least primal one (Fenchel duality; the conjugate of the
+    log-sum-exp is the negative entropy).  The softmax probabilities of W satisfy that
+    condition exactly where the bias is optimal for W, so the bias is brought there first, by
+    Newton's method on C numbers.
+
+    Args:
+        params: W (C, D), acting on preprocessed rows; b is where Newton begins.
+        X, y, weight, affine: what it was trained on.
+        reg: greater than 0.
+
+    Returns:
+        Gap, computed in float64.
+    """
+    X = checks.rows(X, num_features=params.W.shape[1])
+    y = checks.labels(y, len(X), params.W.shape[0], "y")
+    weight = np.ones(len(X)) if weight is None else checks.weights(weight, len(X))
+    affine = preprocessing.identity(X.shape[1]) if affine is None else affine
+    with jax.enable_x64(True):
+        W, b = (jnp.asarray(np.asarray(p), jnp.float64) for p in params)
+        data = jax.tree.map(jnp.asarray, Examples(X, y, weight / weight.sum()))
+        primal, dual, bias = _gap(W, b, data, jax.tree.map(jnp.asarray, affine), reg)
+        return Gap(float(primal), float(dual), np.asarray(bias))
+
+
+@jax.jit
+def _gap(
+    W: jax.Array, b: jax.Array, data: Examples, affine: Affine, reg: Any
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """primal, dual and bias of `duality_gap`; the weights of `data` sum to 1."""
+    of_label = jax.nn.one_hot(data.y, len(b), dtype=b.dtype)
+    products = _products(W, data, affine)
+    b = _best_bias(products, of_label, data.weight, b)
+    logs = jax.nn.log_softmax(products + b)
+    residuals = (jnp.exp(logs) - of_label) * data.weight[:, None]
+    push = sum_over(
+        lambda block: (block.y * block.weight[:, None]).T @ block.X,
+        Examples(data.X, residuals, jnp.ones_like(data.weight)), affine, b.dtype,
+    )  # fmt: skip
+    entropy = -jnp.sum(data.weight * jnp.sum(jnp.exp(logs) * logs, axis=1))
+    primal = reg * jnp.sum(W**2) - jnp.sum(data.weight * jnp.sum(logs * of_label, axis=1))
+    return primal, entropy - jnp.sum(push**2) / (4 * reg), b
+
+
+def _products(W: jax.Array, data: Examples, affine: Affine) -> jax.Array:
+    """W x of every example, (N, C); a row at a time is in the dtype of W."""
+    rows = Examples(data.X, data.y, data.weight)
+    return jax.lax.map(
+        lambda x: preprocessing.apply(affine, x[None], W.dtype)[0] @ W.T, rows.X, batch_size=1024
+    )
+
+
+def _best_bias(
+    products: jax.Array, of_label: jax.Array, weight: jax.Array, b: jax.Array
+) -> jax.Array:
+    """The bias of least mean softmax loss for given W x, by Newton's method, steps halved."""
+
+    def value(b: jax.Array) -> jax.Array:
+        return jnp.sum(weight * jnp.sum(-jax.nn.log_softmax(products + b) * of_label, axis=1))
+
+    def newton(_: Any, b: jax.Array) -> jax.Array:
+        p = jax.nn.softmax(products + b)
+        gradient = weight @ (p - of_label)
+        curvature = jnp.diag(weight @ p) - (p * weight[:, None]).T @ p
+        # Moving all biases alike changes nothing; adding the ones fixes that direction.
+        step = jnp.linalg.solve(curvature + 1 / len(b), gradient)
+        halved = jnp.append(0.5 ** jnp.arange(8, dtype=b.dtype), 0)
+        tries = b - jnp.outer(halved, step)
+        return tries[jnp.argmin(jax.lax.map(value, tries))]
+
+    return jax.lax.fori_loop(0, _NEWTON_STEPS, newton, b)

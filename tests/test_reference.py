@@ -1,0 +1,102 @@
+"""The optimum against scikit-learn, and certificates that hold on both sides."""
+
+import jax
+import numpy as np
+import oracles
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from lincls import data, linear, losses, preprocessing, quick, reference
+from lincls.structs import Affine, LinearParams
+
+RNG = np.random.default_rng(90)
+N, D, C = 120, 9, 3
+X = RNG.normal(size=(N, D)).astype(np.float32)
+Y = (X[:, :C] + RNG.normal(size=(N, C))).argmax(axis=1)
+WEIGHT = RNG.integers(1, 4, N).astype(np.float32)
+NONE = preprocessing.identity(D)
+
+
+@pytest.fixture(autouse=True)
+def _standard_promotion():
+    with jax.numpy_dtype_promotion("standard"):  # optax's L-BFGS promotes its counts
+        yield
+
+
+def sklearn_optimum(reg):
+    strength = 1 / (2 * WEIGHT.sum() * reg)
+    model = LogisticRegression(C=strength, tol=1e-12, max_iter=10_000)
+    model.fit(X.astype(np.float64), Y, WEIGHT)
+    return model.coef_, model.intercept_
+
+
+@pytest.mark.parametrize(("dtype", "tol"), [(np.float32, 1e-5), (np.float64, 1e-9)])
+def test_softmax_optimum_is_scikit_learns(dtype, tol):
+    best = reference.optimum(X, Y, reg=0.02, weight=WEIGHT, affine=NONE, dtype=dtype, tol=tol)
+    W, b = sklearn_optimum(0.02)
+    assert best.converged
+    assert best.params.W.dtype == dtype
+    np.testing.assert_allclose(best.params.W, W, atol=30 * tol + 1e-6)
+    loss, *_ = oracles.softmax_l2(X, Y, 0.02, WEIGHT)(W, b)
+    assert best.loss == pytest.approx(loss, abs=1e-6)
+
+
+def test_squared_hinge_has_no_gradient_at_its_optimum():
+    best = reference.optimum(
+        X, Y, reg=0.02, loss=losses.squared_hinge, affine=NONE, dtype=np.float64, tol=1e-9
+    )
+    assert best.converged
+
+    def value(W):
+        return oracles.squared_hinge(X @ W.T + best.params.b, Y).mean() + 0.02 * (W**2).sum()
+
+    for _ in range(10):
+        step = RNG.normal(size=(C, D))
+        assert value(best.params.W + 1e-3 * step) > best.loss
+
+
+def test_an_optimum_that_was_not_reached_says_so():
+    best = reference.optimum(X, Y, reg=1e-4, affine=NONE, tol=1e-7, max_steps=3)
+    assert (best.converged, best.num_steps) == (False, 3)
+
+
+def test_the_bracket_holds_the_optimum_from_anywhere_and_closes_there():
+    W, b = sklearn_optimum(0.05)
+    least, *_ = oracles.softmax_l2(X, Y, 0.05, WEIGHT)(W, b)
+    sizes = []
+    for part in (0.0, 0.5, 0.9, 0.999):
+        params = LinearParams(part * W + (1 - part) * RNG.normal(size=W.shape), np.zeros(C))
+        gap = reference.duality_gap(params, X, Y, reg=0.05, weight=WEIGHT)
+        assert gap.dual <= least <= gap.primal
+        sizes.append(gap.size)
+    assert sizes == sorted(sizes, reverse=True)
+    closed = reference.duality_gap(LinearParams(W, b), X, Y, reg=0.05, weight=WEIGHT)
+    assert abs(closed.size) < 1e-8
+    moved = closed.bias - closed.bias.mean()
+    np.testing.assert_allclose(moved, b - b.mean(), atol=1e-5)
+
+
+def test_the_primal_value_is_the_objective_at_that_bias():
+    params = LinearParams(RNG.normal(size=(C, D)), np.zeros(C))
+    affine = Affine(np.full(D, 0.5, np.float32), np.float32(2))
+    gap = reference.duality_gap(params, X, Y, reg=0.1, affine=affine)
+    loss, _, db = oracles.softmax_l2((X.astype(np.float64) - 0.5) * 2, Y, 0.1)(params.W, gap.bias)
+    assert gap.primal == pytest.approx(loss, rel=1e-10)
+    np.testing.assert_allclose(db, 0, atol=1e-12)
+
+
+def test_the_short_form_is_near_the_optimum_of_digits():
+    images, labels = data.load("digits").train
+    affine = preprocessing.fit(images)
+    on_pixels = quick.fit(jax.random.key(0), images, labels, reg=1e-3)
+    W = np.asarray(on_pixels.W) / affine.scale
+    gap = reference.duality_gap(
+        LinearParams(W, np.asarray(on_pixels.b)), images, labels, reg=1e-3, affine=affine
+    )
+    assert 0 <= gap.size < 0.01
+    assert linear.predict(on_pixels, images).shape == labels.shape
+
+
+def test_without_a_penalty_there_is_no_optimum():
+    with pytest.raises(ValueError, match="greater than 0"):
+        reference.optimum(X, Y, reg=0.0)
