@@ -11,7 +11,7 @@ keeping while the epoch lasts:
 whose weight becomes 0.  `num_examples` and `batch_size` are Python ints.  A sampling of your
 own that needs no permutation is `stateless(fn)` with `fn(key, step, num_examples, batch_size)`.
 
-`take` is the one place where rows are gathered and become floats.
+`take` is the one place where rows are gathered and become floats; `drop` is input dropout.
 """
 
 from collections.abc import Callable
@@ -121,3 +121,21 @@ def take(
     X = preprocessing.apply(affine, data.X[rows], dtype)
     weight = jnp.where(present, data.weight[..., rows].astype(dtype), 0)
     return Examples(X, data.y[rows], weight)
+
+
+def drop(X: jax.Array, key: jax.Array, step: jax.Array, rate: jax.Array) -> jax.Array:
+    """Input dropout: each feature of each row becomes 0 with probability `rate`.
+
+    What remains is divided by 1 - rate, so that the mean of a score stays what it was and
+    nothing changes at test time.  The mask of step t is a function of (key, t); one mask
+    serves all settings of a grid.
+
+    Args:
+        X: (B, D) preprocessed rows, where 0 is the mean image.
+        rate: scalar in [0, 1).
+
+    Source: slide 41; Srivastava et al., JMLR 2014, in the inverted form.
+    """
+    of_step = jax.random.fold_in(jax.random.fold_in(key, step), 1)
+    kept = jax.random.uniform(of_step, X.shape, X.dtype) >= rate
+    return jnp.where(kept, X / (1 - rate), 0)

@@ -111,6 +111,13 @@ def count(value: Any, name: str, low: int = 1, high: int | None = None) -> int:
     return value
 
 
+def share(value: Any, name: str) -> float:
+    """Return a number in [0, 1) as float (ValueError)."""
+    if not 0 <= float(value) < 1:
+        raise ValueError(f"{name} must be at least 0 and less than 1, got {value}")
+    return float(value)
+
+
 def weights(weight: Any, num_examples: int) -> AnyArray:
     """Return example weights (N,) or (G, N), finite and not negative (ValueError otherwise)."""
     weight = as_array(weight, "weight")

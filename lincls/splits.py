@@ -82,6 +82,15 @@ def train_weights(folds: Int[AnyArray, "N"], num_folds: int | None = None) -> np
     return (folds[None, :] != np.arange(num_folds)[:, None]).astype(np.float32)
 
 
+def balanced_weights(labels: Int[AnyArray, "N"]) -> np.ndarray:
+    """Weights (N,) float32 that give every class the same total: N / (C * count of its class).
+
+    Their mean is 1; C is the number of classes that occur.  Source: King and Zeng 2001.
+    """
+    _, member, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
+    return (len(member) / (len(counts) * counts[member])).astype(np.float32)
+
+
 def validation_mask(
     key: jax.Array, labels: Int[AnyArray, "N"], fraction: float = 0.2
 ) -> Bool[np.ndarray, "N"]:

@@ -146,6 +146,7 @@ def run(
     batches: sampling.Sampling,
     batch_size: int,
     num_steps: int,
+    dropout: Any = None,
     stop: Any = None,
 ) -> tuple[TrainState, StepInfo]:
     """The one loop: `num_steps` steps in one program.  Pure; composes under jit and sharding.
@@ -157,6 +158,7 @@ def run(
         affine: preprocessing, applied to each batch.
         hyper: scalars, or (G,) leaves.
         batches: how batches are drawn, such as `batches.shuffled`.
+        dropout: None, or the share of the features that is dropped, traced (`batches.drop`).
         stop: a step number, traced; steps from there on change nothing (their info is
             to be dropped).  It lets equal chunks end anywhere without a new compile.
 
@@ -179,6 +181,9 @@ def run(
         order = jax.lax.cond(begins, order_of, lambda _: order, state.step)
         rows, present = batches.rows(order, state.key, state.step, num_examples, batch_size)
         batch = sampling.take(data, affine, rows, present, dtype)
+        if dropout is not None:
+            rate = jnp.asarray(dropout, dtype)
+            batch = batch._replace(X=sampling.drop(batch.X, state.key, state.step, rate))
         new_state, info = take_step(state, batch, hyper)
         if stop is not None:
             new_state = _where(state.step < stop, new_state, state)
@@ -209,8 +214,10 @@ def fit(
     num_steps: int,
     weight: AnyArray | None = None,
     affine: Affine | None = None,
+    dropout: float | None = None,
     validation: tuple[AnyArray, AnyArray] | None = None,
     every: int | None = None,
+    patience: int | None = None,
     on_chunk: Callable[[TrainState, StepInfo], Any] | None = None,
 ) -> tuple[TrainState, History]:
     """Train for `num_steps` more steps and record every one of them.
@@ -221,8 +228,11 @@ def fit(
         hyper: numbers; with (G,) leaves all G settings train at once.
         weight: (N,), or (G, N) where settings see different examples; default all 1.
         affine: preprocessing of X; default none.
+        dropout: share of the features dropped at random from each example, in [0, 1).
         validation: (X, y) on which to measure accuracy after every `every` steps (an epoch
             by default) and after the last; the best parameters of each setting are kept.
+        patience: end when no setting has improved for so many validations in a row; a
+            setting's own early stop is its best parameters.
         on_chunk: called between chunks with the state and the chunk's StepInfo.
 
     Returns:
@@ -247,7 +257,10 @@ def fit(
         batches=batches,
         batch_size=batch_size,
         num_steps=chunk,
+        dropout=None if dropout is None else checks.share(dropout, "dropout"),
     )
+    if patience is not None and checks.count(patience, "patience") and validation is None:
+        raise ValueError("patience counts validations: give validation=(X, y) as well")
     held_out = None if validation is None else _held_out(state, *validation)
     infos, looks = [], []
     best = None
@@ -259,7 +272,7 @@ def fit(
             best = _better(best, *looks[-1], state.params)
         if on_chunk is not None:
             on_chunk(state, infos[-1])
-        if not np.any(state.alive):
+        if not np.any(state.alive) or _exhausted(looks, patience):
             break
     return state, _history(infos, looks, best)
 
@@ -382,6 +395,14 @@ def _better(best: tuple | None, step: int, accuracy: np.ndarray, params: LinearP
     """(step, accuracy, params) of the greatest accuracy so far, setting by setting."""
     now = (np.full(accuracy.shape, step), accuracy, params)
     return now if best is None else _where(accuracy > best[1], now, best)
+
+
+def _exhausted(looks: list[tuple[int, np.ndarray]], patience: int | None) -> bool:
+    """Whether the last `patience` validations brought no setting above its best before them."""
+    if patience is None or len(looks) <= patience:
+        return False
+    accuracy = np.stack([accuracy for _, accuracy in looks])
+    return not np.any(accuracy[-patience:].max(axis=0) > accuracy[:-patience].max(axis=0))
 
 
 def _history(infos: list[StepInfo], looks: list, best: tuple | None) -> History:

@@ -2,6 +2,7 @@ import jax
 import numpy as np
 import pytest
 import sklearn.model_selection
+import sklearn.utils.class_weight
 
 from lincls import splits
 
@@ -58,6 +59,12 @@ def test_validation_mask_takes_its_share_of_every_class(fraction):
     assert mask.sum() == round(fraction * len(LABELS))
     for label, size in enumerate((50, 31, 7)):
         assert abs(mask[label == LABELS].sum() - fraction * size) <= 1
+
+
+def test_balanced_weights_are_scikit_learns():
+    labels = np.array([0, 0, 0, 2, 2, 5])
+    theirs = sklearn.utils.class_weight.compute_sample_weight("balanced", labels)
+    np.testing.assert_allclose(splits.balanced_weights(labels), theirs, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

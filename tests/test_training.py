@@ -160,6 +160,42 @@ def test_validation_keeps_the_best_parameters_of_each_setting():
     assert seen.accuracy[-1, 0] == pytest.approx(np.mean(np.asarray(last) == Y), abs=1e-6)
 
 
+def test_patience_ends_the_training_and_keeps_the_best():
+    still = Hyper({"learning_rate": np.array([0.0, 0.0])}, 0.0)
+    _, history = train(still, 60, validation=(X, Y), every=5, patience=3)
+    assert history.validation.steps.tolist() == [5, 10, 15, 20]
+    one_moves = Hyper({"learning_rate": np.array([0.0, 0.02])}, 0.0)
+    _, history = train(one_moves, 60, validation=(X, Y), every=5, patience=3)
+    accuracy = history.validation.accuracy
+    assert len(accuracy) > 4
+    best_before = accuracy[:-3].max(axis=0)
+    assert len(accuracy) == 12 or (accuracy[-3:].max(axis=0) <= best_before).all()
+    assert history.validation.best_accuracy.tolist() == accuracy.max(axis=0).tolist()
+
+
+def test_dropout_is_the_numpy_loop_with_the_same_masks():
+    state, history = train(batches=batches.sequential, batch_size=N, num_steps=6, dropout=0.4)
+    W, b = (np.asarray(p, np.float64) for p in PARAMS)
+    for i in range(6):
+        dropped = batches.drop(
+            jnp.float32(FLOATS), jax.random.key(32), jnp.int32(i), jnp.float32(0.4)
+        )
+        (loss,), W, b = oracles.gradient_descent(oracles.softmax_l2(dropped, Y, 0.01), W, b, 0.1, 1)
+        assert history.loss[i] == pytest.approx(loss, rel=1e-4)
+    np.testing.assert_allclose(state.params.W, W, rtol=1e-4, atol=1e-6)
+    nothing, _ = train(num_steps=5, dropout=0.0)
+    assert_equal_trees(nothing.params, train(num_steps=5)[0].params, rtol=1e-6)
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean():
+    X = jnp.ones((200, 50))
+    dropped = np.asarray(batches.drop(X, jax.random.key(1), jnp.int32(3), jnp.float32(0.25)))
+    assert set(np.unique(dropped)) == {0, np.float32(1 / 0.75)}
+    assert (dropped == 0).mean() == pytest.approx(0.25, abs=0.02)
+    other = batches.drop(X, jax.random.key(1), jnp.int32(4), jnp.float32(0.25))
+    assert (dropped != np.asarray(other)).any()
+
+
 def test_lbfgs_takes_the_place_of_sgd():
     state, history = train(Hyper({}, 0.05), 60, optimizer=optax.lbfgs, batches=batches.full)
     loss_and_gradient = oracles.softmax_l2(FLOATS, Y, 0.05)
@@ -199,6 +235,9 @@ def test_trains_in_float64_and_in_float32_with_x64_on():
     ("change", "error", "says"),
     [
         ({"num_steps": 0}, ValueError, "num_steps"),
+        ({"dropout": 1.0}, ValueError, "dropout must be"),
+        ({"patience": 0, "validation": (X, Y)}, ValueError, "patience"),
+        ({"patience": 2}, ValueError, "validation="),
         ({"batch_size": 2.5}, TypeError, "batch_size"),
         ({"weight": np.ones(3)}, ValueError, "weight"),
         ({"weight": -np.ones(N)}, ValueError, "at least 0"),
