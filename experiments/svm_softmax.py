@@ -32,7 +32,7 @@ LOSSES = {"svm": losses.hinge, "softmax": losses.softmax}
 @dataclasses.dataclass(frozen=True)
 class Settings:
     rates: tuple[float, ...] = flag(
-        (0.1, 0.3, 1.0, 3.0),
+        (0.3, 1.0, 3.0, 10.0),
         "step sizes tried, as multiples of the one derived from data and loss",
         low=0,
         smoke=(0.3, 1.0),
@@ -117,7 +117,7 @@ def _of_penalty(name: str, record: Record) -> str:
     if number["reg"] == weakest:
         return f"{words.NAMES[name]}: no strength above {weakest:g} does better in validation."
     return (
-        f"{words.NAMES[name]}: a strength of {number['reg']:g} gains {_gain(number):.1f} points "
+        f"{words.NAMES[name]}: a strength of {number['reg']:g} gains {_gain(number):.2g} points "
         f"over {weakest:g} in validation (McNemar's test: p = {number['p']:.2g})."
     )
 
