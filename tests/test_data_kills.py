@@ -103,5 +103,8 @@ def test_two_loads_at_once(address, tmp_path):
     assert first.startswith("True")
     assert "Traceback" not in ended.stderr
     assert "could not" not in ended.stderr
+    left = (tmp_path / "cache/downloads/cifar10").iterdir()
+    assert {path.suffix for path in left} <= {".gz", ".part"}
     again = data_fakes.fork(code(LOOK + LOAD, address, tmp_path), tmp_path)
     assert again.stdout.splitlines() == [first], again.stderr
+    assert again.stderr == ""  # no advice of TFDS either

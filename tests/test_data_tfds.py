@@ -123,6 +123,7 @@ def test_a_preparation_is_read_in_the_official_order(name, written, tmp_path, mo
     assert prepared.source.location == str(folder)
     assert prepared.class_names == loaded.class_names
     assert_equal(prepared, loaded)
+    assert prepared.source.official is False  # by their sums: these are fakes
     assert isinstance(data.load(name).train.images, np.memmap)
 
 
@@ -233,6 +234,19 @@ def test_preparations_damaged_at_random_places(written, tmp_path, monkeypatch):
             np.testing.assert_array_equal(test.labels, loaded.test.labels)
         path.write_bytes(content)
     assert refused >= 30
+
+
+def test_a_changed_label_in_a_tfrecord_is_refused(tmp_path, monkeypatch):
+    load_and_prepare("mnist", monkeypatch, tmp_path / "site")
+    folder, _ = tfds.find("mnist", tfds.directory())
+    as_tfrecord(folder)
+    (path,) = folder.glob("*-test.tfrecord*")
+    content = path.read_bytes()
+    start = content.index(b"label")
+    for place in range(start + 5, start + 14):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(ValueError, match="checksum of a record"):
+            tfds.read(folder)
 
 
 def test_examples_that_are_missing_are_missed(tmp_path, monkeypatch):
