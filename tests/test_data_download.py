@@ -111,6 +111,17 @@ def test_more_bytes_than_expected(archive):
         assert data.load("cifar10", url=address, on_progress=quiet).source.official is True
 
 
+@pytest.mark.skipif(os.name == "nt", reason="locks of POSIX")
+def test_a_download_beside_another_leaves_nothing_behind(archive):
+    part = cache.directory() / "downloads/cifar10/cifar-10-binary.tar.gz.part"
+    part.parent.mkdir(parents=True)
+    with part.open("ab") as other, serving(lambda handler: send(handler, b"", 404)) as address:
+        assert download._lock(other)
+        with pytest.raises(data.DataUnavailable, match="404"):
+            data.load("cifar10", url=address, on_progress=quiet)
+    assert list(part.parent.iterdir()) == [part]
+
+
 def stall(handler):
     time.sleep(3)
 

@@ -54,15 +54,21 @@ def find(name: str, data_dir: Path) -> tuple[Path, Mapping[str, Path]] | None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """TFDS without its prints, its progress bars and its advice to install OpenCV."""
-    from absl import logging  # before stderr is another: it keeps the one that it finds
+    """TFDS without its prints, its progress bars and its advice to install OpenCV.
 
-    verbosity, sink = logging.get_verbosity(), io.StringIO()
+    stderr stays what it is: a log that begins in here keeps writing to what it finds there.
+    """
+    import tensorflow_datasets as tfds
+    from absl import logging
+
+    verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)
+    tfds.disable_progress_bar()
     try:
-        with contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
+        with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
+        tfds.enable_progress_bar()
         logging.set_verbosity(verbosity)
 
 
