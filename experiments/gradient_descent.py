@@ -141,6 +141,7 @@ def _draw_minibatches(record: Record) -> Plot:
     )
     axes.legend()
     axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
     return Plot(
         "minibatch_loss",
         figure,
@@ -187,6 +188,7 @@ def _draw_sizes(record: Record) -> Plot:
         marker = "o" if len(curve) < 50 else ""
         axes.plot(places * step, means, color=color, marker=marker, label=label)
     axes.set(xlabel="training examples looked at", ylabel="loss (nats), mean over a pass")
+    axes.locator_params(axis="x", nbins=5)
     axes.xaxis.set_major_formatter("{x:,.0f}")
     style.legend(figure, "gradient from")
     return Plot(

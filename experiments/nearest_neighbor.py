@@ -228,8 +228,8 @@ def _draw_times(record: Record) -> Plot:
         "query_time",
         figure,
         f"The fastest of {record.settings['repeats']} calls of {record.settings['num_timed']} "
-        "queries each, on logarithmic axes: a line as steep as the dotted one is time in proportion to "
-        "N. The fixed cost of a call shows on small training sets.",
+        "queries each, on logarithmic axes: a line as steep as the dotted one is time in "
+        "proportion to N. The fixed cost of a call shows on small training sets.",
         "Line chart of the time per query against the number of training images for "
         f"{' and '.join(words.NAMES[name] for name in metrics)}, with a dotted line of slope one. "
         f"{title}.",
