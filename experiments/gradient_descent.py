@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from matplotlib.ticker import LogFormatter
 
 from experiments.lab import run, style, tuning
 from experiments.lab.experiment import AGREES, DIFFERS, Findings, Outcome, Plot
@@ -141,7 +142,7 @@ def _draw_minibatches(record: Record) -> Plot:
     )
     axes.legend()
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
     return Plot(
         "minibatch_loss",
         figure,
