@@ -6,44 +6,37 @@ Everyone trains the same model on the same generated pixels: one epoch of miniba
 `mean loss + reg * sum W**2`, pixels minus their mean and over one scale.  torch and the
 plain optax loop get the batches of lincls and must end with its loss; scikit-learn's
 SGDClassifier trains its own loss, one class against the rest, one example at a time.
-Rounds alternate between the engines, and the table has medians; compilation is apart.
+Rounds alternate between the engines, and the tables have medians; first calls, which
+compile, are apart.
 """
 
-import importlib
 import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import matplotlib as mpl
 import numpy as np
-import optax
 
-from experiments.lab import options, progress, record, style
+from experiments.lab import options, progress, record, style, trainers
 from experiments.lab.experiment import Plot
 from experiments.lab.options import flag
-from lincls import (
-    batches, crossval, linear, losses, optimizers, preprocessing, quick, splits, training,
-)  # fmt: skip
+from lincls import crossval, losses, optimizers, preprocessing, splits
 from lincls.objective import Objective
-from lincls.structs import Affine, Hyper, LinearParams
+from lincls.structs import Hyper
 
-QUESTION = "How long does training take?"
-REG = 1e-3
-LOSSES = {"softmax": losses.softmax, "hinge": losses.hinge}
 GRIDS = (1, 8, 64, 256)
+SIZES = ("num_examples", "num_features", "num_classes", "batch_size")
 
 
 @dataclass(frozen=True)
 class Settings:
-    minutes: float = flag(10.0, "time for all of it; peers run fewer rounds to keep it", low=0.1)
+    minutes: float = flag(10.0, "after them no further round begins", low=0.1)
     num_examples: int = flag(50_000, "training examples", low=100, smoke=500)
     num_features: int = flag(3072, "pixels of an example", low=2, smoke=48)
     num_classes: int = flag(10, "classes", low=2)
@@ -54,150 +47,21 @@ class Settings:
     epochs: int = flag(10, "epochs of the cross-validation", low=1, smoke=1)
 
 
-class Task(NamedTuple):
-    """One training problem, and the order in which everybody sees the examples."""
-
-    X: np.ndarray  # (N, D) uint8
-    y: np.ndarray  # (N,) int32
-    affine: Affine
-    loss: str
-    rate: float
-    batch_size: int
-    num_classes: int
-
-    @property
-    def num_steps(self) -> int:
-        return batches.steps_per_epoch(len(self.y), self.batch_size)
-
-    @property
-    def order(self) -> list[np.ndarray]:
-        """The rows of each minibatch of the first epoch."""
-        order = np.asarray(batches.shuffled.order(KEY, jnp.int32(0), len(self.y)))
-        return np.array_split(order, range(self.batch_size, len(order), self.batch_size))
+def problem(settings: Settings, loss: str, **changes: int) -> trainers.Task:
+    """The task of these sizes, some of them changed."""
+    sizes = {name: changes.get(name, getattr(settings, name)) for name in SIZES}
+    return trainers.make(loss, **sizes)
 
 
-KEY = jax.random.key(0)
-Run = Callable[[Task], tuple[np.ndarray, np.ndarray]]  # (W, b) after one epoch from zero
-
-
-def make(settings: Settings, loss: str, **changes: int) -> Task:
-    """Noisy pixels around a mean image of each class, from a fixed seed."""
-    sizes = {name: changes.get(name, value) for name, value in asdict(settings).items()}
-    N, D, C = sizes["num_examples"], sizes["num_features"], sizes["num_classes"]
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, C, N).astype(np.int32)
-    means = rng.integers(112, 144, (C, D), dtype=np.uint8)
-    X = means[y] + rng.integers(0, 112, (N, D), dtype=np.uint8) - np.uint8(56)
-    affine = preprocessing.fit(X)
-    rate = quick.step_size(X, affine, LOSSES[loss], C)
-    return Task(X, y, affine, loss, rate, sizes["batch_size"], C)
-
-
-# --- the engines -----------------------------------------------------------------------------
-
-
-def lincls_grid(task: Task, num_settings: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """`training.fit` on as many strengths at once; the first is REG."""
-    regs = REG * 2.0 ** -np.arange(num_settings)
-    hyper = Hyper({"learning_rate": task.rate}, REG if num_settings == 1 else regs)
-    start = zeros(task)
-    how: dict[str, Any] = {"optimizer": optimizers.sgd}
-    state = training.start(KEY, start, hyper=hyper, **how)
-    state, _ = training.fit(
-        state, task.X, task.y, hyper, objective=Objective(LOSSES[task.loss]), affine=task.affine,
-        batch_size=task.batch_size, num_steps=task.num_steps, **how,
-    )  # fmt: skip
-    W, b = (np.asarray(p) for p in state.params)
-    return (W, b) if num_settings == 1 else (W[0], b[0])
-
-
-def optax_loop(task: Task) -> tuple[np.ndarray, np.ndarray]:
-    """What one writes without a library: a Python loop over a jitted optax step."""
-    params, optimizer = zeros(task), optax.sgd(task.rate)
-    state, X, y = optimizer.init(params), jnp.asarray(task.X), jnp.asarray(task.y)
-    for rows in task.order:
-        params, state = _optax_step(
-            params, state, X[rows], y[rows], task.affine, task.rate, task.loss
-        )
-    return np.asarray(params.W), np.asarray(params.b)
-
-
-@partial(jax.jit, static_argnames="name")
-def _optax_step(
-    params: LinearParams, state: Any, X: Any, y: Any, affine: Affine, rate: Any, name: str
-) -> Any:
-    def value(params: LinearParams) -> jax.Array:
-        scores = preprocessing.apply(affine, X) @ params.W.T + params.b
-        return LOSSES[name](scores, y).mean() + REG * jnp.sum(params.W**2)
-
-    updates, state = optax.sgd(rate).update(jax.grad(value)(params), state)
-    return optax.apply_updates(params, updates), state
-
-
-def torch_eager(task: Task) -> tuple[np.ndarray, np.ndarray]:
-    """torch in eager mode: cross_entropy, or multi_margin_loss times C, which is the sum."""
-    import torch
-    from torch.nn import functional
-
-    X, y = torch.from_numpy(task.X), torch.from_numpy(task.y).long()
-    shift, scale = torch.from_numpy(task.affine.shift), float(task.affine.scale)
-    W = torch.zeros(task.num_classes, X.shape[1], requires_grad=True)
-    b = torch.zeros(task.num_classes, requires_grad=True)
-    decay = [{"params": [W], "weight_decay": 2 * REG}, {"params": [b]}]
-    optimizer = torch.optim.SGD(decay, lr=task.rate)
-    for rows in task.order:
-        chosen = torch.from_numpy(rows)
-        scores = functional.linear((X[chosen].float() - shift) * scale, W, b)
-        if task.loss == "softmax":
-            loss = functional.cross_entropy(scores, y[chosen])
-        else:
-            loss = functional.multi_margin_loss(scores, y[chosen]) * task.num_classes
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return W.detach().numpy(), b.detach().numpy()
-
-
-def sgd_classifier(task: Task) -> tuple[np.ndarray, np.ndarray]:
-    """One epoch of scikit-learn's SGDClassifier; its loss is its own."""
-    from sklearn.linear_model import SGDClassifier
-
-    X = np.asarray(preprocessing.apply(task.affine, task.X))
-    model = SGDClassifier(
-        loss="hinge" if task.loss == "hinge" else "log_loss", alpha=2 * REG, max_iter=1, tol=None,
-        learning_rate="constant", eta0=task.rate,
-    ).fit(X, task.y)  # fmt: skip
-    return model.coef_, model.intercept_
-
-
-ENGINES: dict[str, tuple[str, Run]] = {
-    "lincls": ("lincls", lincls_grid),
-    "torch, eager": ("torch", torch_eager),
-    "loop over an optax step": ("optax", optax_loop),
-    "scikit-learn SGDClassifier": ("sklearn", sgd_classifier),
-}
-SAME_LOSS = ("lincls", "torch, eager", "loop over an optax step")
-
-
-def zeros(task: Task) -> LinearParams:
-    return linear.init(KEY, task.X.shape[1], task.num_classes, scale=0.0)
-
-
-def missing() -> list[str]:
-    """The packages of engines that are not installed."""
-    packages = {package for package, _ in ENGINES.values()}
-    return sorted(package for package in packages if not importlib.util.find_spec(package))
-
-
-# --- comparisons -----------------------------------------------------------------------------
-
-
-def side_by_side(runs: dict[str, Callable[[], Any]], rounds: int, until: float) -> dict[str, Any]:
+def side_by_side(
+    runs: Mapping[str, Callable[[], Any]], rounds: int, until: float
+) -> dict[str, Any]:
     """First call and median seconds of each, in rounds that alternate between them.
 
     After the time `until` no further round begins, so at least one is measured.
     """
-    first, seconds, results = {}, {name: [] for name in runs}, {}
+    first, results = {}, {}
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
     for name, call in runs.items():
         first[name], results[name] = timed(call)
     for _ in range(rounds):
@@ -216,28 +80,22 @@ def timed(call: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - began, result
 
 
-def final_loss(task: Task, W: np.ndarray, b: np.ndarray) -> float:
-    """The objective over all examples, in float64 and by numpy's own arithmetic."""
-    scores = task.X @ (W.astype(np.float64) * task.affine.scale).T
-    scores += b - (W.astype(np.float64) * task.affine.scale) @ task.affine.shift
-    of_label = scores[np.arange(len(scores)), task.y][:, None]
-    if task.loss == "hinge":
-        each = np.maximum(scores - of_label + 1, 0).sum(axis=1) - 1
-    else:
-        each = np.logaddexp.reduce(scores - of_label, axis=1)
-    return float(each.mean() + REG * np.square(W, dtype=np.float64).sum())
-
-
 def one_epoch(settings: Settings, until: float) -> list[dict[str, Any]]:
     """Every engine on one epoch of each loss: seconds, and the loss it ends with."""
     rows = []
-    names = [name for name, (package, _) in ENGINES.items() if package not in missing()]
-    for loss in LOSSES:
-        task = make(settings, loss)
-        runs = {name: partial(ENGINES[name][1], task) for name in names}
+    names = [
+        name for name, (package, _) in trainers.ENGINES.items() if package not in trainers.missing()
+    ]
+    for loss in trainers.LOSSES:
+        task = problem(settings, loss)
+        runs = {name: partial(trainers.ENGINES[name][1], task) for name in names}
         found = side_by_side(runs, settings.rounds, until)
         for name in names:
-            end = final_loss(task, *found["results"][name]) if name in SAME_LOSS else None
+            end = (
+                trainers.final_loss(task, *found["results"][name])
+                if name in trainers.SAME_LOSS
+                else None
+            )
             rows.append({
                 "loss": loss, "engine": name, "seconds": found["median"][name],
                 "first_call": found["first"][name], "final_loss": end, "rounds": found["rounds"],
@@ -248,11 +106,11 @@ def one_epoch(settings: Settings, until: float) -> list[dict[str, Any]]:
 def grids(settings: Settings, until: float) -> list[dict[str, Any]]:
     """lincls on 1, 8, 64 and 256 strengths at once, beside torch on one."""
     rows = []
-    for loss in LOSSES:
-        task = make(settings, loss)
-        runs: dict[str, Any] = {str(G): partial(lincls_grid, task, G) for G in GRIDS}
-        if "torch" not in missing():
-            runs["torch"] = partial(torch_eager, task)
+    for loss in trainers.LOSSES:
+        task = problem(settings, loss)
+        runs: dict[str, Any] = {str(G): partial(trainers.lincls_grid, task, G) for G in GRIDS}
+        if "torch" not in trainers.missing():
+            runs["torch"] = partial(trainers.torch_eager, task)
         found = side_by_side(runs, min(3, settings.rounds), until)
         for G in GRIDS:
             seconds = found["median"][str(G)]
@@ -271,10 +129,10 @@ def growth(settings: Settings, until: float) -> list[dict[str, Any]]:
     for name in ("num_examples", "num_features", "num_classes", "batch_size"):
         for factor in (0.25, 0.5, 1, 2):
             value = max(2, int(base[name] * factor))
-            task = make(settings, "softmax", **{name: value})
-            runs: dict[str, Any] = {"lincls": partial(lincls_grid, task)}
-            if "torch" not in missing():
-                runs["torch, eager"] = partial(torch_eager, task)
+            task = problem(settings, "softmax", **{name: value})
+            runs: dict[str, Any] = {"lincls": partial(trainers.lincls_grid, task)}
+            if "torch" not in trainers.missing():
+                runs["torch, eager"] = partial(trainers.torch_eager, task)
             median = side_by_side(runs, min(3, settings.rounds), until)["median"]
             rows.append({"of": name, "value": value, **median})
     return rows
@@ -289,18 +147,18 @@ def cross_validation(settings: Settings) -> dict[str, Any]:
     from sklearn.linear_model import SGDClassifier
     from sklearn.model_selection import GridSearchCV, PredefinedSplit
 
-    task = make(settings, "hinge")
+    task = problem(settings, "hinge")
     regs = np.geomspace(1e-5, 1, settings.strengths)
     folds = splits.folds(len(task.y), settings.folds)
     seconds, accuracies = timed(partial(
-        crossval.linear_accuracies, KEY, task.X, task.y, folds,
+        crossval.linear_accuracies, trainers.KEY, task.X, task.y, folds,
         Hyper({"learning_rate": task.rate}, regs), objective=Objective(losses.hinge),
         optimizer=optimizers.sgd, num_steps=settings.epochs * task.num_steps, affine=task.affine,
         batch_size=task.batch_size,
     ))  # fmt: skip
     X = np.asarray(preprocessing.apply(task.affine, task.X))
     an_epoch, _ = timed(lambda: SGDClassifier(max_iter=1, tol=None).fit(X, task.y))
-    work = settings.folds * settings.strengths * an_epoch / (jax.device_count() or 1)
+    work = settings.folds * settings.strengths * an_epoch / record.device()["cores"]
     epochs = int(np.clip(30 * settings.minutes / work, 1, settings.epochs))
     search = GridSearchCV(
         SGDClassifier(max_iter=epochs, tol=None), {"alpha": list(2 * regs)},
@@ -313,3 +171,81 @@ def cross_validation(settings: Settings) -> dict[str, Any]:
         "peer": peer * settings.epochs / epochs, "peer_epochs": epochs,
         "peer_best": float(search.best_score_), "times": peer * settings.epochs / epochs / seconds,
     }  # fmt: skip
+
+
+# --- what is said about it -------------------------------------------------------------------
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """The tables, for reading."""
+    told = [
+        f"{'loss':8} {'engine':28} {'epoch':>8} {'first call':>10} {'over ours':>9}  final loss"
+    ]
+    for row in found["one_epoch"]:
+        ours = next(r["seconds"] for r in found["one_epoch"] if r["loss"] == row["loss"])
+        end = "its own" if row["final_loss"] is None else f"{row['final_loss']:.5f}"
+        told.append(
+            f"{row['loss']:8} {row['engine']:28} {row['seconds']:6.3f} s "
+            f"{row['first_call']:8.2f} s {row['seconds'] / ours:8.1f}x  {end}"
+        )
+    told += ["", f"{'loss':8} {'settings':>8} {'epoch':>8} {'each':>9}  torch / each"]
+    for row in found["grids"]:
+        times = "no torch" if row["torch"] is None else f"{row['times_torch']:.1f}x"
+        told.append(
+            f"{row['loss']:8} {row['settings']:8} {row['seconds']:6.2f} s "
+            f"{1000 * row['per_setting']:6.1f} ms  {times}"
+        )
+    cv = found["cross_validation"]
+    told += ["", f"{cv['folds']} folds x {cv['strengths']} strengths x {cv['epochs']} epochs:"]
+    told.append(f"lincls {cv['lincls']:.1f} s with compilation, accuracy {cv['best']:.3f}")
+    told.append(
+        f"GridSearchCV(SGDClassifier) {cv['peer']:.0f} s (measured on {cv['peer_epochs']} epochs), "
+        f"{cv['times']:.1f}x; accuracy {cv['peer_best']:.3f}"
+    )
+    return told
+
+
+def draw(found: dict[str, Any]) -> Plot:
+    """Seconds of an epoch against each size of the problem."""
+    names = [name for name in ("lincls", "torch, eager") if name in found["growth"][0]]
+    figure, axes = style.canvas(2, 2, height=5.0, title="Seconds of one epoch, softmax loss")
+    for place, of in zip(axes.flat, SIZES, strict=True):
+        rows = [row for row in found["growth"] if row["of"] == of]
+        for name, marker, color in zip(names, style.MARKERS, style.CYCLE, strict=False):
+            values, seconds = zip(*((row["value"], row[name]) for row in rows), strict=True)
+            place.plot(values, seconds, marker=marker, color=color, label=name)
+        place.set(xlabel=of.replace("_", " ").replace("num", "number of"), ylim=(0, None))
+        place.set_ylabel("seconds")
+    style.legend(figure)
+    return Plot("growth", figure, "Medians; the other sizes stay as they are.", "Four line charts.")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the comparisons; print the tables, write results.json and growth.png."""
+    groups = {"bench_train": Settings}
+    parser = options.build("python -m experiments.bench_train", __doc__ or "", groups, lambda: "")
+    common, chosen = options.parse(parser, groups, argv)
+    settings: Settings = chosen["bench_train"]
+    folder = Path(common.out) / ("bench_train-smoke" if common.smoke else "bench_train")
+    folder.mkdir(parents=True, exist_ok=True)
+    for package in trainers.missing():
+        progress.say(f"{package} is not installed and takes no part: pip install {package}")
+    shares = np.array([0.25, 0.5, 0.75]) * 60 * settings.minutes + time.monotonic()
+    found = {
+        "settings": asdict(settings), "versions": record.versions(), "device": record.device(),
+        "missing": trainers.missing(),
+        "one_epoch": one_epoch(settings, shares[0]),
+        "grids": grids(settings, shares[1]),
+        "growth": growth(settings, shares[2]),
+        "cross_validation": cross_validation(settings),
+    }  # fmt: skip
+    text = json.dumps(record.plain(found), indent=2) + "\n"
+    record.write_file(folder / record.RESULTS, lambda file: file.write(text.encode()))
+    with mpl.rc_context(style.PARAMETERS):
+        style.save(draw(found), folder)
+    print("\n".join([*lines(found), f"wrote {folder}"]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

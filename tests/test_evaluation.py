@@ -1,5 +1,8 @@
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 import sklearn.metrics
 
 from lincls import evaluation
@@ -9,6 +12,24 @@ SCORES = RNG.normal(size=(200, 5)).astype(np.float32)
 LABELS = RNG.integers(0, 5, 200)
 PREDICTED = SCORES.argmax(axis=1)
 WEIGHT = RNG.random(200)
+
+
+def test_bootstrap_of_an_accuracy_has_the_binomial_spread_and_scipys_interval():
+    right = (np.arange(400) % 5 > 0).astype(np.float32)  # 80 % of 400
+
+    def accuracy(weight):
+        return jnp.sum(weight * right) / jnp.sum(weight)
+
+    samples = evaluation.bootstrap(jax.random.key(3), accuracy, 400, 2000)
+    assert samples.shape == (2000,)
+    assert samples.mean() == pytest.approx(0.8, abs=0.002)
+    assert samples.std() == pytest.approx(np.sqrt(0.8 * 0.2 / 400), rel=0.05)
+    theirs = scipy.stats.bootstrap(
+        (right,), np.mean, method="percentile", n_resamples=2000, rng=np.random.default_rng(4)
+    ).confidence_interval
+    np.testing.assert_allclose(np.quantile(samples, [0.025, 0.975]), theirs, atol=0.005)
+    again = evaluation.bootstrap(jax.random.key(3), accuracy, 400, 100)
+    assert (again == samples[:100]).all()
 
 
 def test_accuracy_and_top_k_are_sklearns():
