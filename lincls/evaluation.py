@@ -1,7 +1,8 @@
 """How good predictions are, and how sure that number is.
 
 Functions of scores or predictions and labels, on the host, in numpy: they see each
-example once; the bootstrap, which sees each a thousand times, is in JAX.  Where they take a weight, weight 0 means "not there", as everywhere.
+example once.  The bootstrap, which sees each a thousand times, is in JAX.  Where they take
+a weight, weight 0 means "not there", as everywhere.
 Intervals and tests come from scipy.
 """
 
