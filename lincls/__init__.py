@@ -24,6 +24,7 @@ from lincls import (
     random_search,
     reference,
     splits,
+    streams,
     structs,
     training,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "random_search",
     "reference",
     "splits",
+    "streams",
     "structs",
     "training",
 ]

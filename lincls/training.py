@@ -9,7 +9,8 @@
 leaves of `hyper` are (G,), `step` is vmapped inside the scan, so a batch is gathered and
 converted once for all settings and their products become one matrix product.
 
-`fit` checks arguments, puts the data on the device once, and calls the compiled `run` in
+`fit` checks arguments, puts the data on the device once (larger ones piece by piece, see
+`streams`), and calls the compiled `run` in
 equal chunks of well under a second; progress, Ctrl-C, validation and stopping live between
 chunks.  The batch of step t depends on (key, t) alone and everything else that the next
 step needs is in the state, so a run that stops and goes on ends in the same bits.
@@ -25,7 +26,7 @@ import numpy as np
 import optax
 
 from lincls import batches as sampling
-from lincls import checks, linear, optimizers, preprocessing
+from lincls import checks, linear, optimizers, preprocessing, streams
 from lincls.objective import Objective, as_numbers, evaluate, mean_over
 from lincls.structs import (
     Affine,
@@ -224,7 +225,8 @@ def fit(
 
     Args:
         state: of `start` or of an earlier `fit`, which it continues exactly.
-        X, y: images (N, H, W, C) or rows (N, D), uint8 or floating; labels (N,).
+        X, y: images (N, H, W, C) or rows (N, D), uint8 or floating; labels (N,).  An array
+            on the host of more than 1 GiB, memory-mapped or not, is read piece by piece.
         hyper: numbers; with (G,) leaves all G settings train at once.
         weight: (N,), or (G, N) where settings see different examples; default all 1.
         affine: preprocessing of X; default none.
@@ -244,17 +246,23 @@ def fit(
         ValueError, TypeError: what does not fit together, by name.
     """
     data, affine, hyper = _at_the_door(state, X, y, hyper, weight, affine)
+    large = streams.is_large(data.X)
+    if large and batches is sampling.full:
+        raise ValueError(f"{data.X.nbytes:,} bytes are no one batch; use batches.sequential")
     batch_size = checks.count(batch_size, "batch_size")
     num_steps = checks.count(num_steps, "num_steps")
     rows_a_step = len(data.y) if batches is sampling.full else batch_size
     every = sampling.steps_per_epoch(len(data.y), rows_a_step) if every is None else every
     span = num_steps if validation is None else min(num_steps, checks.count(every, "every"))
-    chunk = _chunk_length(span, rows_a_step * state.params.W.size)
+    limit = streams.steps_per_piece(data.X, batch_size) if large else num_steps
+    chunk = _chunk_length(span, rows_a_step * state.params.W.size, limit)
+    if large:
+        pieces = streams.Pieces(data, state.key, batches, batch_size, chunk)
     program = partial(
         _compiled_run,
         objective=objective,
         optimizer=optimizer,
-        batches=batches,
+        batches=sampling.sequential if large else batches,
         batch_size=batch_size,
         num_steps=chunk,
         dropout=None if dropout is None else checks.share(dropout, "dropout"),
@@ -265,7 +273,8 @@ def fit(
     infos, looks = [], []
     best = None
     for begin, stop, at_boundary in _stretches(int(state.step), num_steps, chunk, span):
-        state, info = program(state, data, affine, hyper, stop=stop)
+        piece = pieces.piece(begin, stop) if large else data
+        state, info = program(state, piece, affine, hyper, stop=stop)
         infos.append(jax.tree.map(lambda leaf, n=stop - begin: np.asarray(leaf)[:n], info))
         if held_out is not None and at_boundary:
             looks.append((stop, np.asarray(accuracies(state.params, held_out, affine))))
@@ -362,7 +371,9 @@ def _at_the_door(
         raise ValueError(f"weight has {weight.shape[0]} rows, hyper has {settings} settings")
     affine = preprocessing.identity(num_features) if affine is None else affine
     data = Examples(X, y, np.asarray(weight, state.params.W.dtype))
-    return jax.tree.map(jnp.asarray, data), jax.tree.map(jnp.asarray, affine), hyper
+    if not streams.is_large(X):
+        data = jax.tree.map(jnp.asarray, data)
+    return data, jax.tree.map(jnp.asarray, affine), hyper
 
 
 def _held_out(state: TrainState, X: Any, y: Any) -> Examples:
@@ -373,9 +384,9 @@ def _held_out(state: TrainState, X: Any, y: Any) -> Examples:
     return jax.tree.map(jnp.asarray, data)
 
 
-def _chunk_length(span: int, products_a_step: int) -> int:
+def _chunk_length(span: int, products_a_step: int, limit: int) -> int:
     """Steps a compiled call takes: `span` cut into equal parts of a bounded amount of work."""
-    limit = max(1, int(_FLOPS_PER_CHUNK / (6 * products_a_step)))
+    limit = min(limit, max(1, int(_FLOPS_PER_CHUNK / (6 * products_a_step))))
     return -(-span // -(-span // limit))
 
 

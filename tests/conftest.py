@@ -25,6 +25,7 @@ def _cache_of_the_tests(tmp_path_factory):
     """Tests neither read nor write the cache of whoever runs them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LINCLS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("TFDS_DATA_DIR", str(tmp_path_factory.mktemp("tfds")))
         yield
 
 

@@ -69,9 +69,23 @@ print(best.indices[:, 0].tolist(), best.distances[:, 0].tolist())
 """
 
 
+TRAIN = """
+import resource
+resource.setrlimit(resource.RLIMIT_DATA, (2 << 30, 2 << 30))
+import jax
+from lincls import Hyper, Objective, linear, optimizers, training
+X, y = data.load(FOLDER).train
+assert isinstance(X, np.memmap) and X.nbytes > 6e9
+how = {"hyper": Hyper({"learning_rate": 1e-5}), "optimizer": optimizers.sgd}
+state = training.start(jax.random.key(0), linear.init(jax.random.key(1), 3072, 10), **how)
+state, history = training.fit(state, X, y, objective=Objective(), num_steps=50, **how)
+print(history.alive.all(), len(history.loss))
+"""
+
+
 @pytest.mark.skipif(not data_fakes.WHOLE, reason="maps 6 GB; LINCLS_WHOLE=1 runs it")
 @pytest.mark.skipif(os.name == "nt", reason="limits of POSIX")
-def test_six_gigabytes_are_searched_in_two(tmp_path):
+def test_six_gigabytes_are_searched_and_trained_on_in_two(tmp_path):
     folder, places = tmp_path / "large", [0, 1_234_567, 1_999_999]
     folder.mkdir()
     shape = (2_000_000, 32, 32, 3)
@@ -83,3 +97,5 @@ def test_six_gigabytes_are_searched_in_two(tmp_path):
     del images
     ended = data_fakes.fork(SEARCH.replace("FOLDER", repr(str(folder))), tmp_path)
     assert ended.stdout.strip() == f"{places} [0, 0, 0]", ended.stderr
+    ended = data_fakes.fork(TRAIN.replace("FOLDER", repr(str(folder))), tmp_path)
+    assert ended.stdout.strip() == "True 50", ended.stderr

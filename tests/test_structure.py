@@ -28,6 +28,7 @@ ORDER = [
     "objective",
     "gradcheck",
     "optimizers",
+    "streams",
     "training",
     "quick",
     "reference",

@@ -7,7 +7,7 @@ import optax
 import oracles
 import pytest
 
-from lincls import batches, checkpoint, linear, losses, optimizers, penalties, training
+from lincls import batches, checkpoint, linear, losses, optimizers, penalties, streams, training
 from lincls.objective import Objective
 from lincls.structs import Affine, Examples, Hyper, LinearParams
 
@@ -93,6 +93,31 @@ def test_chunks_are_invisible(monkeypatch):
     assert calls == [6, 6, 6, 6, 5]
     assert_equal_trees(chunked, whole, rtol=0, atol=0)
     assert (same.loss == history.loss).all()
+
+
+@pytest.mark.parametrize("sampling", ["shuffled", "replacement", "sequential"])
+def test_data_read_piece_by_piece_give_the_same_bits(sampling, monkeypatch):
+    kw = {"batches": getattr(batches, sampling), "dropout": 0.2}
+    whole, history = train(num_steps=29, **kw)
+    monkeypatch.setattr(streams, "DEVICE_BYTES", 0)
+    monkeypatch.setattr(streams, "PIECE_BYTES", 16 * D * 7)  # 7 steps a piece, 5 an epoch
+    pieces, same = train(num_steps=29, **kw)
+    assert_equal_trees(pieces, whole, rtol=0, atol=0)
+    assert (same.loss == history.loss).all()
+
+
+def test_pieces_are_bounded_and_full_batches_refused(monkeypatch):
+    monkeypatch.setattr(streams, "DEVICE_BYTES", 0)
+    monkeypatch.setattr(streams, "PIECE_BYTES", 16 * D * 3)
+    seen = []
+    gathered = streams.Pieces._gathered
+    monkeypatch.setattr(
+        streams.Pieces, "_gathered", lambda *a: seen.append(len(a[1])) or gathered(*a)
+    )
+    train(num_steps=8)
+    assert seen == [48, 48, 48]
+    with pytest.raises(ValueError, match="sequential"):
+        train(num_steps=8, batches=batches.full)
 
 
 def test_a_grid_is_its_single_runs():

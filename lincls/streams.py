@@ -1,0 +1,79 @@
+"""Training data too large for the device: the batches of a chunk, gathered on the host.
+
+`training.fit` hands `run` a piece instead of all data: T batches, laid out so that the batch
+of step t stands at place t mod T.  `batches.sequential` over a piece reads exactly those, so
+the loop, its steps and its bits are those of data on the device, and memory holds a piece.
+Memory-mapped arrays are read in ascending order of their rows.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lincls import batches
+from lincls.structs import AnyArray, Examples
+
+DEVICE_BYTES = 2**30  # of X; larger arrays on the host stay there
+PIECE_BYTES = 2**27  # of the rows of a piece
+
+
+def is_large(X: AnyArray) -> bool:
+    """Whether X is an array on the host, in memory or on disk, of more than DEVICE_BYTES."""
+    return isinstance(X, np.ndarray) and X.nbytes > DEVICE_BYTES
+
+
+def steps_per_piece(X: AnyArray, batch_size: int) -> int:
+    """How many batches fit into a piece, at least one."""
+    return max(1, PIECE_BYTES // (batch_size * X[:1].nbytes))
+
+
+class Pieces:
+    """The batches of one run, piece by piece; keeps the order of the epoch at hand."""
+
+    def __init__(
+        self, data: Examples, key: jax.Array, sampling: batches.Sampling, batch_size: int,
+        num_steps: int,
+    ) -> None:  # fmt: skip
+        """Args: data on the host; the run's key, sampling and batch size; T steps a piece."""
+        self.data, self.num_steps, self.batch_size = data, num_steps, batch_size
+        sizes = {"num_examples": len(data.y), "batch_size": batch_size}
+        self._epoch_steps = batches.steps_per_epoch(**sizes)
+        self._order_of = jax.jit(partial(sampling.order, key, num_examples=len(data.y)))
+        self._rows = partial(_rows, key=key, sampling=sampling, **sizes)
+        self._epoch, self._order = -1, ()
+
+    def piece(self, begin: int, stop: int) -> Examples:
+        """The batches of steps begin..stop-1, at most T, and places of weight 0 for the rest."""
+        rows = np.zeros((self.num_steps, self.batch_size), np.int32)
+        present = np.zeros(rows.shape, bool)
+        steps = np.arange(begin, stop, dtype=np.int32)
+        for epoch in np.unique(steps // self._epoch_steps).tolist():
+            here = steps[steps // self._epoch_steps == epoch]
+            found = self._rows(self._order_in(epoch), np.resize(here, self.num_steps))
+            for mine, theirs in zip((rows, present), found, strict=True):
+                mine[here % self.num_steps] = np.asarray(theirs)[: len(here)]
+        return self._gathered(rows.ravel(), present.ravel())
+
+    def _order_in(self, epoch: int) -> Any:
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, self._order_of(np.int32(epoch))
+        return self._order
+
+    def _gathered(self, rows: np.ndarray, present: np.ndarray) -> Examples:
+        ascending = np.argsort(rows, kind="stable")
+        X = np.empty((len(rows), self.data.X.shape[1]), self.data.X.dtype)
+        X[ascending] = self.data.X[rows[ascending]]
+        weight = np.where(present, self.data.weight[..., rows], 0)
+        return jax.tree.map(jnp.asarray, Examples(X, self.data.y[rows], weight))
+
+
+@partial(jax.jit, static_argnames=("sampling", "num_examples", "batch_size"))
+def _rows(
+    order: Any, steps: jax.Array, *, key: jax.Array, sampling: batches.Sampling,
+    num_examples: int, batch_size: int,
+) -> Any:  # fmt: skip
+    """Rows and presence of the batches of steps (T,) of one epoch, (T, B) each."""
+    return jax.vmap(lambda step: sampling.rows(order, key, step, num_examples, batch_size))(steps)
