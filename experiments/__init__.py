@@ -9,6 +9,8 @@ and put it into the order below.
 ORDER = (
     "nearest_neighbor",
     "choose_k",
+    "svm_loss",
+    "softmax_loss",
     "svm_softmax",
     "random_search",
     "gradient_check",

@@ -15,7 +15,15 @@ from sklearn.neighbors import KNeighborsClassifier
 from experiments import ORDER
 from experiments.lab import options, run, words
 
-USES_OF_TEST_SET = dict.fromkeys(ORDER, 1) | {"gradient_check": 0, "gradient_descent": 0}
+TESTING = ("nearest_neighbor", "choose_k", "svm_softmax", "random_search")
+USES_OF_TEST_SET = dict.fromkeys(ORDER, 0) | dict.fromkeys(TESTING, 1)
+SLIPS = {  # slide, printed, computed: the errata of the lecture that are numbers
+    ("35", "10.9", "12.900"),
+    ("36", "4.6", "5.267"),
+    ("44", "0.89", "2.0404"),
+    ("46", "0.016", "0.01545"),
+    ("46", "0.452", "1.04019"),
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -128,6 +136,14 @@ def test_loss_of_small_weights_is_log_of_the_number_of_classes(out):
     np.testing.assert_allclose(arrays["rates"][0], np.log(10), atol=0.01)
 
 
+def test_hinges_of_slide_32_as_one_sums_them_by_hand(out):
+    arrays = np.load(out / "digits-smoke" / "svm_loss" / "arrays.npz")
+    np.testing.assert_allclose(arrays["table_hinge"], [5.1 - 3.2 + 1, 0, 6.3 + 6.6], rtol=1e-6)
+    np.testing.assert_allclose(arrays["table_squared"], [2.9**2, 0, 6.3**2 + 6.6**2], rtol=1e-6)
+    assert record(out, "svm_loss")["numbers"]["small"] == pytest.approx(9, abs=0.02)
+    assert record(out, "svm_loss")["numbers"]["slide_38"] < 1e-5
+
+
 def test_confusion_counts_every_test_example(out):
     arrays = np.load(out / "digits-smoke" / "svm_softmax" / "arrays.npz")
     for tested, name in zip(
@@ -156,6 +172,13 @@ def test_page_shows_every_figure_and_every_finding_and_nothing_else(out):
     for title in ORDER:
         assert f'id="{title}"' in page
         assert f"python -m experiments.{title} --smoke" in page
+
+
+def test_slips_of_the_slides_are_told_and_nothing_else_is_called_one(out):
+    page = (out / "digits-smoke" / "first.html").read_text()
+    rows = (re.findall("<td>(.*?)</td>", row) for row in re.findall("<tr>.*?</tr>", page))
+    found = {(row[0], *row[2:4]) for row in rows if row and row[-1].startswith("slip: ")}
+    assert found == SLIPS
 
 
 def test_alternative_texts_say_what_figures_show(out):

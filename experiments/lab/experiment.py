@@ -54,12 +54,34 @@ class Table(NamedTuple):
     rows: Sequence[tuple[str, ...]]
 
 
+class Printed(NamedTuple):
+    """A number as a slide prints it, beside what it is; where they differ, a slip and its cause."""
+
+    slide: str
+    what: str
+    printed: str
+    found: float
+    why: str = ""  # what led to the slip
+
+    @property
+    def computed(self) -> str:
+        """The number with the digits of the print, two more where that would differ."""
+        digits = len(self.printed.partition(".")[2])
+        short = f"{self.found:.{digits}f}"
+        return short if short == self.printed else f"{self.found:.{digits + 2}f}"
+
+    @property
+    def right(self) -> bool:
+        return self.computed == self.printed
+
+
 class Findings(NamedTuple):
     """What was found, in sentences whose numbers come from the record, and the verdict."""
 
     sentences: list[str]
     verdict: str  # AGREES, DIFFERS or OPEN
     tables: tuple[Table, ...] = ()
+    printed: tuple[Printed, ...] = ()
 
 
 class Plot(NamedTuple):

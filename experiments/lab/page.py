@@ -47,7 +47,7 @@ def write(
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.globals.update(duration=words.duration, size=size)
+    environment.globals.update(duration=words.duration, size=size, prints=words.prints)
     records = [section.record for section in sections if section.record]
     text = environment.get_template("page.html").render(
         sections=sections,

@@ -1,6 +1,8 @@
 """Numbers as a sentence, a title or a table has them."""
 
-from experiments.lab.experiment import Classifier
+from collections.abc import Sequence
+
+from experiments.lab.experiment import AGREES, DIFFERS, Classifier, Printed, Table
 from lincls import evaluation
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -28,6 +30,21 @@ def power(number: float, digits: int = 2) -> str:
         return f"{float(f'{number:.{digits - 1}e}'):g}"
     tens = f"10{str(int(exponent)).translate(_RAISED)}"
     return tens if float(mantissa) == 1 else f"{mantissa} × {tens}"
+
+
+def prints(printed: Sequence[Printed]) -> Table:
+    """The numbers of the slides beside ours; what a slide has wrong is told with its cause."""
+    rows = [
+        (one.slide, one.what, one.printed, one.computed, "" if one.right else f"slip: {one.why}")
+        for one in printed
+    ]
+    header = ("slide", "number", "printed", "computed", "")
+    return Table("What the slides print, computed again.", header, rows)
+
+
+def agreement(printed: Sequence[Printed]) -> str:
+    """The verdict on printed numbers: they agree if every one of them is right."""
+    return AGREES if all(one.right for one in printed) else DIFFERS
 
 
 def capital(text: str) -> str:

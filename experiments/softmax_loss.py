@@ -1,0 +1,192 @@
+"""The softmax loss: both worked examples, the loss of small weights, and moved scores."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.axes import Axes
+
+from experiments.lab import run, style, tuning, words
+from experiments.lab.experiment import Findings, Outcome, Plot, Printed, Table
+from experiments.lab.gate import Data
+from experiments.lab.options import flag
+from experiments.lab.record import Record
+from lincls import linear, losses, preprocessing
+from lincls.structs import LinearParams
+
+SLIDES = "43-47"
+QUESTION = "What do softmax and SVM make of the same scores?"
+CLAIM = (
+    "Scores are unnormalised log probabilities; the loss is −log of the right one: 0.89 for the "
+    "cat (44). On one example the SVM has a loss of 1.58, softmax 0.452 (46). What becomes of "
+    "both losses if a score changes slightly (47)?"
+)
+SECONDS = 1
+CAT = (3.2, 5.1, -1.7)  # slide 44, label 0
+W = ((0.01, -0.05, 0.1, 0.05), (0.7, 0.2, 0.05, 0.16), (0.0, -0.45, -0.2, 0.03))  # slide 46
+X, B, LABEL = (-15.0, 22.0, -44.0, 56.0), (0.0, 0.2, -0.3), 2
+MOVED = ((10.0, -2.0, 3.0), (10.0, 9.0, 9.0), (10.0, -100.0, -100.0))  # slide 47, label 0
+BASE_10 = "a logarithm to base 10; the loss takes the natural one"
+
+
+@dataclass(frozen=True)
+class Settings:
+    num_examples: int = flag(200, "training examples, the first ones", low=1, smoke=50)
+    scale: float = flag(1e-4, "standard deviation of a small W", low=0)
+    change: float = flag(0.5, "how far the right score is moved down (slide 47)", low=0)
+    num_points: int = flag(121, "points of a curve", low=2)
+
+
+def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
+    """Both losses on the examples, on scores moved, and on the data at a small W."""
+    params = LinearParams(jnp.array(W), jnp.array(B))
+    example = np.asarray(linear.scores(params, np.array([X], np.float32)))
+    rights = np.linspace(0, 15, settings.num_points, dtype=np.float32)
+    start, after = np.array(MOVED, np.float32), np.array(MOVED, np.float32)
+    after[:, 0] -= settings.change
+    swept = np.repeat(start, len(rights), axis=0)
+    swept[:, 0] = np.tile(rights, len(start))
+    scores = np.concatenate([np.array([CAT], np.float32), example, start, after, swept])
+    labels = np.zeros(len(scores), np.int32)
+    labels[1] = LABEL
+    found = {name: np.asarray(loss) for name, loss in _losses(scores, labels).items()}
+    arrays = {f"{name}_swept": loss[8:].reshape(3, -1) for name, loss in found.items()}
+    arrays |= {f"{name}_examples": loss[:8] for name, loss in found.items()}
+    numbers = {"scores": example[0], "num_classes": data.num_classes}
+    return Outcome(numbers | _small(data, key, settings), arrays | {"rights": rights})
+
+
+@jax.jit
+def _losses(scores: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
+    return {"svm": losses.hinge(scores, labels), "softmax": losses.softmax(scores, labels)}
+
+
+def _small(data: Data, key: jax.Array, settings: Settings) -> dict[str, float]:
+    """The mean softmax loss of training examples at a small W."""
+    examples = tuning.rows(data.train, settings.num_examples)
+    affine = preprocessing.fit(examples.X)
+    params = linear.init(key, examples.X.shape[1], data.num_classes, settings.scale)
+    scores = (examples.X - affine.shift) * affine.scale @ np.asarray(params.W).T
+    return {"small": float(_losses(scores, examples.y)["softmax"].mean())}
+
+
+def _shares(scores: Any) -> tuple[np.ndarray, np.ndarray]:
+    """e to the scores, and those numbers divided by their sum (slide 43)."""
+    powers = np.exp(np.asarray(scores, np.float64))
+    return powers, powers / powers.sum()
+
+
+def findings(record: Record) -> Findings:
+    """The worked examples beside the slides, small weights, and slide 47's question."""
+    softmax, printed = record.arrays["softmax_examples"], _printed(record)
+    classes, small = record.numbers["num_classes"], record.numbers["small"]
+    sentences = [
+        f"The cat of slide 44 has a loss of {softmax[0]:.4f}, the example of slide 46 one of "
+        f"{softmax[1]:.4f}, in nats.",
+        f"At small W the loss is {small:.4f} on these data; log C = log {classes} is "
+        f"{np.log(classes):.4f}, and any training should begin there.",
+        "The least loss is 0, approached but never reached while the scores are finite; there is "
+        f"no greatest one. With scores 10, −2, 3 it is {words.power(float(softmax[2]))}.",
+        _about_moves(record),
+    ]
+    return Findings(sentences, words.agreement(printed), (_moves(record),), printed)
+
+
+def _printed(record: Record) -> tuple[Printed, ...]:
+    """Slides 44 and 46, number by number."""
+    (powers, shares), scores = _shares(CAT), record.numbers["scores"]
+    of_46, shares_46 = _shares(scores)
+    softmax, svm = record.arrays["softmax_examples"], record.arrays["svm_examples"]
+    rounded = "computed from rounded exponentials"
+    lines = [
+        *_row("44", "e^s", ("24.5", "164.0", "0.18"), powers),
+        *_row("44", "probability", ("0.13", "0.87", "0.00"), shares),
+        Printed("44", "softmax loss", "0.89", float(softmax[0]), BASE_10),
+        *_row("46", "score", ("-2.85", "0.86", "0.28"), scores),
+        *_row("46", "e^s", ("0.058", "2.36", "1.32"), of_46),
+        *_row("46", "probability", ("0.016", "0.631", "0.353"), shares_46, rounded),
+        Printed("46", "hinge", "1.58", float(svm[1])),
+        Printed("46", "softmax loss", "0.452", float(softmax[1]), BASE_10),
+    ]
+    return tuple(lines)
+
+
+def _row(slide: str, what: str, printed: Any, found: Any, why: str = "") -> list[Printed]:
+    """One line of an example: a number for each class."""
+    return [
+        Printed(slide, f"{what}, class {place}", text, float(number), why)
+        for place, (text, number) in enumerate(zip(printed, found, strict=True), 1)
+    ]
+
+
+def _changes(record: Record, name: str) -> np.ndarray:
+    """How much each moved example's loss grows when the right score falls."""
+    examples = record.arrays[f"{name}_examples"]
+    return examples[5:8] - examples[2:5]
+
+
+def _about_moves(record: Record) -> str:
+    svm, softmax = _changes(record, "svm"), _changes(record, "softmax")
+    return (
+        f"Let the right score fall by {record.settings['change']:g}: the SVM's loss changes in "
+        f"{np.count_nonzero(svm)} of the three examples of slide 47, only where a margin is "
+        f"touched; softmax's changes in {np.count_nonzero(softmax)} as far as float32 can tell, "
+        "and by little where the right class is far ahead."
+    )
+
+
+def _moves(record: Record) -> Table:
+    """Slide 47: both losses, before and after the right score falls."""
+    rows = [
+        (
+            f"[{', '.join(f'{score:g}' for score in scores)}]",
+            *(
+                f"{words.power(float(record.arrays[f'{name}_examples'][place + shift]), 3)}"
+                for name in ("svm", "softmax")
+                for shift in (2, 5)
+            ),
+        )
+        for place, scores in enumerate(MOVED)
+    ]
+    down = f"10 − {record.settings['change']:g}"
+    header = ("scores", "SVM", f"SVM at {down}", "softmax", f"softmax at {down}")
+    return Table("The examples of slide 47, the first class the right one.", header, rows)
+
+
+def draw(record: Record) -> Iterator[Plot]:
+    """Slide 47: both losses against the right score, one panel per example."""
+    loss = record.arrays["softmax_examples"][3]
+    title = f"At 10 against 9 and 9 the SVM is content, softmax still has a loss of {loss:.2f}"
+    figure, axes = style.canvas(1, 3, height=3.1, title=title, sharey=True)
+    for place, scores in enumerate(MOVED):
+        _draw_moves(axes[place], record, place)
+        axes[place].set_title("others {:g} and {:g}".format(*scores[1:]))
+    axes[0].set_ylabel("loss")
+    style.legend(figure)
+    yield Plot(
+        "moved_scores",
+        figure,
+        "The three examples of slide 47: the score of the right class moves, the others stay. "
+        "Dots: the scores of the slide, with 10 for the right class. The SVM's loss is exactly 0 "
+        "right of its kink (at 10 in the middle panel); softmax's falls on and on.",
+        "Three line charts of the SVM's and the softmax loss against the right score: kinked "
+        f"lines beside smooth ones. {title}.",
+    )
+
+
+def _draw_moves(axes: Axes, record: Record, place: int) -> None:
+    for name, line in (("svm", "-"), ("softmax", "--")):
+        color, label = style.COLORS[name], words.NAMES[name]
+        swept = record.arrays[f"{name}_swept"][place]
+        axes.plot(record.arrays["rights"], swept, line, color=color, label=label)
+        axes.plot(10, record.arrays[f"{name}_examples"][2 + place], "o", color=color, zorder=3)
+    axes.set(xlabel="right score", ylim=(-0.4, 8))
+    style.ticks(axes, (0, 5, 10, 15))
+
+
+if __name__ == "__main__":
+    sys.exit(run.main(__file__))
