@@ -214,7 +214,11 @@ def _cosine_pairwise(q: Array, x: Array) -> Array:
     return jnp.maximum(1 - cosines, 0)
 
 
-cosine = Metric("cosine", _prepare_cosine, _cosine_pairwise)
+def _cosine_pairs(q: Array, x: Array) -> Array:
+    return jnp.maximum(1 - jnp.sum(q * x, axis=1), 0)
+
+
+cosine = Metric("cosine", _prepare_cosine, _cosine_pairwise, _cosine_pairs)
 """1 - (a . b) / (|a| |b|), in 0..2; 1 where either point is zero.
 
 Computed in the floating precision of the data (float32 for uint8 and float16), with products in

@@ -188,6 +188,59 @@ def test_votes_are_counts_or_weights():
     assert knn.votes(labels, 3, weights).tolist() == [[1.0, 0.0, 0.75]]
 
 
+def test_weights_of_votes():
+    X = np.array([[0, 0], [3, 4], [0, 2], [9, 9]], np.float32)
+    model = knn.fit(X, np.array([1, 0, 2, 0]))
+    found = knn.neighbors(model, np.array([[0, 0], [0, 1]], np.float32), 4)
+    weights = knn.inverse_distances(model, found)
+    np.testing.assert_allclose(weights[0], [1, 0, 0, 0])
+    lengths = [1, 1, 18**0.5, 145**0.5]
+    np.testing.assert_allclose(weights[1], 1 / np.array(lengths), rtol=1e-6)
+    shares = knn.probabilities(model, found, weights)
+    assert shares[0].tolist() == [0, 1, 0]
+    votes = np.array([1 / lengths[2] + 1 / lengths[3], 1, 1])
+    np.testing.assert_allclose(shares[1], votes / votes.sum(), rtol=1e-6)
+    empty = Neighbors(np.float32([[1, 3]]), np.array([[2, 4]]))
+    assert knn.inverse_distances(model, empty).tolist() == [[1, 0]]
+    assert knn.probabilities(model, empty).tolist() == [[0, 0, 1]]
+
+
+def test_votes_by_the_exponential_of_the_cosine():
+    X, y = np.random.default_rng(21).normal(size=(30, 8)), np.arange(30) % 3
+    model = knn.fit(X.astype(np.float32), y, metric=distances.cosine)
+    queries = X[:4] + 0.1
+    found = knn.neighbors(model, queries, 5)
+    cosines = 1 - np.take_along_axis(
+        oracles_knn.distances("cosine", queries, X), np.asarray(found.indices), axis=1
+    )
+    expected = np.zeros((4, 3))
+    for row in range(4):
+        np.add.at(expected[row], y[found.indices[row]], np.exp(cosines[row] / 0.1))
+    shares = knn.probabilities(model, found, knn.exp_cosines(model, found, 0.1))
+    np.testing.assert_allclose(shares, expected / expected.sum(axis=1, keepdims=True), rtol=1e-4)
+    with pytest.raises(ValueError, match="cosine"):
+        knn.exp_cosines(knn.fit(X), found)
+
+
+def test_ties_are_told():
+    labels = np.array([[2, 1, 1, 2, 0], [0, -1, -1, -1, -1], [1, 0, 2, 2, 0]])
+    decided = knn.ties_by_k(labels, [1, 2, 3, 4, 5], 3)
+    assert decided.T.astype(int).tolist() == [[0, 1, 0, 1, 1], [0] * 5, [0, 1, 1, 0, 1]]
+
+
+def test_duplicates():
+    X = coarse_pixels(22, 200, levels=2, num_features=8)
+    queries = coarse_pixels(23, 9, levels=2, num_features=8)
+    table = oracles_knn.distances("l2", queries, X)
+    for below in (1, 50, 200):
+        pairs = knn.duplicates(knn.fit(X), queries, below)
+        rows, columns = np.nonzero(table < below)
+        assert sorted(zip(pairs.queries.tolist(), pairs.indices.tolist(), strict=True)) == sorted(
+            zip(rows.tolist(), columns.tolist(), strict=True)
+        )
+        np.testing.assert_array_equal(pairs.distances, table[pairs.queries, pairs.indices])
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -15,24 +15,36 @@ from lincls.knn.driver import neighbors
 from lincls.knn.model import KNN, fit
 from lincls.knn.search import merge, search_block
 from lincls.knn.voting import (
+    Pairs,
     accuracy_by_k,
+    duplicates,
+    exp_cosines,
+    inverse_distances,
     neighbor_labels,
     predict,
     predict_by_k,
     predictions_by_k,
+    probabilities,
+    ties_by_k,
     votes,
 )
 
 __all__ = [
     "KNN",
+    "Pairs",
     "accuracy_by_k",
+    "duplicates",
+    "exp_cosines",
     "fit",
+    "inverse_distances",
     "merge",
     "neighbor_labels",
     "neighbors",
     "predict",
     "predict_by_k",
     "predictions_by_k",
+    "probabilities",
     "search_block",
+    "ties_by_k",
     "votes",
 ]

@@ -79,5 +79,7 @@ def fit(
 def _sketched(model: KNN, sketching: Sketching) -> KNN:
     with jax.enable_x64(True):
         learned = sketching.learn(model.X)
+        if learned is None:
+            return model
         sketch = sketches.sketch_rows(sketching, learned, model.X)
     return dataclasses.replace(model, sketching=sketching, learned=learned, sketch=sketch)

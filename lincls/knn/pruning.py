@@ -7,103 +7,126 @@
    one: its distance is at most the limit, and its bound at most its distance.
 4. Exact distances of all candidates, and the k smallest by (distance, index).
 
-Step 4 works on a list of pairs (query, candidate), compacted on the host.
+Steps 2 and 4 work on lists of pairs (query, example), made on the host.  The steps are programs
+of their own, because XLA otherwise fuses one into another's inner loop.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jaxtyping import Array, Num
+from jaxtyping import Array, Float, Num
 
+from lincls.distances import Metric
 from lincls.knn.model import KNN
 from lincls.knn.search import compiled_search_block, smallest
 from lincls.structs import AnyArray, Neighbors
 
 _PAIRS = 2048  # distances in a compiled call
 _PAIR_COST = 64.0  # of an exact distance of a pair, in units of `Metric.cost`
+_ROUNDING = 2.0**-16  # two programs may round a floating distance differently, by less than this
 
 
 def search_pruned(
     model: KNN, queries: AnyArray, k: int, query_groups: Any, groups: Any
 ) -> Neighbors:
     """As `search_block`, with host arrays; where bounds leave too many pairs, it is that."""
+    queries = jnp.asarray(queries)  # outside of the scope, so in the model's precision
     with jax.enable_x64(True):
-        bucket = seen_bucket(k)
-        mask, limit = _candidates(
-            model, queries, np.int32(k), bucket, query_groups=query_groups, groups=groups
-        )
-        mask = np.asarray(mask)
-        places = np.flatnonzero(mask)
-        if len(places) > mask.size * model.metric.cost / _PAIR_COST:
-            return compiled_search_block(
-                model, queries, bucket, query_groups=query_groups, groups=groups
-            )
-        rows, columns = np.divmod(places, mask.shape[1])
-        exact = _of_pairs(model, queries, rows, columns)
-    near = exact <= np.asarray(limit)[rows]
-    return _first(rows[near], columns[near], exact[near], k, mask.shape)
+        sketch = _sketch(model, queries)
+        lower, limit = bounds_and_limit(model, queries, sketch, k, query_groups, groups)
+        places = np.flatnonzero(lower <= limit[:, None])
+        if len(places) > lower.size * model.metric.cost / _PAIR_COST:
+            whole = {"query_groups": query_groups, "groups": groups}
+            return compiled_search_block(model, queries, num_seen(k), **whole)
+        rows, columns = np.divmod(places, lower.shape[1])
+        rows, columns = _still_near(model, sketch, rows, columns, limit)
+        exact = _of_pairs(partial(_exact, model.metric, queries, model.points), rows, columns)
+    near = exact <= limit[rows]
+    return _first(rows[near], columns[near], exact[near], k, lower.shape)
 
 
-def seen_bucket(k: int) -> int:
+def num_seen(k: int) -> int:
     """The least of 32, 64, 128, ... that is at least 1.5 k."""
     return max(32, 1 << (k * 3 // 2 - 1).bit_length())
 
 
+def bounds_and_limit(
+    model: KNN, queries: AnyArray, sketch: Any, k: int, query_groups: Any, groups: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lower bounds (M, N), NaN where excluded, and the limit (M,) of each query, on the host."""
+    lower, nearest = _bounds(model, sketch, num_seen(k), query_groups=query_groups, groups=groups)
+    lower, nearest = np.asarray(lower), np.asarray(nearest)
+    rows, ranks = np.nonzero(nearest < lower.shape[1])
+    program = partial(_exact, model.metric, queries, model.points)
+    exact = _of_pairs(program, rows, nearest[rows, ranks])
+    seen = np.full(nearest.shape, np.inf)
+    seen[rows, ranks] = exact
+    limit = np.sort(seen, axis=1)[:, k - 1] * (1 + _ROUNDING)
+    return lower, limit.astype(np.float32)
+
+
+@jax.jit
+def _sketch(model: KNN, queries: Array) -> Any:
+    return model.sketching.apply(model.learned, queries)
+
+
 @partial(jax.jit, static_argnames="num_seen")
-def _candidates(
-    model: KNN, queries: Array, k: Array, num_seen: int, *, query_groups: Any, groups: Any
+def _bounds(
+    model: KNN, sketch: Any, num_seen: int, *, query_groups: Any, groups: Any
 ) -> tuple[Array, Array]:
-    """Which training examples may be among the k nearest (M, N), and the limit (M,) of each."""
-    q = model.sketching.apply(model.learned, queries)
-    lower = model.sketching.lower(model.learned, q, model.sketch)
-    lower = jnp.where(jnp.isnan(lower), 0, lower)  # NaN: an overflow, of which nothing is known
+    """Lower bounds (M, N), and the examples with the least of them in each row; N if none."""
+    lower = model.sketching.lower(model.learned, sketch, model.sketch)
+    lower = jnp.where(jnp.isnan(lower), 0, lower)  # an overflow, of which nothing is known
     if groups is not None:
         lower = jnp.where(query_groups[:, None] == groups, jnp.inf, lower)
-    lower = lax.optimization_barrier(lower)
-    num_seen = min(num_seen, lower.shape[1])
     _, nearest = smallest(lower, num_seen)
-    rows = jnp.repeat(jnp.arange(nearest.shape[0], dtype=jnp.int32), num_seen)
-    exact = _distances(model, queries, rows, nearest.reshape(-1)).reshape(nearest.shape)
-    largest = _largest(exact.dtype)
-    exact = jnp.sort(jnp.where(nearest == lower.shape[1], largest, exact), axis=1)
-    limit = _above(jnp.take(exact, k - 1, axis=1))
-    return (lower <= limit[:, None]) & (lower < jnp.inf), limit
-
-
-def _largest(dtype: Any) -> Any:
-    return jnp.iinfo(dtype).max if jnp.issubdtype(dtype, jnp.integer) else jnp.finfo(dtype).max
-
-
-def _above(distances: Array) -> Array:
-    """float32 just above the distances: two programs may round a floating one differently."""
-    return distances.astype(jnp.float32) * (1 + 2.0**-16)
+    return jnp.where(jnp.isinf(lower), jnp.nan, lower), nearest
 
 
 def _take(points: Any, places: Array) -> Any:
     return jax.tree.map(lambda leaf: leaf[places], points)
 
 
-def _distances(model: KNN, queries: Array, rows: Array, columns: Array) -> Num[Array, "P"]:
-    """Exact distances of the pairs (queries[rows], X[columns])."""
-    q = model.metric.prepare(queries)
-    return model.metric.pairs(_take(q, rows), _take(model.points, columns))
+@partial(jax.jit, static_argnames="metric")
+def _exact(
+    metric: Metric, queries: Array, points: Any, rows: Array, columns: Array
+) -> Num[Array, "P"]:
+    """Distances of the pairs (queries[rows], points[columns])."""
+    return metric.pairs(_take(metric.prepare(queries), rows), _take(points, columns))
 
 
-_compiled_distances = jax.jit(_distances)
+def _still_near(
+    model: KNN, sketch: Any, rows: np.ndarray, columns: np.ndarray, limit: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The pairs that a better bound leaves, where the sketching has one."""
+    refine = model.sketching.refine
+    if refine is None:
+        return rows, columns
+    program = partial(_refined, refine, model.learned, sketch.fine, model.sketch.fine)
+    near = _of_pairs(program, rows, columns) <= limit[rows]
+    return rows[near], columns[near]
 
 
-def _of_pairs(model: KNN, queries: AnyArray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Exact distances of many pairs, in compiled calls of one shape."""
+@partial(jax.jit, static_argnames="refine")
+def _refined(
+    refine: Callable[..., Any], learned: Any, q: Any, x: Any, rows: Array, columns: Array
+) -> Float[Array, "P"]:
+    """Better lower bounds of the same pairs, from their fine sketches."""
+    return refine(learned, _take(q, rows), _take(x, columns))
+
+
+def _of_pairs(program: Callable[..., Any], rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """What a program says of many pairs, in compiled calls of one shape."""
     count = len(rows)
-    padding = (0, _PAIRS - count % _PAIRS)
+    padding = (0, -count % _PAIRS if count else _PAIRS)
     rows, columns = (np.pad(part.astype(np.int32), padding) for part in (rows, columns))
     parts = [
-        _compiled_distances(model, queries, rows[s : s + _PAIRS], columns[s : s + _PAIRS])
-        for s in range(0, len(rows), _PAIRS)
+        program(rows[start : start + _PAIRS], columns[start : start + _PAIRS])
+        for start in range(0, len(rows), _PAIRS)
     ]
     return np.concatenate([np.asarray(part) for part in parts])[:count]
 
@@ -116,7 +139,8 @@ def _first(
     rows, columns, exact = rows[order], columns[order], exact[order]
     rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
     chosen = rank < k
-    found = np.full((shape[0], k), _largest(exact.dtype), exact.dtype)
+    info = np.iinfo if np.issubdtype(exact.dtype, np.integer) else np.finfo
+    found = np.full((shape[0], k), info(exact.dtype).max, exact.dtype)
     indices = np.full((shape[0], k), shape[1], np.int32)
     found[rows[chosen], rank[chosen]] = exact[chosen]
     indices[rows[chosen], rank[chosen]] = columns[chosen]

@@ -28,6 +28,9 @@ from lincls.structs import AnyArray
 
 SAMPLE = 2048  # rows that a sketching learns from
 _LANES = 32  # training sketches that are compared side by side
+_MOST_AXES = 255
+_MOST_GROUPS = 192  # XLA breaks up longer sums of arrays, which costs a factor of ten
+_MOST_FEATURES = 2**24 // 255
 _TINY = 2.0**-16  # of a row's length: more than float64 loses on any row below 2**18 features
 
 
@@ -35,17 +38,20 @@ class Sketching(NamedTuple):
     """How a metric bounds its distances.  Hashable: build it from module-level functions.
 
     Attributes:
-        learn: rows (N, D) to a pytree of numbers.
+        learn: rows (N, D) to a pytree of numbers, or None where no sketch pays.
         apply: (learned, rows (M, D)) to sketches, a pytree with leading axis M; in float64.
         lay: training sketches to the form that `lower` reads fastest.
         lower: (learned, query sketches, training sketches as laid) to (M, N) float32, each at
             most the distance of that pair as the metric computes it.
+        refine: (learned, fine query sketches, fine training sketches) to (P,) better bounds of
+            pairs, where sketches are `Levels`, or None.
     """
 
     learn: Callable[[Any], Any]
     apply: Callable[[Any, Any], Any]
     lay: Callable[[Any], Any]
     lower: Callable[[Any, Any, Any], Any]
+    refine: Callable[[Any, Any, Any], Any] | None = None
 
 
 class Sketch(NamedTuple):
@@ -74,24 +80,33 @@ class Directions(NamedTuple):
     axes: Any
 
 
-def learn_directions(X: AnyArray) -> Directions:
-    """The leading principal directions of a sample, by two rounds of subspace iteration.
+def learn_directions(X: AnyArray) -> Directions | None:
+    """The leading principal directions of a sample, by three rounds of subspace iteration.
 
     A bound needs orthonormal columns, not exact principal directions (Halko, Martinsson and
-    Tropp, SIAM Review 53, 2011).
+    Tropp, SIAM Review 53, 2011).  Where they hold less than 3/4 of the sample's variance, all
+    coordinates of floating rows are kept, in half their bytes, and of pixels nothing (None).
     """
-    num_features = X.shape[1]
-    num_axes = min(127, num_features // 256 * 32 + 63)
-    rows = _sample(X, SAMPLE)
+    rows, num_features = _sample(X, SAMPLE), X.shape[1]
     shift = rows.mean(axis=0)
     rows -= shift
-    axes = rows[:num_axes].T
+    axes = rows[: min(_MOST_AXES, num_features // 256 * 32 + 63)].T
     for _ in range(3):
         axes, _ = np.linalg.qr(rows.T @ (rows @ axes))
-    return Directions(jnp.asarray(shift), jnp.asarray(axes))
+    if np.sum((rows @ axes) ** 2) >= 0.75 * np.sum(rows**2):
+        return Directions(jnp.asarray(shift), jnp.asarray(axes))
+    return None if X.dtype == np.uint8 else Directions(jnp.asarray(shift), None)
 
 
-def apply_directions(directions: Directions, X: AnyArray) -> Sketch:
+class Measured(NamedTuple):
+    """A `Sketch` with the square norms of its rows."""
+
+    rows: Any  # (N, d) bfloat16
+    radii: Any  # (N,) float32
+    square_norms: Any  # (N,) float32
+
+
+def apply_directions(directions: Directions, X: AnyArray) -> Measured:
     """s(x) = (A^T z, |z - A A^T z|) with z = x - shift, rounded to bfloat16.
 
     s stretches nothing: |a - b|^2 = |A^T (a - b)|^2 + |(I - A A^T)(a - b)|^2, and the last term
@@ -106,21 +121,11 @@ def apply_directions(directions: Directions, X: AnyArray) -> Sketch:
         s = jnp.concatenate([s, jnp.sqrt(jnp.maximum(rest, 0))[:, None]], axis=1)
     rows = s.astype(jnp.bfloat16)
     moved = jnp.sqrt(jnp.sum(jnp.square(s - rows.astype(jnp.float64)), axis=1))
-    return Sketch(rows, _rounded_up(moved + _TINY * length))
+    square_norms = jnp.sum(jnp.square(rows.astype(jnp.float32)), axis=1)
+    return Measured(rows, _rounded_up(moved + _TINY * length), square_norms)
 
 
-class Measured(NamedTuple):
-    """Sketches with their square norms in float32."""
-
-    sketch: Sketch
-    square_norms: Any  # (N,) float32
-
-
-def measured(sketch: Sketch) -> Measured:
-    return Measured(sketch, jnp.sum(jnp.square(sketch.rows.astype(jnp.float32)), axis=1))
-
-
-def lower_l2(directions: Directions, q: Sketch, x: Measured) -> Float[Array, "M N"]:
+def lower_l2(directions: Directions, q: Measured, x: Measured) -> Float[Array, "M N"]:
     """(|t(a) - t(b)| - r(a) - r(b))^2 where that is positive, less every rounding.
 
     Products of bfloat16 numbers are exact in float32, and their sum of d, in any order, is off
@@ -128,15 +133,42 @@ def lower_l2(directions: Directions, q: Sketch, x: Measured) -> Float[Array, "M 
     A sum of D squares in float32 is off by at most (D + 2) 2**-24 of itself.
     """
     dims = (((1,), (1,)), ((), ()))
-    products = lax.dot_general(q.rows, x.sketch.rows, dims, preferred_element_type=jnp.float32)
+    products = lax.dot_general(q.rows, x.rows, dims, preferred_element_type=jnp.float32)
     slack = (q.rows.shape[1] + 8) * 2.0**-21
-    total = (1 - slack) * (measured(q).square_norms[:, None] + x.square_norms)
-    root = jnp.sqrt(jnp.maximum(total - 2 * products, 0)) - q.radii[:, None] - x.sketch.radii
+    total = (1 - slack) * (q.square_norms[:, None] + x.square_norms)
+    root = jnp.sqrt(jnp.maximum(total - 2 * products, 0)) - q.radii[:, None] - x.radii
     rounding = (directions.shift.shape[0] + 8) * 2.0**-22
     return (1 - rounding) * jnp.square(jnp.maximum(root, 0))
 
 
-l2_directions = Sketching(learn_directions, apply_directions, measured, lower_l2)
+def as_made(sketch: Measured) -> Measured:
+    return sketch
+
+
+l2_directions = Sketching(learn_directions, apply_directions, as_made, lower_l2)
+
+
+def learn_cosine(X: AnyArray) -> Directions | None:
+    """Directions of the rows scaled to length 1."""
+    few = X[:: -(-X.shape[0] // SAMPLE)]
+    return learn_directions(np.asarray(distances.cosine.prepare(few)))
+
+
+def apply_cosine(directions: Directions, X: AnyArray) -> Measured:
+    return apply_directions(directions, distances.cosine.prepare(X))
+
+
+def lower_cosine(directions: Directions, q: Measured, x: Measured) -> Float[Array, "M N"]:
+    """Half the bound on |a - b|^2, which is 2 - 2 a . b between rows of length 1.
+
+    Lengths, and the product a . b itself, are off by at most (D + 4) 2**-23 each; a row of
+    zeros is at distance 1 from all, which is at least half of |a - b|^2.
+    """
+    rounding = (directions.shift.shape[0] + 8) * 2.0**-21
+    return jnp.maximum(lower_l2(directions, q, x) / 2 - rounding, 0)
+
+
+cosine_directions = Sketching(learn_cosine, apply_cosine, as_made, lower_cosine)
 
 
 # --- L1 between pixels: sums over features that rise and fall together -----------------------
@@ -145,74 +177,104 @@ l2_directions = Sketching(learn_directions, apply_directions, measured, lower_l2
 class Groups(NamedTuple):
     """Features in groups, and how the sum of a group becomes a byte: (sum - low) / step."""
 
-    members: Any  # (D, G) float64, one-hot rows
-    low: Any  # (G,) float64 integers
-    step: Any  # () float64, a whole number
+    members: Any  # (D, G) bfloat16, one-hot rows
+    low: Any  # (G,) float32, whole numbers
+    step: Any  # () float32, a whole number
 
 
-def learn_groups(X: AnyArray) -> Groups:
+class Levels(NamedTuple):
+    """The same for few groups, which bound all distances, and for many, which bound some."""
+
+    coarse: Any
+    fine: Any
+
+
+def learn_groups(X: AnyArray) -> Levels:
     """Groups of features by Lloyd's k-means on their centred values in a sample of 512 rows.
 
     |sum_g (a - b)| <= sum_g |a - b| is tight where a - b has one sign over the group, so features
     that vary together belong together.
     """
-    num_groups = min(192, X.shape[1] // 256 * 32 + 64)
-    rows = _sample(X, 512)
-    group = _lloyd((rows - rows.mean(axis=0)).T.astype(np.float32), num_groups)
-    members = np.eye(num_groups)[group]
+    rows, num_features = _sample(X, 512).astype(np.float32), X.shape[1]
+    coarse = min(_MOST_GROUPS, num_features // 256 * 32 + 32)
+    return Levels(_groups(rows, coarse), _groups(rows, num_features // 4))
+
+
+def _groups(rows: np.ndarray, num_groups: int) -> Groups:
+    members = _lloyd((rows - rows.mean(axis=0)).T, num_groups)
     sums = rows @ members
     step = max(1, np.ceil(np.quantile(np.ptp(sums, axis=0), 0.9) / 255))
     low = np.round(sums.mean(axis=0) - 127.5 * step)
-    return Groups(jnp.asarray(members), jnp.asarray(low), jnp.asarray(step, jnp.float64))
+    return Groups(*(jnp.asarray(part) for part in (members, low, np.float32(step))))._replace(
+        members=jnp.asarray(members, jnp.bfloat16)
+    )
 
 
 def _lloyd(points: np.ndarray, num_groups: int, rounds: int = 6) -> np.ndarray:
-    """The group of each point, from evenly spread starts; the lower group of equals."""
+    """One-hot groups (N, G) of the points, from evenly spread starts; the first of equals."""
     centres = points[:: len(points) // num_groups][:num_groups]
     for _ in range(rounds):
-        group = np.argmin(np.sum(centres**2, axis=1) - 2 * points @ centres.T, axis=1)
-        members = np.eye(len(centres), dtype=points.dtype)[group]
+        nearest = np.argmin(np.sum(centres**2, axis=1) - 2 * points @ centres.T, axis=1)
+        members = np.eye(num_groups, dtype=points.dtype)[nearest]
         counts = members.sum(axis=0)[:, None]
         centres = np.where(counts > 0, members.T @ points / np.maximum(counts, 1), centres)
-    return group
+    return members
 
 
-def apply_groups(groups: Groups, X: AnyArray) -> Sketch:
+def apply_groups(groups: Levels, X: AnyArray) -> Levels:
     """s(x) = the sum of every group, rounded to low + step * byte; all of it whole numbers.
 
-    s stretches nothing in L1: sum_g |sum_g (a - b)| <= sum_g sum_g |a - b|.
+    s stretches nothing in L1: sum_g |sum_g (a - b)| <= sum_g sum_g |a - b|.  Sums of bytes are
+    exact in float32 below 2**24, which is `_MOST_FEATURES` of them.
     """
-    sums = jnp.matmul(jnp.asarray(X).astype(jnp.float64), groups.members)
+    return Levels(*(_rounded_sums(level, X) for level in groups))
+
+
+def _rounded_sums(groups: Groups, X: AnyArray) -> Sketch:
+    pixels = jnp.asarray(X).astype(jnp.bfloat16)
+    sums = jnp.matmul(pixels, groups.members, preferred_element_type=jnp.float32)
     rows = jnp.clip(jnp.round((sums - groups.low) / groups.step), 0, 255)
-    moved = jnp.sum(jnp.abs(sums - (groups.low + groups.step * rows)), axis=1)
-    return Sketch(rows.astype(jnp.uint8), _rounded_up(moved))
+    moved = jnp.abs(sums - (groups.low + groups.step * rows)).astype(jnp.float64)
+    return Sketch(rows.astype(jnp.uint8), _rounded_up(jnp.sum(moved, axis=1)))
 
 
-def tiled(sketch: Sketch) -> Sketch:
+def tiled(sketch: Levels) -> Levels:
     """Rows (N, G) as (N / 32, G, 32), zeros at the end: 32 of them side by side in a register."""
-    rows = jnp.pad(sketch.rows, ((0, -sketch.rows.shape[0] % _LANES), (0, 0)))
-    rows = rows.reshape(-1, _LANES, rows.shape[1])
-    return Sketch(jnp.swapaxes(rows, 1, 2), sketch.radii)
+    rows, radii = sketch.coarse
+    rows = jnp.pad(rows, ((0, -rows.shape[0] % _LANES), (0, 0)))
+    rows = jnp.swapaxes(rows.reshape(-1, _LANES, rows.shape[1]), 1, 2)
+    return Levels(Sketch(rows, radii), sketch.fine)
 
 
-def lower_l1(groups: Groups, q: Sketch, x: Sketch) -> Float[Array, "M N"]:
+def lower_l1(groups: Levels, q: Levels, x: Levels) -> Float[Array, "M N"]:
     """step * sum_g |t_g(a) - t_g(b)| - r(a) - r(b): sums of at most 256 bytes fit in 16 bits."""
-    num_tiles, num_groups, _ = x.rows.shape
+    tiles, radii = x.coarse
 
     def from_query(row: Array) -> Array:
-        total = jnp.zeros((num_tiles, _LANES), jnp.uint16)
-        for group in range(num_groups):
-            here, there = row[group], x.rows[:, group]
-            gap = jnp.maximum(here, there) - jnp.minimum(here, there)
-            total = total + gap.astype(jnp.uint16)
+        total = jnp.zeros((tiles.shape[0], _LANES), jnp.uint16)
+        for group in range(tiles.shape[1]):
+            total = total + _gap(row[group], tiles[:, group]).astype(jnp.uint16)
         return total
 
-    steps = lax.map(from_query, q.rows).reshape(q.rows.shape[0], -1)[:, : x.radii.shape[0]]
-    bound = groups.step.astype(jnp.float32) * steps.astype(jnp.float32) * (1 - 2.0**-22)
-    return jnp.maximum(bound - _rounded_up(q.radii[:, None] + x.radii), 0)
+    steps = lax.map(from_query, q.coarse.rows).reshape(q.coarse.rows.shape[0], -1)
+    return _bound(groups.coarse, steps[:, : radii.shape[0]], q.coarse.radii[:, None] + radii)
 
 
-l1_groups = Sketching(learn_groups, apply_groups, tiled, lower_l1)
+def _gap(a: Array, b: Array) -> Array:
+    return jnp.maximum(a, b) - jnp.minimum(a, b)
+
+
+def _bound(groups: Groups, steps: Array, radii: Array) -> Array:
+    bound = groups.step * steps.astype(jnp.float32) * (1 - 2.0**-22)
+    return jnp.maximum(bound - _rounded_up(radii), 0)
+
+
+def refine_l1(groups: Levels, q: Sketch, x: Sketch) -> Float[Array, "P"]:
+    """The same bound by the fine groups, for pairs of fine sketches."""
+    return _bound(groups.fine, distances.l1.pairs(q.rows, x.rows), q.radii + x.radii)
+
+
+l1_groups = Sketching(learn_groups, apply_groups, tiled, lower_l1, refine_l1)
 
 
 # --- which sketch --------------------------------------------------------------------------
@@ -221,13 +283,13 @@ l1_groups = Sketching(learn_groups, apply_groups, tiled, lower_l1)
 def for_metric(metric: Metric, X: AnyArray) -> Sketching | None:
     """The sketching of a metric on the rows X, or None where the plain search is the fastest.
 
-    Sketches serve L2 on any rows and L1 on uint8, from 4,096 rows of 256 features on.
+    Sketches serve L2 and cosine on any rows and L1 on uint8, from 4,096 rows of 256 features on.
     """
     if X.shape[0] < 2 * SAMPLE or X.shape[1] < 256:
         return None
     if metric == distances.l1:
-        return l1_groups if X.dtype == np.uint8 else None
-    return {distances.l2: l2_directions}.get(metric)
+        return l1_groups if X.dtype == np.uint8 and X.shape[1] <= _MOST_FEATURES else None
+    return {distances.l2: l2_directions, distances.cosine: cosine_directions}.get(metric)
 
 
 def sketch_rows(sketching: Sketching, learned: Any, X: AnyArray, chunk: int = SAMPLE) -> Any:
@@ -242,5 +304,5 @@ def sketch_rows(sketching: Sketching, learned: Any, X: AnyArray, chunk: int = SA
 
 
 @partial(jax.jit, static_argnames="sketching")
-def _apply(sketching: Sketching, learned: Any, X: AnyArray) -> Sketch:
+def _apply(sketching: Sketching, learned: Any, X: AnyArray) -> Any:
     return sketching.apply(learned, X)

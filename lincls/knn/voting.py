@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Array, Bool, Float, Int, Num
 
-from lincls import checks
+from lincls import checks, distances
 from lincls.knn.driver import OnBlock, neighbors
 from lincls.knn.model import KNN
 from lincls.structs import AnyArray, Neighbors
@@ -45,6 +45,74 @@ def votes(
     if weights is None:
         return one_hot.sum(axis=1)
     return jnp.einsum("mk,mkc->mc", weights, one_hot.astype(weights.dtype))
+
+
+def inverse_distances(model: KNN, found: Neighbors) -> Float[Array, "M K"]:
+    """Weights for `votes`: 1 / distance, with the root of L2's sum of squares.
+
+    Where a neighbour is at distance 0, those at distance 0 have weight 1 and the others 0.
+    An empty place has weight 0.
+    """
+    length = jnp.asarray(found.distances).astype(jnp.float32)
+    length = jnp.sqrt(length) if model.metric == distances.l2 else length
+    same = length == 0
+    weights = jnp.where(same, 0, 1 / jnp.where(same, 1, length))
+    weights = jnp.where(same.any(axis=1, keepdims=True), same.astype(jnp.float32), weights)
+    return jnp.where(found.indices < model.X.shape[0], weights, 0)
+
+
+def exp_cosines(model: KNN, found: Neighbors, temperature: float = 0.07) -> Float[Array, "M K"]:
+    """Weights exp(cosine / T) for `votes` (Wu et al., CVPR 2018), up to a factor for each query.
+
+    Raises:
+        ValueError: a model of another metric than cosine.
+    """
+    if model.metric != distances.cosine:
+        raise ValueError(f"exp_cosines needs distances.cosine, the model has {model.metric.name}")
+    length = jnp.asarray(found.distances)
+    weights = jnp.exp((length[:, :1] - length) / jnp.asarray(temperature, length.dtype))
+    return jnp.where(found.indices < model.X.shape[0], weights, 0)
+
+
+def probabilities(
+    model: KNN, found: Neighbors, weights: Float[AnyArray, "M K"] | None = None
+) -> Float[Array, "M C"]:
+    """The share of the votes that each class has, 0 for all where nobody votes."""
+    counts = votes(neighbor_labels(model, found), _num_classes(model), weights)
+    counts = counts.astype(jnp.float32)
+    total = counts.sum(axis=1, keepdims=True)
+    return counts / jnp.where(total > 0, total, 1)
+
+
+def ties_by_k(
+    labels: Int[AnyArray, "M K"], ks: Sequence[int], num_classes: int
+) -> Bool[np.ndarray, "len_ks M"]:
+    """Whether the majority among the first k was decided by a tie of votes, for every k."""
+    ks = [checks.count(k, "ks", high=labels.shape[1]) for k in ks]
+    counts = (np.sort(votes(labels[:, :k], num_classes), axis=1) for k in ks)
+    return np.stack([count[:, -1] == count[:, -2:-1].sum(axis=1) for count in counts])
+
+
+class Pairs(NamedTuple):
+    """Pairs of a query and a training example, in order of query, distance and index."""
+
+    queries: Any  # (P,) int
+    indices: Any  # (P,) int
+    distances: Any  # (P,)
+
+
+def duplicates(model: KNN, queries: Any, below: Any) -> Pairs:
+    """All pairs nearer than `below`, in the units of `Neighbors`; 1 finds equal pixels.
+
+    With `queries=None` every pair of training examples appears twice.
+    """
+    k, most = 4, model.X.shape[0]
+    while True:
+        k = min(4 * k, most)
+        found = neighbors(model, queries, k)
+        near = (found.distances < below) & (found.indices < most)
+        if k == most or not near[:, -1].any():
+            return Pairs(np.nonzero(near)[0], found.indices[near], found.distances[near])
 
 
 def predictions_by_k(
