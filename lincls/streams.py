@@ -1,9 +1,9 @@
-"""Training data too large for the device: the batches of a chunk, gathered on the host.
+"""Training data that stay in their file: the batches of a chunk, gathered on the host.
 
 `training.fit` hands `run` a piece instead of all data: T batches, laid out so that the batch
 of step t stands at place t mod T.  `batches.sequential` over a piece reads exactly those, so
 the loop, its steps and its bits are those of data on the device, and memory holds a piece.
-Memory-mapped arrays are read in ascending order of their rows.
+The rows of a piece are read in the order of the file.
 """
 
 from functools import partial
@@ -16,13 +16,13 @@ import numpy as np
 from lincls import batches
 from lincls.structs import AnyArray, Examples
 
-DEVICE_BYTES = 2**30  # of X; larger arrays on the host stay there
+DEVICE_BYTES = 2**30  # of X; larger memory-mapped arrays stay in their file
 PIECE_BYTES = 2**27  # of the rows of a piece
 
 
 def is_large(X: AnyArray) -> bool:
-    """Whether X is an array on the host, in memory or on disk, of more than DEVICE_BYTES."""
-    return isinstance(X, np.ndarray) and X.nbytes > DEVICE_BYTES
+    """Whether X is memory-mapped from a file and takes more than DEVICE_BYTES."""
+    return isinstance(X, np.memmap) and X.nbytes > DEVICE_BYTES
 
 
 def steps_per_piece(X: AnyArray, batch_size: int) -> int:

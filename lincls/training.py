@@ -9,8 +9,8 @@
 leaves of `hyper` are (G,), `step` is vmapped inside the scan, so a batch is gathered and
 converted once for all settings and their products become one matrix product.
 
-`fit` checks arguments, puts the data on the device once (larger ones piece by piece, see
-`streams`), and calls the compiled `run` in
+`fit` checks arguments, puts the data on the device once (or piece by piece from a large
+file, see `streams`), and calls the compiled `run` in
 equal chunks of well under a second; progress, Ctrl-C, validation and stopping live between
 chunks.  The batch of step t depends on (key, t) alone and everything else that the next
 step needs is in the state, so a run that stops and goes on ends in the same bits.
@@ -225,8 +225,8 @@ def fit(
 
     Args:
         state: of `start` or of an earlier `fit`, which it continues exactly.
-        X, y: images (N, H, W, C) or rows (N, D), uint8 or floating; labels (N,).  An array
-            on the host of more than 1 GiB, memory-mapped or not, is read piece by piece.
+        X, y: images (N, H, W, C) or rows (N, D), uint8 or floating; labels (N,).  A
+            memory-mapped array of more than 1 GiB stays in its file and is read in pieces.
         hyper: numbers; with (G,) leaves all G settings train at once.
         weight: (N,), or (G, N) where settings see different examples; default all 1.
         affine: preprocessing of X; default none.

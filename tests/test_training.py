@@ -1,5 +1,7 @@
 """One step, one loop, one driver: against numpy, against itself, and where it must stop."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -95,19 +97,32 @@ def test_chunks_are_invisible(monkeypatch):
     assert (same.loss == history.loss).all()
 
 
+@pytest.fixture
+def mapped(tmp_path, monkeypatch):
+    """Puts X into a file, as large data would be."""
+
+    def put():
+        in_file = np.memmap(tmp_path / "X", np.uint8, "w+", shape=X.shape)
+        in_file[:] = X
+        monkeypatch.setattr(sys.modules[__name__], "X", in_file)
+        monkeypatch.setattr(streams, "DEVICE_BYTES", 0)
+
+    return put
+
+
 @pytest.mark.parametrize("sampling", ["shuffled", "replacement", "sequential"])
-def test_data_read_piece_by_piece_give_the_same_bits(sampling, monkeypatch):
+def test_data_read_piece_by_piece_give_the_same_bits(sampling, mapped, monkeypatch):
     kw = {"batches": getattr(batches, sampling), "dropout": 0.2}
     whole, history = train(num_steps=29, **kw)
-    monkeypatch.setattr(streams, "DEVICE_BYTES", 0)
+    mapped()
     monkeypatch.setattr(streams, "PIECE_BYTES", 16 * D * 7)  # 7 steps a piece, 5 an epoch
     pieces, same = train(num_steps=29, **kw)
     assert_equal_trees(pieces, whole, rtol=0, atol=0)
     assert (same.loss == history.loss).all()
 
 
-def test_pieces_are_bounded_and_full_batches_refused(monkeypatch):
-    monkeypatch.setattr(streams, "DEVICE_BYTES", 0)
+def test_pieces_are_bounded_and_full_batches_refused(mapped, monkeypatch):
+    mapped()
     monkeypatch.setattr(streams, "PIECE_BYTES", 16 * D * 3)
     seen = []
     gathered = streams.Pieces._gathered
