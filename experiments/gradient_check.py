@@ -103,10 +103,7 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
     batch = Examples(X, examples.y, np.ones(len(X), np.float32))
     problem, outcome = Problem(params, batch, settings.reg), Outcome({})
     _compare(outcome, problem, settings.h)
-    outcome.numbers["mistakes"] = {
-        name: _checked(key, problem, MISTAKES.get(name, Problem.gradient), settings.h)
-        for name in ("none", *settings.mistakes)
-    }
+    outcome.numbers["mistakes"] = _checked(key, problem, settings)
     directions = _directions(key, params, settings.num_directions)
     for dtype in (np.float32, np.float64):
         errors = _errors(problem, directions, settings.steps, dtype)
@@ -140,17 +137,40 @@ def _analytic(problem: Problem) -> tuple[np.ndarray, float]:
         return _flat(found), time.perf_counter() - began
 
 
-def _checked(key: jax.Array, problem: Problem, mistake: Any, h: float) -> dict[str, Any]:
-    """The verdict of the check on one gradient, summed over W and b."""
-    loss, gradient = partial(problem.loss, HINGE), partial(mistake, problem)
-    report = gradcheck.check(key, loss, problem.params, gradient, kinks=problem.kinks, h=h)
-    return {
-        "passed": report.passed,
-        "judged": sum(leaf.judged for leaf in report.leaves),
-        "crossed": sum(leaf.crossed for leaf in report.leaves),
-        "wrong": sum(leaf.wrong for leaf in report.leaves),
-        "error": max(leaf.max_error for leaf in report.leaves),
+def _checked(key: jax.Array, problem: Problem, settings: Settings) -> dict[str, dict[str, Any]]:
+    """The verdict of the check on each gradient, summed over W and b.
+
+    Every mistake has a copy of the parameters, and what is checked is the sum of the losses
+    of all copies: one program then serves all mistakes.
+    """
+    gradients = {
+        name: MISTAKES.get(name, Problem.gradient) for name in ("none", *settings.mistakes)
     }
+
+    def loss(copies: dict[str, LinearParams]) -> jax.Array:
+        return jnp.sum(jax.vmap(partial(problem.loss, HINGE))(_stacked(copies)))
+
+    def wrong(copies: dict[str, LinearParams]) -> dict[str, LinearParams]:
+        return {name: gradients[name](problem, params) for name, params in copies.items()}
+
+    def kinks(copies: dict[str, LinearParams]) -> jax.Array:
+        return jax.vmap(problem.kinks)(_stacked(copies))
+
+    copies = dict.fromkeys(gradients, problem.params)
+    report = gradcheck.check(key, loss, copies, wrong, kinks=kinks, h=settings.h)
+    return {name: _summed([leaf for leaf in report.leaves if f"'{name}'" in leaf.name])
+            for name in gradients}  # fmt: skip
+
+
+def _stacked(copies: dict[str, LinearParams]) -> LinearParams:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *copies.values())
+
+
+def _summed(leaves: list[gradcheck.LeafReport]) -> dict[str, Any]:
+    counts = {count: sum(getattr(leaf, count) for leaf in leaves)
+              for count in ("judged", "crossed", "wrong")}  # fmt: skip
+    passed = all(leaf.judged > 0 and leaf.wrong == 0 for leaf in leaves)
+    return {"passed": passed, **counts, "error": max(leaf.max_error for leaf in leaves)}
 
 
 def _cast(params: Any, dtype: Any) -> Any:

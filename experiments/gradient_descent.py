@@ -48,14 +48,14 @@ class Settings:
 def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
     """Losses of every minibatch, for a grid of step sizes and for several batch sizes."""
     examples = tuning.rows(data.train, settings.max_train)
-    arrays = {
-        "rates": descend(
-            key, data, examples, settings, np.array(settings.rates), settings.batch_size
-        )
-    }
-    for size in settings.batch_sizes:
-        arrays[f"batch_{size}"] = descend(key, data, examples, settings, settings.rate, size)
-    arrays["batch_full"] = descend(key, data, examples, settings, settings.rate, None)
+    rates, size = np.array(settings.rates), settings.batch_size
+    arrays = {"rates": descend(key, data, examples, settings, rates, size)}
+    if settings.rate in settings.rates:  # one of the sizes is there already
+        arrays[f"batch_{size}"] = arrays["rates"][:, settings.rates.index(settings.rate)]
+    for size in (*settings.batch_sizes, None):
+        name = f"batch_{size or 'full'}"
+        if name not in arrays:
+            arrays[name] = descend(key, data, examples, settings, settings.rate, size)
     numbers = {"num_examples": len(examples.y), "log_classes": float(np.log(data.num_classes))}
     return Outcome(numbers, arrays)
 
