@@ -153,6 +153,32 @@ def test_floating_neighbours_equal_the_oracle_up_to_rounding(metric, spread, dty
 
 
 @exact
+@pytest.mark.parametrize("num_features", [33_025, 33_026])
+def test_wide_rows_are_pruned_exactly(metric, num_features, monkeypatch):
+    monkeypatch.setattr(sketches, "SAMPLE", 16)
+    monkeypatch.setattr(sketches, "_MOST_FINE", 64)
+    X = np.zeros((32, num_features), np.uint8)
+    X[::2] = 255
+    X[np.arange(32), np.arange(32)] ^= np.arange(32, dtype=np.uint8)
+    model = knn.fit(X, metric=metric)
+    assert model.sketching is not None
+    table = oracles_knn.distances(metric.name, X[:6], X)
+    assert_nearest(knn.neighbors(model, X[:6], 20), table, 20)
+
+
+def test_where_bounds_rule_out_little_the_block_is_searched_whole(monkeypatch):
+    whole, calls = pruning.compiled_search_block, []
+    monkeypatch.setattr(
+        pruning, "compiled_search_block", lambda *args, **kw: calls.append(1) or whole(*args, **kw)
+    )
+    for make, expected in ((noise, 1), (smooth, 0)):
+        X, queries = data_and_queries(make)
+        calls.clear()
+        knn.neighbors(knn.fit(X, metric=distances.l1), queries, 3)
+        assert len(calls) == expected
+
+
+@exact
 def test_groups_and_leave_one_out(metric):
     X, _ = data_and_queries(smooth)
     pruned, plain = knn.fit(X, metric=metric), knn.fit(X, metric=metric, prune=False)

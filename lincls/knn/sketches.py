@@ -30,6 +30,7 @@ SAMPLE = 2048  # rows that a sketching learns from
 _LANES = 32  # training sketches that are compared side by side
 _MOST_AXES = 255
 _MOST_GROUPS = 192  # XLA breaks up longer sums of arrays, which costs a factor of ten
+_MOST_FINE = 1024
 _MOST_FEATURES = 2**24 // 255
 _TINY = 2.0**-16  # of a row's length: more than float64 loses on any row below 2**18 features
 
@@ -197,7 +198,7 @@ def learn_groups(X: AnyArray) -> Levels:
     """
     rows, num_features = _sample(X, 512).astype(np.float32), X.shape[1]
     coarse = min(_MOST_GROUPS, num_features // 256 * 32 + 32)
-    return Levels(_groups(rows, coarse), _groups(rows, num_features // 4))
+    return Levels(_groups(rows, coarse), _groups(rows, min(_MOST_FINE, num_features // 4)))
 
 
 def _groups(rows: np.ndarray, num_groups: int) -> Groups:
@@ -292,9 +293,9 @@ def for_metric(metric: Metric, X: AnyArray) -> Sketching | None:
     return {distances.l2: l2_directions, distances.cosine: cosine_directions}.get(metric)
 
 
-def sketch_rows(sketching: Sketching, learned: Any, X: AnyArray, chunk: int = SAMPLE) -> Any:
+def sketch_rows(sketching: Sketching, learned: Any, X: AnyArray) -> Any:
     """Laid sketches of all training rows, a chunk at a time, so that float64 copies stay small."""
-    parts = []
+    parts, chunk = [], SAMPLE
     for start in range(0, X.shape[0], chunk):
         rows = X[start : start + chunk]
         padded = jnp.pad(rows, ((0, chunk - rows.shape[0]), (0, 0)))
