@@ -9,6 +9,7 @@ and put it into the order below.
 ORDER = (
     "nearest_neighbor",
     "choose_k",
+    "linear_plane",
     "svm_loss",
     "softmax_loss",
     "svm_softmax",

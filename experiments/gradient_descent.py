@@ -48,10 +48,10 @@ class Settings:
 def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
     """Losses of every minibatch, for a grid of step sizes and for several batch sizes."""
     examples = tuning.rows(data.train, settings.max_train)
-    rates, size = np.array(settings.rates), settings.batch_size
-    arrays = {"rates": descend(key, data, examples, settings, rates, size)}
+    rates, of_rates = np.array(settings.rates), settings.batch_size
+    arrays = {"rates": descend(key, data, examples, settings, rates, of_rates)}
     if settings.rate in settings.rates:  # one of the sizes is there already
-        arrays[f"batch_{size}"] = arrays["rates"][:, settings.rates.index(settings.rate)]
+        arrays[f"batch_{of_rates}"] = arrays["rates"][:, settings.rates.index(settings.rate)]
     for size in (*settings.batch_sizes, None):
         name = f"batch_{size or 'full'}"
         if name not in arrays:

@@ -1,0 +1,192 @@
+"""Linear classification in the plane: lines and their directions, and what no line divides."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+
+from experiments.lab import run, style, words
+from experiments.lab.experiment import DIFFERS, Findings, Outcome, Plot, Printed
+from experiments.lab.gate import Data
+from experiments.lab.options import flag
+from experiments.lab.record import Record
+from lincls import batches, evaluation, linear, losses, optimizers, penalties, training
+from lincls.data import toy
+from lincls.data.dataset import Split
+from lincls.objective import Objective
+from lincls.structs import Hyper, LinearParams
+
+SLIDES = "26-31"
+QUESTION = "What can a straight line divide?"
+CLAIM = (
+    "A linear classifier decides by a linear combination of the features (26) and need not "
+    "remember the training data (27). In the 2 × 2 example the scores are −96.8, 437.9 and 61.95 "
+    "(28). Which classes would be hard for it (29)?"
+)
+SECONDS = 2
+W = ((0.2, -0.5, 0.1, 2.0), (1.5, 1.3, 2.1, 0.0), (0.0, 0.25, 0.2, -0.3))  # slide 28
+X, B = (56, 231, 24, 2), (1.1, 3.2, -1.2)
+OBJECTIVE = Objective(losses.softmax, penalties.l2)
+TOYS = ("blobs", "rings", "xor", "stripes")
+REACH = 1.7  # the figures show [-REACH, REACH] in both features
+
+
+@dataclass(frozen=True)
+class Settings:
+    toys: tuple[str, ...] = flag(TOYS, "sets of points in the plane", choices=TOYS)
+    num_points: int = flag(300, "points trained on, and as many tested", low=10)
+    num_steps: int = flag(300, "steps, each on all points", low=1)
+    rate: float = flag(0.5, "step size", low=0)
+    reg: float = flag(1e-4, "strength of the L2 penalty", low=0)
+
+
+def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
+    """A softmax classifier for every set of points; slide 28; numbers that models store."""
+    of_slide = LinearParams(np.array(W, np.float32), np.array(B, np.float32))
+    numbers = {
+        "scores": np.asarray(linear.scores(of_slide, np.array([X], np.uint8)))[0],
+        "kept_by_knn": data.train.images.size,
+        "kept_by_linear": data.num_classes * (data.train.images[0].size + 1),
+    }
+    outcome, rng = Outcome(numbers), np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    count = settings.num_points
+    sets = {name: toy(name, rng, num_train=count, num_test=count) for name in settings.toys}
+    trained = _trained(key, [points.train for points in sets.values()], settings)
+    for (name, points), W_of, b_of in zip(sets.items(), *trained, strict=True):
+        classes = len(points.class_names)
+        params = LinearParams(W_of[:classes], b_of[:classes])
+        outcome.numbers[name] = _tested(params, points.test)
+        parts = {"points": points.train.images, "labels": points.train.labels}
+        parts |= {"W": params.W, "b": params.b}
+        outcome.arrays |= {f"{name}_{part}": array for part, array in parts.items()}
+    return outcome
+
+
+def _trained(key: jax.Array, sets: list[Split], settings: Settings) -> LinearParams:
+    """One softmax classifier per set (G, C, 2), in one program: a set is a row of weights."""
+    X, y = (np.concatenate(parts) for parts in zip(*sets, strict=True))
+    weight = np.kron(np.eye(len(sets)), np.ones(settings.num_points))
+    hyper = Hyper(
+        {"learning_rate": np.full(len(sets), settings.rate), "momentum": 0.9}, settings.reg
+    )
+    start = linear.init(key, 2, int(y.max()) + 1)
+    state, _ = training.fit(
+        training.start(key, start, optimizer=optimizers.nesterov, hyper=hyper), X, y, hyper,
+        objective=OBJECTIVE, optimizer=optimizers.nesterov, batches=batches.full,
+        num_steps=settings.num_steps, weight=weight,
+    )  # fmt: skip
+    return LinearParams(*map(np.asarray, state.params))
+
+
+def _tested(params: LinearParams, test: Split) -> dict[str, float]:
+    right = np.argmax(test.images @ params.W.T + params.b, axis=1) == test.labels
+    chance = np.bincount(test.labels).max() / len(right)
+    return {"right": int(right.sum()), "total": len(right), "chance": float(chance)}
+
+
+def findings(record: Record) -> Findings:
+    """Accuracies in the plane, slide 28's scores, what has to be stored."""
+    printed = _printed(record)
+    numbers = record.numbers
+    kept, stored = numbers["kept_by_knn"], numbers["kept_by_linear"]
+    solved = [name for name in record.settings["toys"] if not _hard(record, name)]
+    hard = [name for name in record.settings["toys"] if _hard(record, name)]
+    sentences = [
+        f"{name}: {_accuracy(record, name):.1%} of {numbers[name]['total']} new points right, "
+        f"always naming the more frequent class {numbers[name]['chance']:.1%}."
+        for name in record.settings["toys"]
+    ]
+    sentences += [
+        f"Lines divide {', '.join(solved) or 'none'}. Not better than naming one class, or by "
+        f"less than half of what is possible: {', '.join(hard) or 'none'}.",
+        f"On {record.data['name']}, nearest neighbours keep {kept:,} numbers, the linear model "
+        f"{stored:,}: {kept / stored:,.0f} times fewer.",
+    ]
+    expected = set(hard) == set(record.settings["toys"]) - {"blobs"} and stored < kept
+    return Findings(sentences, words.agreement(printed) if expected else DIFFERS, printed=printed)
+
+
+def _accuracy(record: Record, name: str) -> float:
+    return record.numbers[name]["right"] / record.numbers[name]["total"]
+
+
+def _hard(record: Record, name: str) -> bool:
+    """Whether, of the way from the most frequent class to perfect, not half can be claimed."""
+    found = record.numbers[name]
+    interval = evaluation.wilson_interval(found["right"], found["total"])
+    return interval.high < (1 + found["chance"]) / 2
+
+
+def _printed(record: Record) -> tuple[Printed, ...]:
+    why = "b = −1.2 was not added"
+    pairs = zip(("-96.8", "437.9", "61.95"), record.numbers["scores"], strict=True)
+    return tuple(
+        Printed("28", f"score of class {place}", text, number, why)
+        for place, (text, number) in enumerate(pairs, 1)
+    )
+
+
+def draw(record: Record) -> Iterator[Plot]:
+    """Every set of points with the regions, lines and directions of its classifier."""
+    names = record.settings["toys"]
+    hard = [name for name in names if _hard(record, name)]
+    title = f"Straight lines divide the {names[0]}"
+    if hard:
+        title = f"No straight line divides {', '.join(hard)}"
+    rows = -(-len(names) // 2)
+    figure, axes = style.canvas(rows, 2, height=3.55 * rows, title=title, squeeze=False)
+    for place, name in zip(axes.flat, names, strict=False):
+        _draw_points(place, record, name)
+    for place in axes.flat[len(names) :]:
+        place.set_visible(False)
+    yield Plot(
+        "plane",
+        figure,
+        "Dots: training points, coloured and shaped by class. Shade: the class of the greatest "
+        "score. Line of a class's colour: where its score is 0; the arrow stands upright on it "
+        "and points to where the score rises, the row of W as a direction (slide 30's templates "
+        "in two features).",
+        f"{len(names)} scatter plots with shaded regions bounded by straight lines, one arrow per "
+        f"class: {', '.join(f'{name} {_accuracy(record, name):.0%} right' for name in names)}. "
+        f"{title}.",
+    )
+
+
+def _draw_points(axes: Axes, record: Record, name: str) -> None:
+    points, labels, W, b = (
+        record.arrays[f"{name}_{part}"] for part in ("points", "labels", "W", "b")
+    )
+    grid = np.linspace(-REACH, REACH, 200)
+    scores = np.stack(np.meshgrid(grid, grid), axis=-1) @ W.T + b
+    shades = ListedColormap(style.CYCLE[: len(W)])
+    axes.imshow(scores.argmax(axis=-1), origin="lower", extent=(-REACH, REACH) * 2, cmap=shades,
+                vmin=0, vmax=len(W) - 1, alpha=0.18, interpolation="nearest")  # fmt: skip
+    for label, (row, offset) in enumerate(zip(W, b, strict=True)):
+        color, marker = style.CYCLE[label], style.MARKERS[label]
+        chosen = points[labels == label]
+        axes.plot(*chosen.T, marker, ms=3.5, color=color, mec="white", mew=0.3)
+        _draw_direction(axes, row, offset, color)
+    axes.set(xlim=(-REACH, REACH), ylim=(-REACH, REACH), aspect="equal")
+    axes.set(
+        title=f"{name}: {_accuracy(record, name):.1%} right", xticks=(-1, 0, 1), yticks=(-1, 0, 1)
+    )
+
+
+def _draw_direction(axes: Axes, row: np.ndarray, offset: float, color: str) -> None:
+    """The line where a score is 0, and the direction in which it rises."""
+    length = np.linalg.norm(row)
+    if not length:
+        return
+    direction, foot = row / length, -offset * row / length**2
+    along = np.array([-direction[1], direction[0]])
+    axes.plot(*np.stack([foot - 9 * along, foot + 9 * along], axis=1), color=color, lw=2)
+    axes.annotate("", tuple(foot + 0.5 * direction), tuple(foot), annotation_clip=True,
+                  arrowprops={"arrowstyle": "-|>", "color": color, "lw": 2.2})  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(run.main(__file__))
