@@ -8,6 +8,7 @@ and put it into the order below.
 
 ORDER = (
     "nearest_neighbor",
+    "knn_plane",
     "choose_k",
     "linear_plane",
     "svm_loss",

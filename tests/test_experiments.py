@@ -137,6 +137,16 @@ def test_loss_of_small_weights_is_log_of_the_number_of_classes(out):
     np.testing.assert_allclose(arrays["rates"][0], np.log(10), atol=0.01)
 
 
+@pytest.mark.parametrize(("place", "k"), [(0, 1), (1, 5)])
+def test_votes_on_the_training_data_are_scikit_learns(out, place, k):
+    X, y = first_300()
+    model, found = KNeighborsClassifier(k).fit(X, y), record(out, "knn_plane")["numbers"]
+    assert found["images"]["own"][place] == sum(model.predict(X) == y)
+    others = y[model.kneighbors(return_distance=False)]  # of each example without itself
+    majority = [np.bincount(labels).argmax() for labels in others]
+    assert found["images"]["others"][place] == sum(majority == y)
+
+
 def test_a_line_divides_the_blobs_and_none_the_other_sets(out):
     numbers = record(out, "linear_plane")["numbers"]
     shares = {name: numbers[name]["right"] / 300 for name in ("blobs", "rings", "xor", "stripes")}
