@@ -7,6 +7,7 @@ and put it into the order below.
 """
 
 ORDER = (
+    "images",
     "nearest_neighbor",
     "knn_plane",
     "choose_k",
