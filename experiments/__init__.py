@@ -13,6 +13,7 @@ ORDER = (
     "choose_k",
     "linear_plane",
     "svm_loss",
+    "regularisation",
     "softmax_loss",
     "svm_softmax",
     "random_search",

@@ -156,6 +156,18 @@ def test_a_line_divides_the_blobs_and_none_the_other_sets(out):
     np.testing.assert_allclose(numbers["scores"], [-96.8, 437.9, 60.75], rtol=1e-6)
 
 
+def test_the_proximal_step_makes_zeros_and_the_radius_is_kept(out):
+    arrays = np.load(out / "digits-smoke" / "regularisation" / "arrays.npz")
+    none, l2, l1, both, balls, drop = np.split(arrays["zeros"], [1, 3, 5, 7, 9])
+    assert l1[1] > 0.5
+    assert both[1] > 0.5
+    assert max(*none, *l2, *balls, *drop) == 0
+    influence = arrays["influence"]
+    X, _ = load_digits(return_X_y=True)
+    scale = 1 / np.sqrt(X[:100].var(axis=0).mean())
+    assert influence[8] <= 0.1 * scale * 16 * (1 + 1e-5)  # one weight is no longer than its row
+
+
 def test_hinges_of_slide_32_as_one_sums_them_by_hand(out):
     arrays = np.load(out / "digits-smoke" / "svm_loss" / "arrays.npz")
     np.testing.assert_allclose(arrays["table_hinge"], [5.1 - 3.2 + 1, 0, 6.3 + 6.6], rtol=1e-6)
