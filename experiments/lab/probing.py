@@ -1,0 +1,235 @@
+"""What a probe of embeddings computes: few-shot weights, many softmax fits at once, kNN votes.
+
+Examples that a training does not see have weight 0, so folds, validation parts and few-shot
+subsets are rows of one array of weights, and all their trainings are one program.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from lincls import batches, distances, knn, linear, preprocessing, quick, training
+from lincls.objective import Objective
+from lincls.structs import Affine, AnyArray, Examples, Hyper, LinearParams
+
+METRICS = {"l1": distances.l1, "l2": distances.l2, "cosine": distances.cosine}
+PROBES = {  # name -> what a table calls it, and the metric of its search
+    "linear": ("linear, softmax", None),
+    "l1": ("kNN, L1", "l1"),
+    "l2": ("kNN, L2", "l2"),
+    "cosine": ("kNN, cosine", "cosine"),
+    "exp": ("kNN, cosine, exp vote", "cosine"),
+}
+_BLOCK = 4096  # rows that are rotated at a time
+_USUAL_REG = 1e-3  # where `Plan.learning_rate` is the step size; weaker penalties take longer ways
+
+
+class Plan(NamedTuple):
+    """How the linear probe trains, apart from its strength."""
+
+    epochs: float  # passes over the examples that have weight in any training
+    examples: int  # how many a training sees at least, one over and over
+    batch_size: int  # at most; small sets have smaller batches, of which they see more
+    learning_rate: float  # of the normalised gradient at strength 1e-3, for features of variance 1
+
+
+class Chosen(NamedTuple):
+    """A probe that is ready for the test set."""
+
+    probe: str
+    shots: str
+    seed: int
+    value: float  # strength, or k
+    accuracy: float  # on the held-out examples, in 0..1
+    model: Any  # LinearParams on rows, or the weights (N,) of what kNN remembers
+
+
+def unit_rows(X: AnyArray) -> np.ndarray:
+    """Rows (N, D) of Euclidean norm 1, float32; a row of zeros stays as it is."""
+    rows = np.asarray(X, np.float32)
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(length == 0, 1, length)
+
+
+def shot_weights(
+    key: jax.Array, y: np.ndarray, present: np.ndarray, shots: int | None
+) -> np.ndarray:
+    """1 on `shots` examples of each class among those present, 0 elsewhere; None is all.
+
+    One random order of the examples serves every number of shots, so the smaller subsets are
+    parts of the greater; a class with fewer examples gives what it has.
+
+    Args:
+        y: (N,) labels.
+        present: (P, N) bool, who may be drawn in each of P trainings.
+
+    Returns:
+        (P, N) float32.
+    """
+    if shots is None:
+        return present.astype(np.float32)
+    shuffled = np.asarray(jax.random.permutation(key, np.arange(len(y), dtype=np.int32)))
+    by_class = shuffled[np.argsort(y[shuffled], kind="stable")]
+    drawn = present[:, by_class]
+    count = np.cumsum(drawn, axis=1)
+    _, starts, sizes = np.unique(y[by_class], return_index=True, return_counts=True)
+    before = np.repeat((count - drawn)[:, starts], sizes, axis=1)
+    weights = np.zeros(present.shape, np.float32)
+    weights[:, by_class] = drawn & (count - before <= shots)
+    return weights
+
+
+# --- the linear probe --------------------------------------------------------------------------
+
+
+class Rotated(NamedTuple):
+    """Training rows on their principal axes: z = (x - shift) * scale @ axes."""
+
+    Z: np.ndarray  # (N, D) float32
+    affine: Affine
+    axes: np.ndarray  # (D, D) orthonormal columns
+
+
+def rotate(X: np.ndarray) -> Rotated:
+    """Rows minus their mean, over one scale, on the axes in which they are uncorrelated.
+
+    A rotation leaves sum(W**2), and so the optimum, as it is.  But a step size per coordinate,
+    which RMSprop has, then is one per principal axis, and the few long axes of embeddings no
+    longer hold back the many short ones.
+    """
+    affine = preprocessing.fit(X)
+
+    def blocks() -> Any:
+        for start in range(0, len(X), _BLOCK):
+            rows = np.asarray(X[start : start + _BLOCK], np.float32)
+            yield (rows - affine.shift) * affine.scale
+
+    covariance = sum(rows.T @ rows for rows in blocks())
+    axes = np.linalg.eigh(np.asarray(covariance, np.float64))[1].astype(np.float32)
+    return Rotated(np.concatenate([rows @ axes for rows in blocks()]), affine, axes)
+
+
+def normalised(learning_rate: Any, num_steps: Any) -> optax.GradientTransformation:
+    """RMSprop (Tieleman and Hinton 2012), then the short form's momentum and cosine."""
+    return optax.chain(
+        optax.scale_by_rms(0.99, bias_correction=True), quick.annealed(learning_rate, num_steps)
+    )
+
+
+def schedule(num_examples: int, plan: Plan) -> tuple[int, int]:
+    """Batch size and number of steps of a training on so many examples."""
+    size = min(plan.batch_size, max(128, num_examples // 16), num_examples)
+    passes = plan.epochs * batches.steps_per_epoch(num_examples, size)
+    return size, max(1, round(passes), round(plan.examples / size))
+
+
+def fit_linear(
+    key: jax.Array,
+    data: Rotated,
+    y: np.ndarray,
+    num_classes: int,
+    weights: np.ndarray,
+    regs: np.ndarray,
+    plan: Plan,
+    on_step: Callable[[int, int], Any] | None = None,
+) -> LinearParams:
+    """Softmax + reg * sum(W**2) for S pairs of weights and strength, in one program.
+
+    Args:
+        weights: (S, N); examples without weight in any training are left out.
+        regs: (S,) strengths, for features of average variance 1.
+        on_step: called with (steps done, steps in all).
+
+    Returns:
+        LinearParams (S, C, D), (S, C) that act on rotated rows.
+    """
+    seen = np.flatnonzero(weights.any(axis=0))
+    Z = data.Z if len(seen) == len(y) else data.Z[seen]
+    size, steps = schedule(len(seen), plan)
+    rates = plan.learning_rate * (regs / _USUAL_REG) ** -0.25
+    hyper = Hyper({"learning_rate": rates, "num_steps": steps}, regs)
+    how: dict[str, Any] = {"optimizer": normalised, "hyper": hyper}
+    num_features = Z.shape[1]
+    start = LinearParams(np.zeros((num_classes, num_features), np.float32),
+                         np.zeros(num_classes, np.float32))  # fmt: skip
+    state = training.start(key, start, **how)
+    state, _ = training.fit(
+        state, Z, y[seen], objective=Objective(), batch_size=size, num_steps=steps,
+        weight=weights[:, seen],
+        on_chunk=None if on_step is None else lambda state, _: on_step(int(state.step), steps),
+        **how,
+    )  # fmt: skip
+    return state.params
+
+
+def linear_accuracies(
+    params: LinearParams, data: Rotated, y: np.ndarray, held: np.ndarray
+) -> np.ndarray:
+    """Accuracies (A, P) of parameters (A, P, C, D), of part p on the examples held[p] (P, N)."""
+    found = []
+    for p, part in enumerate(held):
+        rows = Examples(data.Z[part], y[part], np.ones(part.sum(), np.float32))
+        of_part = jax.tree.map(lambda leaf, p=p: leaf[:, p], params)
+        identity = preprocessing.identity(data.Z.shape[1])
+        found.append(np.asarray(training.accuracies(of_part, rows, identity)))
+    return np.stack(found, axis=1)
+
+
+def on_rows(params: LinearParams, data: Rotated) -> LinearParams:
+    """Parameters that act on rotated rows, as parameters that act on the rows themselves."""
+    return linear.on_pixels(LinearParams(params.W @ data.axes.T, params.b), data.affine)
+
+
+# --- the kNN probe -----------------------------------------------------------------------------
+
+
+class Near(NamedTuple):
+    """The nearest training examples of each query."""
+
+    labels: Any  # (M, K) int32
+    distances: Any  # (M, K)
+
+
+def search(
+    metric: str,
+    X: np.ndarray,
+    y: np.ndarray,
+    queries: np.ndarray,
+    k: int,
+    on_block: Callable[[int, int], Any] | None = None,
+) -> Near:
+    """The min(k, N) nearest of each query: one search, of which every k is a prefix."""
+    model = knn.fit(X, y, metric=METRICS[metric])
+    found = knn.neighbors(model, queries, min(k, len(y)), on_block=on_block)
+    return Near(knn.neighbor_labels(model, found), found.distances)
+
+
+def vote_weights(near: Near, temperature: float | None) -> jax.Array:
+    """1 each, or exp(cosine / temperature) over that of the nearest, which no vote tells apart.
+
+    The distance is 1 - cosine.  Source: Wu et al., CVPR 2018, section 3.4.
+    """
+    if temperature is None:
+        return jnp.ones(near.labels.shape, jnp.float32)
+    return jnp.exp(jnp.asarray(near.distances[:, :1] - near.distances) / temperature)
+
+
+@partial(jax.jit, static_argnames="num_classes")
+def votes_by_k(labels: Any, weights: Any, num_classes: int) -> tuple[jax.Array, jax.Array]:
+    """Votes (M, C) of all K neighbours, and predictions (K, M) of the first 1, 2, ..., K.
+
+    The most votes win, then the smaller label.
+    """
+
+    def one_more(totals: jax.Array, neighbour: Any) -> tuple[jax.Array, jax.Array]:
+        label, weight = neighbour
+        totals = totals + weight[:, None] * jax.nn.one_hot(label, num_classes, dtype=weight.dtype)
+        return totals, jnp.argmax(totals, axis=1).astype(jnp.int32)
+
+    nothing = jnp.zeros((labels.shape[0], num_classes), weights.dtype)
+    return jax.lax.scan(one_more, nothing, (jnp.asarray(labels).T, weights.T))

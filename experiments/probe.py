@@ -1,0 +1,298 @@
+"""How good embeddings are: a linear probe and a kNN probe, tested once.
+
+    python -m experiments.probe --dataset FILE.npz --shots 1 4 16 all --folds 5
+
+Features (N, D), floating or uint8, and labels come from any --dataset.  The strength of the
+linear probe (softmax with L2) and the k of every kNN probe are chosen on a validation part of
+the training set, or on stratified folds of it; then each is fitted to everything but the test
+set, and the test set is opened once for all of them.  Few-shot results draw so many examples
+of each class to learn from, and choose on all held-out ones.
+
+An interval speaks of other test examples.  What --seeds repeats is everything drawn: the
+validation part or the folds, the few shots, the batches; that spread is shown apart.
+"""
+
+import csv
+import io
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from experiments.lab import gate, options, probe_results, probing, progress, record, words
+from experiments.lab.options import flag
+from experiments.lab.probing import PROBES, Chosen
+from lincls import checks, linear, splits
+from lincls.structs import LinearParams
+
+
+@dataclass(frozen=True)
+class Settings:
+    probes: tuple[str, ...] = flag(tuple(PROBES), "which probes", choices=tuple(PROBES))
+    normalise: str = flag(
+        "scale", "scale: minus the mean, over one scale; unit: rows of norm 1 before that",
+        choices=("scale", "unit"),
+    )  # fmt: skip
+    folds: int = flag(0, "choose on so many stratified folds; 0: on a validation part", low=0)
+    validation: float = flag(0.2, "share of the validation part, between 0 and 1", low=0)
+    shots: tuple[str, ...] = flag(("all",), "training examples of each class; all: every one")
+    seeds: int = flag(3, "how often all that is random is drawn, from --seed on", low=1, smoke=2)
+    strengths: int = flag(40, "strengths of the L2 penalty, as powers of one ratio", low=1, smoke=5)
+    weakest: float = flag(1e-6, "the least of them, for features of average variance 1", low=1e-9)
+    strongest: float = flag(10.0, "the greatest of them", low=1e-9)
+    epochs: float = flag(2.0, "passes of the linear probe over its examples", low=0)
+    examples: int = flag(120_000, "examples it sees at least", low=1, smoke=20_000)
+    batch_size: int = flag(512, "examples in a minibatch at most", low=1)
+    learning_rate: float = flag(1e-3, "step size of RMSprop at strength 1e-3", low=0)
+    num_neighbors: int = flag(100, "the greatest k; every smaller one is tried", low=1, smoke=10)
+    temperature: float = flag(0.07, "T of the vote exp(cosine / T)", low=1e-3)
+    samples: int = flag(1000, "test sets that the bootstrap draws", low=2, smoke=50)
+
+    @property
+    def regs(self) -> np.ndarray:
+        """The strengths, strongest first."""
+        return np.geomspace(self.strongest, self.weakest, self.strengths)
+
+    @property
+    def shot_counts(self) -> dict[str, int | None]:
+        """What was typed -> the number, None for all; commas separate as spaces do."""
+        typed = [word for text in self.shots for word in text.split(",") if word]
+        for word in typed:
+            if word != "all" and not (word.isdecimal() and int(word) > 0):
+                raise ValueError(f"--shots must be whole numbers from 1 on, or all, got {word!r}")
+        return {word: None if word == "all" else int(word) for word in typed}
+
+    @property
+    def plan(self) -> probing.Plan:
+        return probing.Plan(self.epochs, self.examples, self.batch_size, self.learning_rate)
+
+
+class Task(NamedTuple):
+    """The training set of one seed, and what is held out of it to choose on."""
+
+    seed: int
+    key: jax.Array
+    X: np.ndarray  # (N, D), unit rows if so chosen
+    rotated: probing.Rotated
+    y: np.ndarray
+    num_classes: int
+    held: np.ndarray  # (P, N) bool: P = 1 validation part, or the folds
+
+    def weights(self, shots: int | None, *, to_choose: bool) -> np.ndarray:
+        """(P, N) of the trainings that choose, (1, N) of the last one."""
+        present = ~self.held if to_choose else np.ones((1, len(self.y)), bool)
+        return probing.shot_weights(jax.random.fold_in(self.key, 1), self.y, present, shots)
+
+
+# --- choosing, without the test set ------------------------------------------------------------
+
+
+def tasks(data: gate.Data, settings: Settings, seed: int) -> Iterator[Task]:
+    """One task per seed; the features are prepared once."""
+    X, y = features(data.train.images, settings), np.asarray(data.train.labels)
+    rotated = probing.rotate(X)
+    for number in range(seed, seed + settings.seeds):
+        key = jax.random.key(number)
+        yield Task(number, key, X, rotated, y, data.num_classes, held_out(key, y, settings))
+
+
+def features(images: np.ndarray, settings: Settings) -> np.ndarray:
+    X = checks.finite(checks.rows(images, "features"), "features")
+    return probing.unit_rows(X) if settings.normalise == "unit" else np.asarray(X)
+
+
+def held_out(key: jax.Array, y: np.ndarray, settings: Settings) -> np.ndarray:
+    """(P, N) bool: the validation part, or fold after fold."""
+    if settings.folds:
+        return splits.train_weights(splits.stratified_folds(key, y, settings.folds)) == 0
+    return splits.validation_mask(key, y, settings.validation)[None]
+
+
+def choose_linear(task: Task, shots: str, settings: Settings) -> Chosen:
+    """Train every strength on every part in one program; refit the best, strongest of equals."""
+    count, regs = settings.shot_counts[shots], settings.regs
+    num_parts = len(task.held)
+    train = partial(
+        probing.fit_linear, jax.random.fold_in(task.key, 2), task.rotated, task.y,
+        task.num_classes, plan=settings.plan,
+    )  # fmt: skip
+    weights = np.tile(task.weights(count, to_choose=True), (len(regs), 1))
+    watch = progress.watcher(f"linear, shots {shots}: {len(weights)} trainings")
+    params = train(weights, np.repeat(regs, num_parts), on_step=watch)
+    grid = LinearParams(*(np.reshape(leaf, (len(regs), num_parts, *leaf.shape[1:]))
+                          for leaf in params))  # fmt: skip
+    accuracy = probing.linear_accuracies(grid, task.rotated, task.y, task.held).mean(axis=1)
+    best = int(accuracy.argmax())
+    last = train(task.weights(count, to_choose=False), regs[best : best + 1])
+    model = probing.on_rows(LinearParams(last.W[0], last.b[0]), task.rotated)
+    return Chosen("linear", shots, task.seed, float(regs[best]), float(accuracy[best]), model)
+
+
+def choose_knn(task: Task, shots: str, settings: Settings) -> list[Chosen]:
+    """Every k of every kNN probe from one search a metric and part; the smallest of equals."""
+    count = settings.shot_counts[shots]
+    weights = task.weights(count, to_choose=True)
+    remembered = task.weights(count, to_choose=False)[0]
+    found = []
+    for metric in metrics(settings):
+        by_part: dict[str, list[np.ndarray]] = {}
+        for weight, held in zip(weights, task.held, strict=True):
+            near = nearest(metric, task, weight, task.X[held], settings)
+            for probe in probes_of(metric, settings):
+                predictions = vote(probe, near, task.num_classes, settings)[1]
+                by_part.setdefault(probe, []).append((predictions == task.y[held]).mean(axis=1))
+        for probe, parts in by_part.items():
+            shortest = min(map(len, parts))
+            accuracy = np.mean([part[:shortest] for part in parts], axis=0)
+            k = int(accuracy.argmax()) + 1
+            found.append(Chosen(probe, shots, task.seed, k, float(accuracy[k - 1]), remembered))
+    return found
+
+
+def metrics(settings: Settings) -> list[str]:
+    """The metrics that are searched with, each once."""
+    return list(dict.fromkeys(m for p in settings.probes if (m := PROBES[p][1]) is not None))
+
+
+def probes_of(metric: str, settings: Settings) -> list[str]:
+    return [probe for probe in settings.probes if PROBES[probe][1] == metric]
+
+
+def nearest(
+    metric: str, task: Task, weight: np.ndarray, queries: np.ndarray, settings: Settings
+) -> probing.Near:
+    there = weight > 0
+    watch = progress.watcher(f"{metric}: {len(queries):,} queries")
+    return probing.search(
+        metric, task.X[there], task.y[there], queries, settings.num_neighbors, watch
+    )
+
+
+def vote(
+    probe: str, near: probing.Near, num_classes: int, settings: Settings, k: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Votes (M, C) of the first k, all by default, and predictions (k, M)."""
+    near = probing.Near(*(part[:, :k] for part in near))
+    weights = probing.vote_weights(near, settings.temperature if probe == "exp" else None)
+    scores, predictions = probing.votes_by_k(near.labels, weights, num_classes)
+    return np.asarray(scores), np.asarray(predictions)
+
+
+# --- the test ----------------------------------------------------------------------------------
+
+
+def final_scores(
+    task: Task, chosen: Sequence[Chosen], queries: np.ndarray, settings: Settings
+) -> Iterator[np.ndarray]:
+    """Scores (M, C) of each chosen probe; a search serves all that ask for the same one."""
+    searches: dict[Any, probing.Near] = {}
+    for one in chosen:
+        if one.probe == "linear":
+            yield np.asarray(linear.scores(one.model, queries))
+            continue
+        metric = PROBES[one.probe][1] or ""
+        name = (metric, one.model.tobytes())
+        if name not in searches:
+            searches[name] = nearest(metric, task, one.model, queries, settings)
+        yield vote(one.probe, searches[name], task.num_classes, settings, int(one.value))[0]
+
+
+def choose(data: gate.Data, settings: Settings, seed: int) -> tuple[Task, list[Chosen]]:
+    """The last task, and every probe of every seed: seed by seed, shots by shots."""
+    chosen: list[Chosen] = []
+    for task in tasks(data, settings, seed):
+        for shots in settings.shot_counts:
+            progress.say(f"seed {task.seed}, shots {shots}: choosing")
+            if "linear" in settings.probes:
+                chosen.append(choose_linear(task, shots, settings))
+            chosen += choose_knn(task, shots, settings)
+    return task, chosen
+
+
+def compute(
+    data: gate.Data, settings: Settings, seed: int
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Choose for all seeds, then open the test set: results for JSON, and arrays."""
+    task, chosen = choose(data, settings, seed)
+    test = data.open_test(f"{len(chosen)} chosen probes")
+    queries, labels = features(test.images, settings), np.asarray(test.labels)
+    of_first, predictions, in_five = [], [], []
+    for one, scores in zip(chosen, final_scores(task, chosen, queries, settings), strict=True):
+        predictions.append(scores.argmax(axis=1).astype(np.int32))
+        in_five.append(probe_results.among_first(scores, labels, 5))
+        of_first += [scores.astype(np.float32)] if one.seed == seed else []
+    arrays = {"predictions": np.stack(predictions), "labels": labels, "scores": np.stack(of_first)}
+    values, ends = probe_results.measured(
+        jax.random.fold_in(task.key, 3), arrays["predictions"], np.stack(in_five), labels,
+        data.num_classes, settings.samples,
+    )  # fmt: skip
+    rows = [probe_results.row(*each) for each in zip(chosen, values, *ends, strict=True)]
+    return {"results": rows, "spread": probe_results.spread(rows, arrays["predictions"])}, arrays
+
+
+# --- writing -------------------------------------------------------------------------------------
+
+
+def save(folder: Path, found: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """results.csv and predictions.npz, and results.json last: where it stands, all stands."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / record.RESULTS).unlink(missing_ok=True)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(found["results"][0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(found["results"])
+    record.write_file(folder / "results.csv", lambda f: f.write(text.getvalue().encode()))
+    record.write_file(folder / "predictions.npz", lambda f: np.savez(f, **arrays))  # type: ignore[arg-type]
+    body = json.dumps(record.plain(found), indent=2, allow_nan=False) + "\n"
+    record.write_file(folder / record.RESULTS, lambda f: f.write(body.encode()))
+
+
+def refuse(settings: Settings, data: gate.Data) -> None:
+    """Raise ValueError for settings that do not fit together, or not these data."""
+    if not settings.shot_counts:
+        raise ValueError("--shots must name a number of examples, or all")
+    if settings.weakest > settings.strongest:
+        raise ValueError(
+            f"--weakest {settings.weakest:g} must be at most --strongest {settings.strongest:g}"
+        )
+    if settings.folds == 1:
+        raise ValueError("--folds must be 0, for a validation part, or at least 2, got 1")
+    held_out(jax.random.key(0), np.asarray(data.train.labels), settings)
+    features(data.train.images, settings)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Read the command line, compute, write the files, print the table."""
+    groups = {"probe": Settings}
+    parser = options.build("python -m experiments.probe", __doc__ or "", groups, lambda: "probe")
+    common, chosen = options.parse(parser, groups, argv)
+    settings: Settings = chosen["probe"]
+    try:
+        data = gate.Data(gate.load(common.dataset, common.data_dir))
+        refuse(settings, data)
+    except (ValueError, TypeError, OSError) as error:
+        parser.error(str(error))
+    began = time.perf_counter()
+    results, arrays = compute(data, settings, common.seed)
+    found = {
+        "settings": asdict(settings), "seed": common.seed, "data": record.of_data(data),
+        "versions": record.versions(), "device": record.device(),
+        "test_set": {"times_used": len(data.test_uses), "for": data.test_uses},
+        "seconds": time.perf_counter() - began, **results,
+    }  # fmt: skip
+    folder = Path(common.out) / (f"{data.name}-smoke" if common.smoke else data.name) / "probe"
+    save(folder, found, arrays)
+    print("\n".join([probe_results.caption(found), "", *probe_results.table(found), ""]))
+    print(f"{words.duration(found['seconds'])}; wrote {folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
