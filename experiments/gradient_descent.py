@@ -39,7 +39,7 @@ class Settings:
     )
     rate: float = flag(1.0, "step size of all batch sizes, in units of 1 / D", low=0)
     batch_size: int = flag(256, "examples in a minibatch (slide 59)", low=1)
-    batch_sizes: tuple[int, ...] = flag((1, 32, 256), "batch sizes compared", low=1, smoke=(32,))
+    batch_sizes: tuple[int, ...] = flag((1, 32, 256), "batch sizes compared", low=1, smoke=(256,))
     reg: float = flag(1e-3, "strength of the L2 penalty", low=0)
     epochs: int = flag(20, "passes over the training examples", low=1, smoke=1)
     max_train: int = flag(10000, "training examples used, the first ones", low=2, smoke=300)

@@ -46,7 +46,7 @@ class Settings:
     max_train: int = flag(60000, "training examples used, the first ones", low=8, smoke=300)
     max_test: int = flag(10000, "test examples used, the first ones", low=1, smoke=50)
     parts: tuple[int, ...] = flag(
-        (8, 4, 2, 1), "time a query on 1/8, 1/4, ... of the data", low=1, smoke=(2, 1)
+        (8, 4, 2, 1), "time a query on 1/8, 1/4, ... of the data", low=1, smoke=(1,)
     )
     num_timed: int = flag(64, "queries in a timed call", low=1)
     repeats: int = flag(5, "timed calls, of which the fastest counts", low=1, smoke=1)

@@ -65,10 +65,11 @@ class Printed(NamedTuple):
 
     @property
     def computed(self) -> str:
-        """The number with the digits of the print, two more where that would differ."""
+        """The number with the digits of the print, two more where those do not tell it."""
         digits = len(self.printed.partition(".")[2])
         short = f"{self.found:.{digits}f}"
-        return short if short == self.printed else f"{self.found:.{digits + 2}f}"
+        told = short == self.printed or abs(float(short) - self.found) < 1e-5
+        return short if told else f"{self.found:.{digits + 2}f}"
 
     @property
     def right(self) -> bool:

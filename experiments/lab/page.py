@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import jinja2
 
-from experiments.lab import closing, style, words
+from experiments.lab import closing, lecture, style, words
 from experiments.lab import experiment as kinds
 from experiments.lab.experiment import Experiment, Findings, Plot
 from experiments.lab.record import Record, write_file
@@ -49,11 +49,15 @@ def write(
     )
     environment.globals.update(duration=words.duration, size=size, prints=words.prints)
     records = [section.record for section in sections if section.record]
+    found = {section.title: section.findings for section in sections if section.findings}
     text = environment.get_template("page.html").render(
         sections=sections,
         pending=pending,
         first=records[0] if records else None,
         closing=closing.rows(records),
+        shown={section.title for section in sections},
+        answers=lecture.answers({title: each.verdict for title, each in found.items()}),
+        errata=lecture.errata(one for each in found.values() for one in each.printed),
         comparison=comparison,
         header=closing.HEADER,
         verdict_class={kinds.AGREES: "agrees", kinds.DIFFERS: "differs", kinds.OPEN: "open"},

@@ -79,8 +79,9 @@ def canvas(
 
 def save(plot: Plot, folder: Path) -> None:
     """Write <name>.png and <name>.svg, each at once or not at all."""
-    plot.figure.draw_without_rendering()  # lays it out: once for both, not once for each
-    plot.figure.set_layout_engine("none")
+    if plot.figure.get_layout_engine() is not None:
+        plot.figure.draw_without_rendering()  # lays it out: once for both, not once for each
+        plot.figure.set_layout_engine("none")
     for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
         write_file(
             folder / f"{plot.name}.{kind}",

@@ -1,0 +1,69 @@
+"""The lecture slide by slide: which experiment answers what, and which slips it found."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from experiments.lab.experiment import Printed, Table
+
+
+class Row(NamedTuple):
+    """Slides and what is on them; `title` names the experiment, "" where nothing is claimed."""
+
+    slides: str
+    what: str
+    title: str
+
+
+ROWS = (
+    Row("1-2", "the task: one label per image", ""),
+    Row("3", "the semantic gap: integers 0 to 255", "images"),
+    Row("4-9", "viewpoint, illumination, deformation, occlusion, clutter, variation", "images"),
+    Row("10", "the data-driven approach: train and predict", "nearest_neighbor"),
+    Row("11", "the label of the most similar training image", "nearest_neighbor"),
+    Row("12", "labels, counts and samples", "images"),
+    Row("13", "the ten nearest neighbours of test images", "nearest_neighbor"),
+    Row("14", "the L1 distance of the example", "images"),
+    Row("15-16", "reference code, accuracy", "nearest_neighbor"),
+    Row("17", "a query's time is linear in N; L1 and L2", "nearest_neighbor"),
+    Row("18-19", "a vote of k, its regions, accuracy on the training data", "knn_plane"),
+    Row("20-22", "hyperparameters, cross-validation, k of about 7", "choose_k"),
+    Row("23-25", "L2 distances are unintuitive", "unintuitive"),
+    Row("26-27", "dividing by a straight line; nothing to remember", "linear_plane"),
+    Row("28-29", "the scores of a 2 × 2 image; which classes are hard", "linear_plane"),
+    Row("30-31", "a score function, its weights as pictures", "svm_softmax"),
+    Row("32-36", "the SVM loss of three examples", "svm_loss"),
+    Row("37-38", "questions about the loss; L_i_vectorized", "svm_loss"),
+    Row("39-40", "is W unique? 2W", "svm_loss"),
+    Row("41-42", "kinds of regularisation and what they do", "regularisation"),
+    Row("43-45", "the softmax loss, its range, its value at small W", "softmax_loss"),
+    Row("46-47", "SVM against softmax, moved scores", "softmax_loss"),
+    Row("48", "recap: scores, losses, regularisation", "svm_softmax"),
+    Row("49-50", "random search", "random_search"),
+    Row("51-57", "numerical and analytic gradients, the check", "gradient_check"),
+    Row("58-60", "gradient descent, minibatches, the step size", "gradient_descent"),
+)
+IN_WORDS = (  # slips that are no numbers: slide, printed, right, why
+    ("48, 56", "L_i + R(W); mean + sum of W²", "with λ, on 48 with the mean", "as on 41"),
+    ("49-50", "bestW, then Wbest; X_test, then Xte_cols", "one name each", "it does not run"),
+    ("52-55", "h = 0.0001 in the tables, 0.00001 in the code", "either, named", "dW depends on h"),
+)
+
+
+def answers(verdicts: Mapping[str, str]) -> list[tuple[Row, str]]:
+    """Every slide with the verdict of its experiment, given those that ran by name."""
+    return [
+        (row, verdicts.get(row.title, "not run") if row.title else "nothing claimed")
+        for row in ROWS
+    ]
+
+
+def errata(printed: Iterable[Printed]) -> Table:
+    """Every slip of the slides, those that are numbers as they were found."""
+    numbers = [
+        (one.slide, f"{one.what}: {one.printed}", one.computed, one.why)
+        for one in printed
+        if not one.right
+    ]
+    rows = sorted([*numbers, *IN_WORDS], key=lambda row: int(row[0][:2]))
+    caption = "Slips of the slides; what is a number was computed here."
+    return Table(caption, ("slide", "printed", "right", "because"), rows)
