@@ -11,6 +11,7 @@ ORDER = (
     "nearest_neighbor",
     "knn_plane",
     "choose_k",
+    "unintuitive",
     "linear_plane",
     "svm_loss",
     "regularisation",

@@ -159,6 +159,15 @@ def test_a_line_divides_the_blobs_and_none_the_other_sets(out):
     np.testing.assert_allclose(numbers["scores"], [-96.8, 437.9, 60.75], rtol=1e-6)
 
 
+def test_altered_copies_are_equally_far(out):
+    arrays = np.load(out / "digits-smoke" / "unintuitive" / "arrays.npz")
+    moves = arrays["copies"] - arrays["originals"][:, None]
+    lengths = np.linalg.norm(moves.reshape(*moves.shape[:2], -1), axis=-1)
+    np.testing.assert_allclose(lengths / lengths[:, :1], 1, atol=1e-9)
+    assert lengths.min() > 1
+    assert len(np.unique(moves.reshape(-1, 64), axis=0)) == len(moves) * 3
+
+
 def test_the_proximal_step_makes_zeros_and_the_radius_is_kept(out):
     arrays = np.load(out / "digits-smoke" / "regularisation" / "arrays.npz")
     none, l2, l1, both, balls, drop = np.split(arrays["zeros"], [1, 3, 5, 7, 9])

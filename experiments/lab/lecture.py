@@ -7,7 +7,7 @@ from experiments.lab.experiment import Printed, Table
 
 
 class Row(NamedTuple):
-    """Slides and what is on them; `title` names the experiment, "" where nothing is claimed."""
+    """Slides and what is on them; `title` names the experiment, "" for none."""
 
     slides: str
     what: str
@@ -27,7 +27,8 @@ ROWS = (
     Row("17", "a query's time is linear in N; L1 and L2", "nearest_neighbor"),
     Row("18-19", "a vote of k, its regions, accuracy on the training data", "knn_plane"),
     Row("20-22", "hyperparameters, cross-validation, k of about 7", "choose_k"),
-    Row("23-25", "L2 distances are unintuitive", "unintuitive"),
+    Row("23-24", "three altered images, equally far in L2", "unintuitive"),
+    Row("25", "the map of images by L2 distance, the background", ""),
     Row("26-27", "dividing by a straight line; nothing to remember", "linear_plane"),
     Row("28-29", "the scores of a 2 × 2 image; which classes are hard", "linear_plane"),
     Row("30-31", "a score function, its weights as pictures", "svm_softmax"),
@@ -52,7 +53,7 @@ IN_WORDS = (  # slips that are no numbers: slide, printed, right, why
 def answers(verdicts: Mapping[str, str]) -> list[tuple[Row, str]]:
     """Every slide with the verdict of its experiment, given those that ran by name."""
     return [
-        (row, verdicts.get(row.title, "not run") if row.title else "nothing claimed")
+        (row, verdicts.get(row.title, "not run") if row.title else "not on this page")
         for row in ROWS
     ]
 
