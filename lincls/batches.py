@@ -28,6 +28,9 @@ from lincls.structs import Affine, Examples
 Rows = tuple[Int[jax.Array, "B"], Bool[jax.Array, "B"]]
 
 
+_DROPOUT = 2**31 - 1  # no step's and no epoch's number: masks share no bits with batches
+
+
 class Sampling(NamedTuple):
     """How batches are drawn; two module-level functions, see the top of the file."""
 
@@ -136,6 +139,6 @@ def drop(X: jax.Array, key: jax.Array, step: jax.Array, rate: jax.Array) -> jax.
 
     Source: slide 41; Srivastava et al., JMLR 2014, in the inverted form.
     """
-    of_step = jax.random.fold_in(jax.random.fold_in(key, step), 1)
+    of_step = jax.random.fold_in(jax.random.fold_in(key, _DROPOUT), step)
     kept = jax.random.uniform(of_step, X.shape, X.dtype) >= rate
     return jnp.where(kept, X / (1 - rate), 0)

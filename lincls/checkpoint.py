@@ -31,6 +31,7 @@ def save(path: str | os.PathLike[str], tree: Tree) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
+        os.chmod(temporary, 0o644)  # as `open` would have left it, not for its owner alone
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
@@ -69,10 +70,12 @@ def _data(leaf: Any) -> Any:
 
 def _like(array: np.ndarray, leaf: Any, name: str) -> Any:
     expected = np.asarray(_data(leaf))
+    if array.dtype.kind == "V" and array.itemsize == expected.itemsize:
+        array = array.view(expected.dtype)  # numpy's files do not know bfloat16 by name
     if array.shape != expected.shape or array.dtype != expected.dtype:
         raise ValueError(
             f"{name} is {array.dtype}{array.shape}, expected {expected.dtype}{expected.shape}"
         )
     if _is_key(leaf):
         return jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(leaf))
-    return jnp.asarray(array)
+    return jnp.asarray(array) if isinstance(leaf, jax.Array) else array

@@ -95,9 +95,23 @@ def labels(
         low, high = int(y.min()), int(y.max())
         if low < 0:
             raise ValueError(f"{name} must not be negative, got {low}")
+        if high > np.iinfo(np.int32).max:
+            raise ValueError(f"{name} must fit into 32 bits, got {high}")
         if num_classes is not None and high >= num_classes:
             raise ValueError(f"{name} must be below num_classes = {num_classes}, got {high}")
     return y.astype(np.int32)
+
+
+def folds(assignment: Any, num_examples: int) -> np.ndarray:
+    """Return fold numbers (N,) int32 in which each of 0..F-1 occurs, F at least 2 (ValueError)."""
+    folds = np.asarray(labels(assignment, num_examples, name="folds"))
+    sizes = np.bincount(folds)
+    if len(sizes) < 2 or not sizes.all():
+        raise ValueError(
+            f"folds must be numbers 0..F-1, each given to some example and F at least 2; got "
+            f"{sorted(set(folds.tolist()))}"
+        )
+    return folds
 
 
 def count(value: Any, name: str, low: int = 1, high: int | None = None) -> int:
@@ -129,4 +143,6 @@ def weights(weight: Any, num_examples: int) -> AnyArray:
         values = np.asarray(weight)
         if not np.all(np.isfinite(values)) or values.min() < 0:
             raise ValueError("weight must be finite and at least 0")
+        if not np.all(values.sum(axis=-1) > 0):
+            raise ValueError("weight must not be 0 everywhere")
     return weight

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 
 from lincls import batches as sampling
 from lincls import checks, distances, evaluation, knn, linear, preprocessing, splits, training
-from lincls.objective import Objective
+from lincls.objective import Objective, plain
 from lincls.structs import Affine, AnyArray, Examples, Hyper, LinearParams, StepInfo, TrainState
 
 
@@ -44,10 +44,12 @@ def choose(accuracies: Float[AnyArray, "G F"], complexity: Any = None) -> Choice
         CART, 1984, section 3.4.3; Hastie et al., ESL, section 7.10).
 
     Raises:
-        ValueError: fewer than 2 folds, or complexity of another length.
+        ValueError: fewer than 2 folds, NaN, or complexity of another length.
     """
     accuracies = np.asarray(accuracies, np.float64)
     checks.count(accuracies.shape[1], "the number of folds", 2)
+    if np.isnan(accuracies).any():
+        raise ValueError("accuracies must not hold NaN")
     order = np.asarray(range(len(accuracies)) if complexity is None else complexity)
     if order.shape != (len(accuracies),):
         raise ValueError(f"complexity must have {len(accuracies)} entries, got {order.shape}")
@@ -85,9 +87,9 @@ def knn_accuracies(
         (len(ks), F), in 0..1.
 
     Raises:
-        ValueError: a fold whose others hold fewer than max(ks) examples.
+        ValueError: fold numbers with gaps, or a fold whose others hold fewer than max(ks).
     """
-    folds = np.asarray(checks.labels(folds, len(X), name="folds"))
+    folds = checks.folds(folds, len(X))
     outside = len(folds) - np.bincount(folds).max()
     checks.count(max(ks), "the greatest of ks", 1, int(outside))
     model = knn.fit(X, y, metric=metric)
@@ -127,8 +129,8 @@ def linear_accuracies(
         folds: (N,) fold numbers 0..F-1.
         hyper: numbers, scalars or (G,) leaves.
         params: where all start, default `linear.init(key, D, C)`.
-        affine: preprocessing, default `preprocessing.fit(X)`: one shift and one scale for
-            all folds, which cannot leak (see `preprocessing`).
+        affine: preprocessing, default `preprocessing.fit(X)`: one shift, which cannot leak,
+            and one scale, a single number, for all folds (see `preprocessing`).
         score_fn: `score_fn(scores (n, C), labels (n,)) -> float` on the held-out examples,
             greater is better; default the accuracy.
         the others: as in `training.fit`.
@@ -138,7 +140,8 @@ def linear_accuracies(
     """
     X = checks.rows(X)
     y = checks.labels(y, len(X), name="y")
-    held_out = 1 - splits.train_weights(checks.labels(folds, len(X), name="folds"))
+    held_out = 1 - splits.train_weights(checks.folds(folds, len(X)))
+    hyper = plain(hyper)
     num_folds, num_settings = len(held_out), training.num_settings(hyper) or 1
     affine = preprocessing.fit(X) if affine is None else affine
     if params is None:

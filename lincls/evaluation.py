@@ -16,6 +16,7 @@ import scipy.special
 import scipy.stats
 from jaxtyping import Float, Int, Shaped
 
+from lincls import checks
 from lincls.structs import AnyArray
 
 
@@ -30,7 +31,8 @@ def accuracy(
     predictions: Int[AnyArray, "N"], labels: Int[AnyArray, "N"], weight: Any = None
 ) -> float:
     """The weighted share of predictions that equal their label, in 0..1."""
-    return _mean(np.asarray(predictions) == np.asarray(labels), weight)
+    predictions, labels = _pair(predictions, labels)
+    return _mean(predictions == labels, weight)
 
 
 def top_k_accuracy(
@@ -39,9 +41,10 @@ def top_k_accuracy(
     """The weighted share of examples whose label is among the k greatest scores.
 
     Equal scores count against the label when the other class is smaller, so k = 1 is the
-    accuracy of `linear.predict`.
+    accuracy of `linear.predict`.  A score that is NaN is ahead of every other.
     """
-    scores, labels = np.asarray(scores), np.asarray(labels)
+    scores = np.where(np.isnan(scores), np.inf, scores)
+    _, labels = _pair(scores[:, 0], labels, scores.shape[1])
     of_label = np.take_along_axis(scores, labels[:, None], axis=1)
     smaller = np.arange(scores.shape[1]) < labels[:, None]
     ahead = (scores > of_label) | ((scores == of_label) & smaller)
@@ -51,8 +54,14 @@ def top_k_accuracy(
 def confusion(
     predictions: Int[AnyArray, "N"], labels: Int[AnyArray, "N"], num_classes: int
 ) -> Int[np.ndarray, "C C"]:
-    """Counts (C, C): row = the label, column = what was predicted."""
-    cell = np.asarray(labels).astype(np.int64) * num_classes + np.asarray(predictions)
+    """Counts (C, C): row = the label, column = what was predicted.
+
+    Raises:
+        ValueError: unequal lengths, or an entry outside 0..C-1.
+    """
+    predictions, labels = _pair(predictions, labels, num_classes)
+    _pair(labels, predictions, num_classes)
+    cell = labels.astype(np.int64) * num_classes + predictions
     return np.bincount(cell, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
@@ -70,7 +79,8 @@ def log_loss(
 ) -> float:
     """Weighted mean of -log softmax(scores)[label], in nats, in float64 (slide 43)."""
     logs = scipy.special.log_softmax(np.asarray(scores, np.float64), axis=1)
-    return _mean(-np.take_along_axis(logs, np.asarray(labels)[:, None], axis=1)[:, 0], weight)
+    _, labels = _pair(logs[:, 0], labels, logs.shape[1])
+    return _mean(-np.take_along_axis(logs, labels[:, None], axis=1)[:, 0], weight)
 
 
 def wilson_interval(num_correct: int, num_examples: int, confidence: float = 0.95) -> Interval:
@@ -80,7 +90,9 @@ def wilson_interval(num_correct: int, num_examples: int, confidence: float = 0.9
 
     Source: Wilson, JASA 1927; `scipy.stats.binomtest`.
     """
-    result = scipy.stats.binomtest(int(num_correct), int(num_examples))
+    num_examples = checks.count(num_examples, "num_examples")
+    num_correct = checks.count(num_correct, "num_correct", 0, num_examples)
+    result = scipy.stats.binomtest(num_correct, num_examples)
     interval = result.proportion_ci(confidence, method="wilson")
     return Interval(float(interval.low), float(interval.high))
 
@@ -123,11 +135,23 @@ def mcnemar(a: Int[AnyArray, "N"], b: Int[AnyArray, "N"], labels: Int[AnyArray, 
 
     Source: McNemar, Psychometrika 1947.
     """
-    right_a, right_b = (np.asarray(x) == np.asarray(labels) for x in (a, b))
+    right_a, right_b = (np.equal(*_pair(x, labels)) for x in (a, b))
     only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
     if only_a + only_b == 0:
         return 1.0
     return float(scipy.stats.binomtest(only_a, only_a + only_b).pvalue)
+
+
+def _pair(
+    predictions: Any, labels: Any, num_classes: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both as arrays (N,) of one length, the labels inside 0..C-1 if C is given."""
+    predictions, labels = np.asarray(predictions), np.asarray(labels)
+    if predictions.ndim != 1 or predictions.shape != labels.shape:
+        raise ValueError(f"{predictions.shape} predictions do not match {labels.shape} labels")
+    if num_classes is not None:
+        checks.labels(labels, len(labels), num_classes)
+    return predictions, labels
 
 
 def _mean(values: np.ndarray, weight: Any) -> float:

@@ -120,7 +120,7 @@ def check(
         h: step, in the units of params.  The scores move by h times a feature: with raw
             pixels 0..255 take 1e-7.
         rtol: greatest relative error |a - n| / max(|a|, |n|, floor); the floor is where
-            rounding of fn itself, about 1e-16 |fn| / h, would reach rtol.
+            rounding of fn itself, 8 eps |fn| / h = 1.8e-15 |fn| / h, would reach rtol.
         num_coordinates: compared per leaf, drawn without replacement (all, if fewer).
         num_directions: random directions per leaf; each sees every coordinate of the leaf.
 

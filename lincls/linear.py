@@ -37,6 +37,7 @@ def scores(params: LinearParams, X: Shaped[AnyArray, "N ..."]) -> Float[jax.Arra
     Images (N, H, W, C) are flattened.  Source: slides 28-30.
     """
     W = jnp.asarray(params.W)
+    _check_single(W)
     X = checks.rows(X, num_features=W.shape[-1])
     return jnp.asarray(X).astype(W.dtype) @ W.T + params.b
 
@@ -57,8 +58,10 @@ def on_pixels(params: LinearParams, affine: Affine) -> LinearParams:
     W' = W * scale and b' = b - W' shift, so scores(params', x) = scores(params, x'),
     up to rounding.  Leading axes (a grid) are kept.
     """
-    W = params.W * affine.scale
-    return LinearParams(W, params.b - W @ jnp.asarray(affine.shift, W.dtype))
+    xp = np if all(isinstance(leaf, np.ndarray) for leaf in (*params, affine.shift)) else jnp
+    shift, scale = (xp.asarray(number, params.W.dtype) for number in affine)
+    W = params.W * scale
+    return LinearParams(W, params.b - W @ shift)
 
 
 def fold_bias(params: LinearParams) -> Float[jax.Array, "C D1"]:
@@ -72,9 +75,18 @@ def templates(params: LinearParams, shape: tuple[int, ...]) -> np.ndarray:
     Each row is scaled by its own greatest absolute weight; 0.5 is a weight of zero.
     """
     W = np.asarray(params.W, np.float64)
+    _check_single(W)
     greatest = np.abs(W).max(axis=1, keepdims=True)
     scaled = np.divide(W, greatest, out=np.zeros_like(W), where=greatest > 0)
     return (0.5 + 0.5 * scaled).reshape(-1, *shape)
+
+
+def _check_single(W: AnyArray) -> None:
+    if W.ndim != 2:
+        raise ValueError(
+            f"params.W must be (C, D), got {W.shape}; of a grid take setting g by "
+            "jax.tree.map(lambda p: p[g], params)"
+        )
 
 
 @jax.jit

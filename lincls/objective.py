@@ -5,11 +5,12 @@
 `Objective(loss, penalty)` is a pair of functions; their numbers come from `Hyper`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lincls import batches, linear, losses, penalties
 from lincls.structs import Affine, Examples, Hyper, LinearParams, Parts
@@ -99,6 +100,27 @@ def sum_over(
     return jax.lax.scan(lambda sums, i: (sums + of_block(i), None), nothing, steps)[0]
 
 
+def over_all(
+    objective: Objective, params: LinearParams, data: Examples, affine: Affine, hyper: Hyper
+) -> jax.Array:
+    """The objective over all examples, () or (G,), its rows converted a block at a time.
+
+    Args:
+        params: W (C, D), or (G, C, D) with the same scalars of `hyper` for each.
+    """
+    dtype = params.W.dtype
+    reg, loss, penalty = as_numbers((hyper.reg, dict(hyper.loss), dict(hyper.penalty)), dtype)
+
+    def per_example(params: LinearParams, batch: Examples) -> jax.Array:
+        return objective.loss(linear.scores(params, batch.X), batch.y, **loss)
+
+    def penalised(W: jax.Array) -> jax.Array:
+        return reg * objective.penalty(W, **penalty)
+
+    each = jax.vmap(penalised) if params.W.ndim == 3 else penalised
+    return mean_over(per_example, params, data, affine) + each(params.W)
+
+
 def weighted_mean(values: jax.Array, weight: jax.Array) -> jax.Array:
     """sum(w * v) / sum(w), and 0 where all weights are 0."""
     total = jnp.sum(weight)
@@ -108,3 +130,23 @@ def weighted_mean(values: jax.Array, weight: jax.Array) -> jax.Array:
 def as_numbers(tree: Any, dtype: Any) -> Any:
     """Every leaf as an array of `dtype`: a float, an int and a numpy scalar trace as one."""
     return jax.tree.map(lambda number: jnp.asarray(number, dtype), tree)
+
+
+def plain(hyper: Hyper) -> Hyper:
+    """Any mapping as a dict, any list as an array, so that the leaves are the numbers.
+
+    Raises:
+        ValueError: a number that is None; leave its key out to have the default.
+    """
+
+    def array(number: Any) -> Any:
+        if number is None:
+            raise ValueError("a number of hyper is None; leave its key out instead")
+        return number if hasattr(number, "shape") else np.asarray(number)
+
+    def plain(field: Any) -> Any:
+        if isinstance(field, Mapping):
+            return {name: array(number) for name, number in field.items()}
+        return array(field)
+
+    return Hyper(*map(plain, hyper))

@@ -5,7 +5,7 @@ A penalty is `penalty(W, **numbers) -> ()`; the objective multiplies it by the s
 A penalty of your own is a function of the same form.
 
 `soft_threshold` and `max_norm` are functions `(W, amount) -> W` for
-`optimizers.projected`: they enforce what a penalty only asks for.  With them the
+`optimizers.proximal`: they enforce what a penalty only asks for.  With them the
 objective's penalty is `none`.
 """
 

@@ -4,7 +4,8 @@ Pixels stay uint8; `batches.take` applies the affine map to the rows in hand, an
 `linear.on_pixels` folds it into W and b at the end.
 
 A shift cannot leak from a held-out fold: with a free bias it changes the path of the
-training, not its optimum.  So one shift and one scalar scale serve all folds.
+training, not its optimum; a scalar scale is one number, which changes the unit of `reg`
+alike in all folds.  So one shift and one scalar scale serve all folds.
 `per_feature=True` changes what the penalty means and is to be fitted per fold.
 """
 
@@ -17,6 +18,7 @@ from jaxtyping import Shaped
 from lincls import checks
 from lincls.structs import Affine, AnyArray
 
+_ROUNDING = 1e-7  # a deviation of so little of the mean is no variance
 _BLOCK = 4096  # rows that are floats at the same time while the moments are summed
 
 
@@ -34,12 +36,14 @@ def fit(X: Shaped[AnyArray, "N ..."], weight: Any = None, *, per_feature: bool =
         float64.  Data without any variance has scale 1.
 
     Raises:
-        ValueError: NaN or infinity in X, or no weight at all.
+        ValueError: NaN or infinity in X, a negative weight, or no weight at all.
     """
     X = checks.finite(checks.rows(X))
-    weight = np.ones(len(X)) if weight is None else np.asarray(weight, np.float64)
+    weight = np.ones(len(X)) if weight is None else checks.weights(weight, len(X))
+    weight = np.asarray(weight, np.float64)
     mean = _weighted_sum(X, weight, lambda x: x) / _total(weight)
     variance = _weighted_sum(X, weight, lambda x: np.square(x - mean)) / _total(weight)
+    variance = np.where(variance > np.square(_ROUNDING * mean), variance, 0.0)
     if not per_feature:
         variance = variance.mean()
     deviation = np.sqrt(np.where(variance > 0, variance, 1.0))

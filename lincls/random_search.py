@@ -13,8 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lincls import checks, preprocessing
-from lincls.linear import scores
-from lincls.objective import Objective, as_numbers, mean_over
+from lincls.objective import Objective, over_all, plain
 from lincls.structs import Affine, AnyArray, Examples, Hyper, LinearParams
 
 _BLOCK = 50  # draws that share a pass over the data
@@ -68,7 +67,9 @@ def search(
     num_draws = checks.count(num_draws, "num_draws")
     num_classes = int(y.max()) + 1 if num_classes is None else num_classes
     affine = preprocessing.identity(X.shape[1]) if affine is None else affine
-    hyper = Hyper({}) if hyper is None else hyper
+    hyper = plain(Hyper({}) if hyper is None else hyper)
+    if any(np.ndim(number) for number in jax.tree.leaves(hyper)):
+        raise ValueError("a random search takes one setting: the numbers of hyper must be scalars")
     data = jax.tree.map(jnp.asarray, Examples(X, y, np.ones(len(X), np.float32)))
     losses: list[np.ndarray] = []
     for begin in range(0, num_draws, _BLOCK):
@@ -105,12 +106,4 @@ def _losses(
     params = jax.vmap(
         lambda number: _draw_number(key, number, scale, data.X.shape[1], num_classes)
     )(numbers)
-    reg, loss, penalty = as_numbers(
-        (hyper.reg, dict(hyper.loss), dict(hyper.penalty)), params.W.dtype
-    )
-
-    def per_example(params: LinearParams, batch: Examples) -> jax.Array:
-        return objective.loss(scores(params, batch.X), batch.y, **loss)
-
-    penalties = jax.vmap(lambda W: objective.penalty(W, **penalty))(params.W)
-    return mean_over(per_example, params, data, affine) + reg * penalties
+    return over_all(objective, params, data, affine, hyper)

@@ -9,6 +9,7 @@ tell the one from the other.  They read the data in full at every step, so they 
 than SGD and right to more digits.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -17,11 +18,12 @@ import numpy as np
 import optax
 
 from lincls import batches, checks, losses, penalties, preprocessing, training
-from lincls.objective import Objective, sum_over
+from lincls.objective import Objective, over_all, sum_over
 from lincls.structs import Affine, AnyArray, Examples, Hyper, LinearParams
 
 _STEPS_PER_LOOK = 50
 _NEWTON_STEPS = 15
+_FEASIBLE = 1e-10  # how near to 0 the bias's gradient must be for the dual to count
 
 
 class Optimum(NamedTuple):
@@ -29,7 +31,7 @@ class Optimum(NamedTuple):
 
     params: LinearParams  # acting on preprocessed rows
     loss: float  # the objective there
-    grad_norm: float  # Euclidean norm of its gradient over W and b, of the last step
+    grad_norm: float  # Euclidean norm of its gradient over W and b, there
     num_steps: int
     converged: bool  # whether grad_norm came down to `tol`
 
@@ -77,8 +79,7 @@ def optimum(
 
     Source: Liu and Nocedal 1989, as `optax.lbfgs` has it.
     """
-    if not reg > 0:
-        raise ValueError(f"reg must be greater than 0, got {reg}: without it there is no optimum")
+    _check_positive(reg)
     X = checks.rows(X)
     y = checks.labels(y, len(X), num_classes, "y")
     num_classes = int(y.max()) + 1 if num_classes is None else num_classes
@@ -89,16 +90,32 @@ def optimum(
             params = LinearParams(np.zeros((num_classes, X.shape[1])), np.zeros(num_classes))
         params = jax.tree.map(lambda p: jnp.asarray(p, dtype), params)
         state = training.start(jax.random.key(0), params, hyper=hyper, **how)
-        norm = np.inf
+        objective, loss_there, norm = Objective(loss, penalties.l2), np.inf, np.inf
         while norm > tol and int(state.step) < max_steps and state.alive:
-            state, history = training.fit(
-                state, X, y, hyper, objective=Objective(loss, penalties.l2), weight=weight,
-                affine=affine, batches=batches.full,
-                num_steps=min(_STEPS_PER_LOOK, max_steps - int(state.step)), **how,
+            state, _ = training.fit(
+                state, X, y, hyper, objective=objective, weight=weight, affine=affine,
+                batches=batches.full, num_steps=min(_STEPS_PER_LOOK, max_steps - int(state.step)),
+                **how,
             )  # fmt: skip
-            norm = float(history.grad_norm[-1])
+            weights = np.ones(len(X)) if weight is None else weight
+            data = Examples(X, y, np.asarray(weights, dtype))
+            loss_there, norm = map(float, _measured(objective, state.params, data, affine, hyper))
         params = jax.tree.map(np.asarray, state.params)
-    return Optimum(params, float(history.loss[-1]), norm, int(state.step), norm <= tol)
+    return Optimum(params, loss_there, norm, int(state.step), norm <= tol)
+
+
+@partial(jax.jit, static_argnames="objective")
+def _measured(
+    objective: Objective, params: LinearParams, data: Examples, affine: Affine, hyper: Hyper
+) -> tuple[jax.Array, jax.Array]:
+    """The objective over all data and the norm of its gradient."""
+    loss, grads = jax.value_and_grad(over_all, argnums=1)(objective, params, data, affine, hyper)
+    return loss, optax.tree.norm(grads)
+
+
+def _check_positive(reg: float) -> None:
+    if not reg > 0:
+        raise ValueError(f"reg must be greater than 0, got {reg}: without it there is no optimum")
 
 
 def duality_gap(
@@ -127,8 +144,13 @@ def duality_gap(
         reg: greater than 0.
 
     Returns:
-        Gap, computed in float64.
+        Gap, computed in float64.  Its dual is -inf, and says nothing, where that bias does
+        not exist: for a class without examples it lies at minus infinity.
+
+    Raises:
+        ValueError: reg that is not positive.
     """
+    _check_positive(reg)
     X = checks.rows(X, num_features=params.W.shape[1])
     y = checks.labels(y, len(X), params.W.shape[0], "y")
     weight = np.ones(len(X)) if weight is None else checks.weights(weight, len(X))
@@ -154,9 +176,10 @@ def _gap(
         lambda block: (block.y * block.weight[:, None]).T @ block.X,
         Examples(data.X, residuals, jnp.ones_like(data.weight)), affine, b.dtype,
     )  # fmt: skip
-    entropy = -jnp.sum(data.weight * jnp.sum(jnp.exp(logs) * logs, axis=1))
+    entropy = jnp.sum(data.weight * jnp.sum(jax.scipy.special.entr(jnp.exp(logs)), axis=1))
     primal = reg * jnp.sum(W**2) - jnp.sum(data.weight * jnp.sum(logs * of_label, axis=1))
-    return primal, entropy - jnp.sum(push**2) / (4 * reg), b
+    feasible = jnp.max(jnp.abs(jnp.sum(residuals, axis=0))) < _FEASIBLE
+    return primal, jnp.where(feasible, entropy - jnp.sum(push**2) / (4 * reg), -jnp.inf), b
 
 
 def _products(W: jax.Array, data: Examples, affine: Affine) -> jax.Array:
@@ -172,17 +195,18 @@ def _best_bias(
 ) -> jax.Array:
     """The bias of least mean softmax loss for given W x, by Newton's method, steps halved."""
 
-    def value(b: jax.Array) -> jax.Array:
-        return jnp.sum(weight * jnp.sum(-jax.nn.log_softmax(products + b) * of_label, axis=1))
+    def gradient(b: jax.Array) -> jax.Array:
+        return weight @ (jax.nn.softmax(products + b) - of_label)
 
     def newton(_: Any, b: jax.Array) -> jax.Array:
         p = jax.nn.softmax(products + b)
-        gradient = weight @ (p - of_label)
         curvature = jnp.diag(weight @ p) - (p * weight[:, None]).T @ p
         # Moving all biases alike changes nothing; adding the ones fixes that direction.
-        step = jnp.linalg.solve(curvature + 1 / len(b), gradient)
+        step = jnp.linalg.solve(curvature + 1 / len(b), gradient(b))
+        step = jnp.where(jnp.all(jnp.isfinite(step)), step, gradient(b))  # flat: go downhill
         halved = jnp.append(0.5 ** jnp.arange(8, dtype=b.dtype), 0)
         tries = b - jnp.outer(halved, step)
-        return tries[jnp.argmin(jax.lax.map(value, tries))]
+        # Near the optimum the loss is flat to its last digit; its gradient is not.
+        return tries[jnp.argmin(jax.lax.map(lambda b: jnp.max(jnp.abs(gradient(b))), tries))]
 
     return jax.lax.fori_loop(0, _NEWTON_STEPS, newton, b)

@@ -41,7 +41,7 @@ class Pieces:
         self.data, self.num_steps, self.batch_size = data, num_steps, batch_size
         sizes = {"num_examples": len(data.y), "batch_size": batch_size}
         self._epoch_steps = batches.steps_per_epoch(**sizes)
-        self._order_of = jax.jit(partial(sampling.order, key, num_examples=len(data.y)))
+        self._order_of = jax.jit(lambda epoch: sampling.order(key, epoch, len(data.y)))
         self._rows = partial(_rows, key=key, sampling=sampling, **sizes)
         self._epoch, self._order = -1, ()
 

@@ -10,13 +10,13 @@ leaves of `hyper` are (G,), `step` is vmapped inside the scan, so a batch is gat
 converted once for all settings and their products become one matrix product.
 
 `fit` checks arguments, puts the data on the device once (or piece by piece from a large
-file, see `streams`), and calls the compiled `run` in
-equal chunks of well under a second; progress, Ctrl-C, validation and stopping live between
-chunks.  The batch of step t depends on (key, t) alone and everything else that the next
-step needs is in the state, so a run that stops and goes on ends in the same bits.
+file, see `streams`), and calls the compiled `run` in equal chunks of well under a second.
+Progress, validation and stopping live between chunks, and so does Ctrl-C, which leaves what
+`on_chunk` was given.  The batch of step t depends on (key, t) alone and everything else that
+the next step needs is in the state, so a run that stops and goes on ends in the same bits.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -27,7 +27,7 @@ import optax
 
 from lincls import batches as sampling
 from lincls import checks, linear, optimizers, preprocessing, streams
-from lincls.objective import Objective, as_numbers, evaluate, mean_over
+from lincls.objective import Objective, as_numbers, evaluate, mean_over, plain
 from lincls.structs import (
     Affine,
     AnyArray,
@@ -51,7 +51,7 @@ def num_settings(hyper: Hyper) -> int | None:
     Raises:
         ValueError: leaves of different lengths, or of more than one axis.
     """
-    shapes = {np.shape(leaf) for leaf in jax.tree.leaves(_plain(hyper))} - {()}
+    shapes = {np.shape(leaf) for leaf in jax.tree.leaves(plain(hyper))} - {()}
     if not shapes:
         return None
     if len(shapes) > 1 or len(next(iter(shapes))) != 1:
@@ -248,7 +248,10 @@ def fit(
     data, affine, hyper = _at_the_door(state, X, y, hyper, weight, affine)
     large = streams.is_large(data.X)
     if large and batches is sampling.full:
-        raise ValueError(f"{data.X.nbytes:,} bytes are no one batch; use batches.sequential")
+        raise ValueError(
+            f"{data.X.nbytes:,} bytes in a file are not read as one batch; use "
+            "batches.sequential, or np.array(X) if they fit into memory"
+        )
     batch_size = checks.count(batch_size, "batch_size")
     num_steps = checks.count(num_steps, "num_steps")
     rows_a_step = len(data.y) if batches is sampling.full else batch_size
@@ -309,24 +312,10 @@ def accuracies(params: LinearParams, data: Examples, affine: Affine) -> jax.Arra
 def _broadcast(hyper: Hyper, dtype: Any) -> Hyper:
     """Leaves as arrays of `dtype`, all () or all (G,)."""
     settings = num_settings(hyper)
-    hyper = as_numbers(_plain(hyper), dtype)
+    hyper = as_numbers(plain(hyper), dtype)
     if settings is None:
         return hyper
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (settings,)), hyper)
-
-
-def _plain(hyper: Hyper) -> Hyper:
-    """Any mapping as a dict, any list as an array, so that the leaves are the numbers."""
-
-    def array(number: Any) -> Any:
-        return number if hasattr(number, "shape") else np.asarray(number)
-
-    def plain(field: Any) -> Any:
-        if isinstance(field, Mapping):
-            return {name: array(number) for name, number in field.items()}
-        return array(field)
-
-    return Hyper(*map(plain, hyper))
 
 
 def _over_settings(take_step: Callable[..., Any], hyper: Hyper, weight: jax.Array) -> Any:
@@ -370,6 +359,10 @@ def _at_the_door(
     if weight.ndim == 2 and weight.shape[0] != settings:
         raise ValueError(f"weight has {weight.shape[0]} rows, hyper has {settings} settings")
     affine = preprocessing.identity(num_features) if affine is None else affine
+    if np.shape(affine.shift) != (num_features,):
+        raise ValueError(
+            f"affine has {np.shape(affine.shift)} shifts, X has {num_features} features"
+        )
     data = Examples(X, y, np.asarray(weight, state.params.W.dtype))
     if not streams.is_large(X):
         data = jax.tree.map(jnp.asarray, data)

@@ -52,3 +52,13 @@ def test_an_interrupted_save_leaves_the_old_file_and_no_litter(tmp_path, monkeyp
         checkpoint.save(path, STATE)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["state.npz"]
+
+
+def test_bfloat16_and_numpy_leaves_come_back_as_they_were(tmp_path):
+    tree = {"half": jnp.arange(4, dtype=jnp.bfloat16), "double": np.arange(3) / 7}
+    checkpoint.save(tmp_path / "tree.npz", tree)
+    back = checkpoint.restore(tmp_path / "tree.npz", like=tree)
+    assert back["half"].dtype == jnp.bfloat16
+    assert (back["half"] == tree["half"]).all()
+    assert back["double"].dtype == np.float64
+    assert (back["double"] == tree["double"]).all()

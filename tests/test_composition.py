@@ -131,3 +131,18 @@ def test_search_on_eight_devices_is_search_on_one(mesh, metric, of):
     together = jax.jit(knn.search_block, static_argnums=2)(model, queries, 5)
     assert together.indices.tolist() == alone.indices.tolist()
     assert together.distances.tolist() == alone.distances.tolist()
+
+
+def test_stopping_and_going_on_ends_in_the_same_bits():
+    """As in test_training, here with every optimisation of the compiler."""
+
+    def train(state, num_steps):
+        return training.fit(
+            state, DATA.X, DATA.y, HYPER, objective=Objective(), affine=AFFINE,
+            optimizer=optimizers.sgd, batch_size=16, num_steps=num_steps,
+        )[0]  # fmt: skip
+
+    state = training.start(jax.random.key(0), PARAMS, optimizer=optimizers.sgd, hyper=HYPER)
+    whole, parts = train(state, 21), train(train(state, 8), 13)
+    assert (whole.params.W == parts.params.W).all()
+    assert (whole.opt.velocity.W == parts.opt.velocity.W).all()

@@ -114,3 +114,29 @@ def test_of_equal_means_the_simplest_is_best():
 def test_choose_refuses_one_fold():
     with pytest.raises(ValueError, match="folds"):
         crossval.choose(np.ones((3, 1)))
+
+
+@pytest.mark.parametrize("folds", [np.arange(1, 5).repeat(10), np.zeros(40, int)])
+def test_folds_with_gaps_are_refused(folds):
+    X, y = np.ones((40, 3), np.uint8), np.arange(40) % 2
+    with pytest.raises(ValueError, match=r"0\.\.F-1"):
+        crossval.knn_accuracies(X, y, folds, [1])
+    with pytest.raises(ValueError, match=r"0\.\.F-1"):
+        crossval.linear_accuracies(jax.random.key(0), X, y, folds, GRID, **SETTINGS)
+
+
+def test_nan_is_never_chosen():
+    with pytest.raises(ValueError, match="NaN"):
+        crossval.choose(np.array([[np.nan, 0.5], [0.9, 0.95]]))
+
+
+def test_a_list_is_a_grid():
+    rates, regs = [0.1, 0.2], [0.0, 0.1]
+    listed, arrays = (
+        crossval.linear_accuracies(
+            jax.random.key(74), X, Y, FOLDS, Hyper({"learning_rate": make(rates)}, make(regs)),
+            **SETTINGS,
+        )
+        for make in (list, np.array)
+    )  # fmt: skip
+    assert listed.tolist() == arrays.tolist()

@@ -84,3 +84,23 @@ def test_mcnemar_counts_only_where_exactly_one_is_right():
     a[9:10] = 1  # only b on 1
     assert evaluation.mcnemar(a, b, labels) == pytest.approx(2 * 11 / 1024)
     assert evaluation.mcnemar(a, a, labels) == 1
+
+
+def test_nan_scores_are_never_right():
+    scores = np.full((4, 3), np.nan, np.float32)
+    assert evaluation.top_k_accuracy(scores, np.array([0, 1, 2, 2]), 1) == 0.25  # as argmax has it
+    one = np.array([[0.9, np.nan, 0.1]], np.float32)
+    assert evaluation.top_k_accuracy(one, np.array([0]), 1) == 0
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: evaluation.confusion(np.array([3, 0]), np.array([0, 1]), 3),
+        lambda: evaluation.log_loss(np.zeros((2, 3)), np.array([-1, 0])),
+        lambda: evaluation.wilson_interval(5, 4),
+    ],
+)
+def test_what_does_not_match_is_refused(call):
+    with pytest.raises(ValueError):
+        call()

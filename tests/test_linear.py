@@ -97,3 +97,19 @@ def test_templates_are_images_around_one_half():
 def test_what_is_no_image_is_refused_by_name(X, error, says):
     with pytest.raises(error, match=says):
         linear.predict(PARAMS, X)
+
+
+def test_params_of_a_grid_are_refused_with_what_to_do():
+    grid = LinearParams(np.zeros((4, 3, 5), np.float32), np.zeros((4, 3), np.float32))
+    for call in (linear.scores, linear.predict):
+        with pytest.raises(ValueError, match="take setting g"):
+            call(grid, np.zeros((2, 5), np.float32))
+    with pytest.raises(ValueError, match="take setting g"):
+        linear.templates(grid, (5,))
+
+
+def test_on_pixels_stays_in_numpy_and_in_its_precision():
+    params = LinearParams(np.ones((2, 3)), np.zeros(2))
+    folded = linear.on_pixels(params, Affine(np.full(3, 0.5, np.float32), np.float32(2)))
+    assert {leaf.dtype for leaf in folded} == {np.dtype("float64")}
+    assert folded.b.tolist() == [-3, -3]

@@ -58,3 +58,16 @@ def test_nan_is_refused_by_row():
     bad[3, 1] = np.nan
     with pytest.raises(ValueError, match="row 3"):
         preprocessing.fit(bad)
+
+
+def test_a_constant_feature_is_scaled_by_one_whatever_its_value():
+    X = np.stack([np.full(500, 0.1), np.arange(500)], axis=1)
+    for weight in (None, np.arange(500) / 499):
+        assert preprocessing.fit(X, weight, per_feature=True).scale[0] == 1
+
+
+def test_weights_are_checked():
+    X = np.ones((10, 2), np.float32)
+    for weight in (np.ones(12), -np.ones(10)):
+        with pytest.raises(ValueError, match="weight"):
+            preprocessing.fit(X, weight)

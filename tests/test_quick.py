@@ -19,6 +19,7 @@ UNITS = {
     ),
 }
 TUNED = {"softmax": 0.914, "hinge": 0.911}  # the best of 21 settings each on the test digits
+TUNED_STANDARDISED = 0.900  # likewise of 35: every feature by its own scale is another penalty
 
 
 @pytest.mark.parametrize("units", UNITS)
@@ -26,7 +27,8 @@ def test_ends_within_two_points_of_the_tuned_accuracy(units):
     train, test = (UNITS[units](split.images) for split in (DIGITS.train, DIGITS.test))
     params = quick.fit(jax.random.key(90), train, DIGITS.train.labels)
     accuracy = np.mean(np.asarray(linear.predict(params, test)) == DIGITS.test.labels)
-    assert accuracy > TUNED["softmax"] - (0.04 if units == "standardised" else 0.02)
+    tuned = TUNED_STANDARDISED if units == "standardised" else TUNED["softmax"]
+    assert accuracy > tuned - 0.02
 
 
 def test_takes_the_svm_loss():
@@ -61,3 +63,15 @@ def test_the_step_size_is_in_inverse_proportion_to_the_loss():
 def test_one_class_is_no_classification():
     with pytest.raises(ValueError, match="num_classes"):
         quick.fit(jax.random.key(93), DIGITS.train.images[:5], np.zeros(5, int))
+
+
+@pytest.mark.parametrize("reg", [1.0, 30.0])
+def test_a_strong_penalty_shrinks_and_does_not_diverge(reg):
+    params = quick.fit(jax.random.key(0), *DIGITS.train, reg=reg, num_epochs=1)
+    assert np.abs(params.W).max() < 0.1
+
+
+@pytest.mark.parametrize("name", ["batch_size", "num_epochs"])
+def test_what_cannot_be_is_refused(name):
+    with pytest.raises(ValueError, match=name):
+        quick.fit(jax.random.key(0), *DIGITS.train, **{name: 0})

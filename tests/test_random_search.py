@@ -50,3 +50,8 @@ def test_the_penalty_counts():
     )[1].loss
     assert (penalised > plain).all()
     np.testing.assert_allclose(penalised - plain, 5 * 3 * 16 * 1e-4, rtol=0.6)
+
+
+def test_a_grid_is_refused():
+    with pytest.raises(ValueError, match="scalars"):
+        search(20, hyper=Hyper({}, [1.0, 2.0]))

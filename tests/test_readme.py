@@ -21,7 +21,7 @@ def numbers(text):
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b not in FILES], ids=lambda b: b[-40:])
 def test_code_prints_what_it_says(block):
-    """Two of the 360 test digits may fall otherwise on another machine."""
+    """On another machine a few digits may fall otherwise."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), jax.numpy_dtype_promotion("standard"):
         exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
@@ -30,7 +30,7 @@ def test_code_prints_what_it_says(block):
     assert len(lines) == len(said) == block.count("\nprint(")
     for line, comment in zip(lines, said, strict=True):
         assert re.sub(NUMBER, "", line) == re.sub(NUMBER, "", comment)
-        assert numbers(line) == pytest.approx(numbers(comment), abs=0.006)
+        assert numbers(line) == pytest.approx(numbers(comment), rel=0.01)
 
 
 def test_the_experiment_runs(tmp_path, monkeypatch, capsys):

@@ -100,3 +100,24 @@ def test_the_short_form_is_near_the_optimum_of_digits():
 def test_without_a_penalty_there_is_no_optimum():
     with pytest.raises(ValueError, match="greater than 0"):
         reference.optimum(X, Y, reg=0.0)
+
+
+def test_loss_and_gradient_are_those_of_the_parameters_returned():
+    best = reference.optimum(X, Y, reg=1e-2, affine=NONE, tol=1e-9, max_steps=2)
+    loss, dW, db = oracles.softmax_l2(X, Y, 1e-2)(*map(np.float64, best.params))
+    assert best.loss == pytest.approx(loss, rel=1e-5)
+    assert best.grad_norm == pytest.approx(np.sqrt((dW**2).sum() + (db**2).sum()), rel=1e-3)
+
+
+def test_the_bracket_of_a_confident_model_is_no_nan():
+    for size in (20, 400, 1000):
+        params = LinearParams(size * RNG.normal(size=(C, D)), np.zeros(C))
+        gap = reference.duality_gap(params, X, Y, reg=0.05)
+        assert np.isfinite(gap.primal)
+        assert gap.dual <= gap.primal
+
+
+def test_a_class_without_examples_leaves_the_bracket_open():
+    best = reference.optimum(X, Y, reg=0.05, num_classes=C + 1, affine=NONE)
+    gap = reference.duality_gap(best.params, X, Y, reg=0.05)
+    assert gap.dual <= best.loss <= gap.primal + 1e-4

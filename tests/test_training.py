@@ -276,6 +276,9 @@ def test_trains_in_float64_and_in_float32_with_x64_on():
     [
         ({"num_steps": 0}, ValueError, "num_steps"),
         ({"dropout": 1.0}, ValueError, "dropout must be"),
+        ({"weight": np.zeros(N)}, ValueError, "0 everywhere"),
+        ({"hyper": Hyper({"learning_rate": 0.1, "momentum": None})}, ValueError, "leave its key"),
+        ({"affine": Affine(np.zeros(D + 1), 1.0)}, ValueError, "affine"),
         ({"patience": 0, "validation": (X, Y)}, ValueError, "patience"),
         ({"patience": 2}, ValueError, "validation="),
         ({"batch_size": 2.5}, TypeError, "batch_size"),
