@@ -58,13 +58,9 @@ import resource
 resource.setrlimit(resource.RLIMIT_DATA, (2 << 30, 2 << 30))
 from lincls import knn
 loaded = data.load(FOLDER)
-X, size = data.rows(loaded.train.images), 20_000
+X = data.rows(loaded.train.images)
 assert isinstance(X, np.memmap) and X.nbytes > 6e9
-best = None
-for start in range(0, len(X), size):
-    found = knn.neighbors(knn.fit(X[start : start + size]), loaded.test.images, 1)
-    found = found._replace(indices=found.indices + np.int32(start))
-    best = found if best is None else knn.merge(best, found, 1)
+best = knn.neighbors(knn.fit(X), loaded.test.images, 1)
 print(best.indices[:, 0].tolist(), best.distances[:, 0].tolist())
 """
 

@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lincls import distances, knn
+from lincls import distances, knn, streams
+from lincls.knn import driver
 from lincls.structs import Neighbors
 from tests import oracles_knn
 
@@ -111,6 +112,25 @@ def test_merge_of_shards_is_the_search_of_the_whole(metric):
     ):
         np.testing.assert_array_equal(merged.indices, whole.indices)
         np.testing.assert_array_equal(merged.distances, whole.distances)
+
+
+@pytest.mark.parametrize("queries", ["others", "itself", "groups"])
+def test_data_that_stay_in_their_file_are_searched_part_by_part(queries, tmp_path, monkeypatch):
+    X = np.memmap(tmp_path / "X", np.uint8, "w+", shape=(100, 6))
+    X[:] = coarse_pixels(30, 100)
+    asked = coarse_pixels(31, 9) if queries == "others" else None
+    kw = {"groups": np.arange(100) % 3} if queries == "groups" else {}
+    expected = knn.neighbors(knn.fit(np.array(X)), asked, 12, **kw)
+    monkeypatch.setattr(streams, "DEVICE_BYTES", 0)
+    monkeypatch.setattr(driver, "_PART_BYTES", 6 * 8)  # 8 rows, fewer than neighbours
+    seen = []
+    model = knn.fit(X)
+    found = knn.neighbors(model, asked, 12, on_block=lambda *a: seen.append(a), **kw)
+    assert isinstance(model.X, np.memmap)
+    np.testing.assert_array_equal(found.indices, expected.indices)
+    np.testing.assert_array_equal(found.distances, expected.distances)
+    assert len(seen) == 13
+    assert seen[-1][0] == seen[-1][1] == len(found.indices)
 
 
 def test_search_block_composes_under_jit_and_vmap():

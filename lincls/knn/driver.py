@@ -7,14 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from lincls import checks, distances
-from lincls.knn.model import KNN
+from lincls.knn.model import KNN, fit
 from lincls.knn.pruning import search_pruned
-from lincls.knn.search import compiled_search_block
+from lincls.knn.search import compiled_search_block, merge
 from lincls.structs import AnyArray, Neighbors
 
 OnBlock = Callable[[int, int], Any]
 
 _KEYS_BYTES = 2**26  # of the (block, N) matrix of distances
+_PART_BYTES = 2**26  # of training rows that leave their file at a time
 _BLOCK_WORK = 2**36  # features compared in a block: a few tenths of a second on two cores
 
 
@@ -47,17 +48,49 @@ def neighbors(
     """
     k = checks.count(k, "k", high=model.X.shape[0])
     rows, query_groups, groups = _rows_and_groups(model, queries, groups)
-    if block_size is None:
-        block_size = _block_size(model, rows.shape[0])
-    size = checks.count(block_size, "block_size")
-    found = []
+    if block_size is not None:
+        checks.count(block_size, "block_size")
+    search = _by_parts if model.points is None else _by_blocks
     with distances.exact_scope(model.X):
-        for block, block_groups, count in _blocks(rows, query_groups, size):
-            answer = _search(model, block, k, block_groups, groups)
-            found.append([np.asarray(array)[:count, :k] for array in answer])
-            if on_block is not None:
-                on_block(sum(len(one[0]) for one in found), rows.shape[0])
+        return search(model, rows, k, query_groups, groups, block_size, on_block or _ignore)
+
+
+def _by_blocks(
+    model: KNN, rows: AnyArray, k: int, query_groups: Any, groups: Any, block_size: int | None,
+    on_block: OnBlock,
+) -> Neighbors:  # fmt: skip
+    """Block after block of the queries among all training examples."""
+    found = []
+    size = _block_size(model, rows.shape[0]) if block_size is None else block_size
+    for block, block_groups, count in _blocks(rows, query_groups, size):
+        answer = _search(model, block, k, block_groups, groups)
+        found.append([np.asarray(array)[:count, :k] for array in answer])
+        on_block(sum(len(one[0]) for one in found), rows.shape[0])
     return Neighbors(*(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
+
+
+def _by_parts(
+    model: KNN, rows: AnyArray, k: int, query_groups: Any, groups: Any, block_size: int | None,
+    on_block: OnBlock,
+) -> Neighbors:  # fmt: skip
+    """All queries among part after part of training data that stay in their file, merged."""
+    num_examples, whole = model.X.shape[0], None
+    size = max(1, _PART_BYTES // model.X[:1].nbytes)
+    for start in range(0, num_examples, size):
+        part = fit(np.array(model.X[start : start + size]), metric=model.metric, prune=False)
+        of_part = None if groups is None else groups[start : start + size]
+        num_rows = part.X.shape[0]
+        found = _by_blocks(part, rows, min(k, num_rows), query_groups, of_part, block_size, _ignore)
+        indices = np.where(found.indices < num_rows, found.indices + start, num_examples)
+        found = Neighbors(found.distances, indices.astype(np.int32))
+        whole = found if whole is None else Neighbors(*map(np.asarray, merge(whole, found, k)))
+        on_block(rows.shape[0] * (start + num_rows) // num_examples, rows.shape[0])
+    assert whole is not None
+    return whole
+
+
+def _ignore(done: int, total: int) -> None:
+    """No progress is shown."""
 
 
 def _search(

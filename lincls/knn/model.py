@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lincls import checks, distances
+from lincls import checks, distances, streams
 from lincls.distances import Metric
 from lincls.knn import sketches
 from lincls.knn.sketches import Sketching
@@ -26,7 +26,7 @@ class KNN:
     Attributes:
         X: (N, D) the rows as given, uint8 or floating.
         y: (N,) int32 labels, or None.
-        points: what `metric.prepare` made of X.
+        points: what `metric.prepare` made of X, or None where X stays in its file.
         metric: the distance.
         num_classes: C, or None without labels.
         sketching: a `Sketching`, how distances are bounded from below, or None.
@@ -51,10 +51,11 @@ def fit(
     num_classes: int | None = None,
     prune: bool = True,
 ) -> KNN:
-    """Remember the data (slide 11: "memorize all data and labels").
+    """Remember the data and their labels (slide 11).
 
     Args:
-        X: images (N, H, W, C) or rows (N, D), uint8 or floating.
+        X: images (N, H, W, C) or rows (N, D), uint8 or floating.  A memory-mapped array of
+            more than 1 GiB stays in its file, and `neighbors` reads it part by part.
         y: integer labels (N,) in 0..C-1, or None for a search without votes.
         metric: a value of `lincls.distances`.
         num_classes: C; by default the largest label plus one.
@@ -70,6 +71,8 @@ def fit(
         num_classes = int(y.max()) + 1 if num_classes is None else num_classes
         y = jnp.asarray(y)
     with distances.exact_scope(X):
+        if streams.is_large(X):
+            return KNN(X, y, None, metric, num_classes)
         X = jnp.asarray(X)
         model = KNN(X, y, metric.prepare(X), metric, num_classes)
     sketching = sketches.for_metric(metric, X) if prune else None
