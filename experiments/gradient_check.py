@@ -28,7 +28,7 @@ CLAIM = (
     "and error-prone. In practice, use the analytic gradient and check it against the "
     "numerical one (57)."
 )
-SECONDS = 18
+SECONDS = 10
 HINGE = Objective(losses.hinge, penalties.l2)
 SMOOTH = Objective(losses.softmax, penalties.l2)
 KINDS = ("forward", "centred")

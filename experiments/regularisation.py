@@ -45,7 +45,7 @@ CLAIM = (
     "generalisation; no input dimension can have a very large influence all by itself. The L2 "
     "penalty of (1, 0, 0, 0) is 1.0, of (¼, ¼, ¼, ¼) only 0.25 (42)."
 )
-SECONDS = 3
+SECONDS = 5
 OBJECTIVE = Objective(losses.softmax, penalties.l2)
 PENALTIES = {"l2": "L2", "l1": "L1", "elastic": "elastic net"}
 KINDS = PENALTIES | {"max_norm": "max norm", "dropout": "dropout"}
