@@ -1,9 +1,4 @@
-"""Every test runs with strict dtype promotion, and with 8 simulated devices for sharding.
-
-Most of the suite's time is compilation of small programs that run once, so modules are
-compiled without the compiler's slow passes, which takes two thirds of the time.  Those whose
-subject is rounding or exactness, where what the compiler does matters, are compiled in full.
-"""
+"""Every test runs with strict dtype promotion, and with 8 simulated devices for sharding."""
 
 import os
 
@@ -27,14 +22,3 @@ def _cache_of_the_tests(tmp_path_factory):
         patch.setenv("LINCLS_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("TFDS_DATA_DIR", str(tmp_path_factory.mktemp("tfds")))
         yield
-
-
-OPTIMIZED = ("test_knn", "test_distances", "test_losses", "test_composition", "test_readme")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _compilation(request):
-    in_full = request.module.__name__.startswith(OPTIMIZED)
-    jax.config.update("jax_disable_most_optimizations", not in_full)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)

@@ -43,6 +43,7 @@ def test_run_under_the_users_jit():
     assert_close(info, compiled)
 
 
+@pytest.mark.slow
 def test_run_under_the_users_vmap_over_seeds():
     def last_loss(key):
         state = training.start(key, PARAMS, optimizer=optimizers.sgd, hyper=HYPER)
@@ -75,7 +76,7 @@ def test_the_final_loss_is_differentiable_in_the_hyperparameters():
     assert float(slope) == pytest.approx(float(numeric), rel=1e-6)
 
 
-@pytest.mark.parametrize(("loss", "penalty"), zip(LOSSES, PENALTIES, strict=True))
+@pytest.mark.parametrize(("loss", "penalty"), list(zip(LOSSES, PENALTIES, strict=True)))
 def test_no_nan_on_the_way(loss, penalty):
     zero = linear.init(jax.random.key(0), D, C, scale=0.0)
     with jax.debug_nans(True):

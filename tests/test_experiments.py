@@ -5,7 +5,6 @@ import re
 import shutil
 from importlib import import_module
 
-import jax
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -26,15 +25,6 @@ SLIPS = {  # slide, printed, computed: the errata of the lecture that are number
     ("46", "0.016", "0.01545"),
     ("46", "0.452", "1.04019"),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compiles():
-    """Most of the time goes to compiling programs that run once."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(scope="module")

@@ -89,6 +89,7 @@ def test_rejects_a_wrong_bias_hidden_in_the_last_column_of_W():
     assert not gradcheck.check(jax.random.key(11), folded, PARAMS.W, grads).passed
 
 
+@pytest.mark.slow
 def test_a_float32_tree_of_gradients_passes_at_its_own_precision():
     few = jax.tree.map(lambda p: p[..., :50], PARAMS)._replace(b=PARAMS.b)
 

@@ -153,7 +153,7 @@ def test_floating_neighbours_equal_the_oracle_up_to_rounding(metric, spread, dty
 
 
 @exact
-@pytest.mark.parametrize("num_features", [33_025, 33_026])
+@pytest.mark.parametrize("num_features", [33_026, pytest.param(33_025, marks=pytest.mark.slow)])
 def test_wide_rows_are_pruned_exactly(metric, num_features, monkeypatch):
     monkeypatch.setattr(sketches, "SAMPLE", 16)
     monkeypatch.setattr(sketches, "_MOST_FINE", 64)
@@ -178,6 +178,7 @@ def test_where_bounds_rule_out_little_the_block_is_searched_whole(monkeypatch):
         assert len(calls) == expected
 
 
+@pytest.mark.slow
 @exact
 def test_groups_and_leave_one_out(metric):
     X, _ = data_and_queries(smooth)

@@ -39,6 +39,7 @@ def test_takes_the_svm_loss():
     assert np.mean(predicted == DIGITS.test.labels) > TUNED["hinge"] - 0.02
 
 
+@pytest.mark.slow
 def test_the_same_key_gives_the_same_parameters():
     a, b = (
         quick.fit(jax.random.key(92), DIGITS.train.images[:200], DIGITS.train.labels[:200])

@@ -41,6 +41,7 @@ def test_softmax_optimum_is_scikit_learns(dtype, tol):
     assert best.loss == pytest.approx(loss, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_squared_hinge_has_no_gradient_at_its_optimum():
     best = reference.optimum(
         X, Y, reg=0.02, loss=losses.squared_hinge, affine=NONE, dtype=np.float64, tol=1e-9
@@ -85,6 +86,7 @@ def test_the_primal_value_is_the_objective_at_that_bias():
     np.testing.assert_allclose(db, 0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_short_form_is_near_the_optimum_of_digits():
     images, labels = data.load("digits").train
     affine = preprocessing.fit(images)

@@ -110,7 +110,10 @@ def mapped(tmp_path, monkeypatch):
     return put
 
 
-@pytest.mark.parametrize("sampling", ["shuffled", "replacement", "sequential"])
+@pytest.mark.parametrize(
+    "sampling",
+    ["shuffled", *(pytest.param(s, marks=pytest.mark.slow) for s in ("replacement", "sequential"))],
+)
 def test_data_read_piece_by_piece_give_the_same_bits(sampling, mapped, monkeypatch):
     kw = {"batches": getattr(batches, sampling), "dropout": 0.2}
     whole, history = train(num_steps=29, **kw)
@@ -257,6 +260,7 @@ def test_an_optimiser_that_wants_the_value_takes_the_place_of_sgd():
     assert history.loss[-5:].mean() < history.loss[:5].mean()
 
 
+@pytest.mark.slow
 def test_trains_in_float64_and_in_float32_with_x64_on():
     with jax.enable_x64(True):
         double = jax.tree.map(lambda p: jnp.asarray(p, jnp.float64), PARAMS)
@@ -318,6 +322,7 @@ def test_an_old_style_key_is_refused():
         training.start(jax.random.PRNGKey(0), PARAMS, optimizer=optimizers.sgd, hyper=HYPER)
 
 
+@pytest.mark.slow
 def test_step_is_usable_alone():
     state = training.start(jax.random.key(0), PARAMS, optimizer=optimizers.sgd, hyper=HYPER)
     batch = Examples(FLOATS.astype(np.float32), Y, np.ones(N, np.float32))
