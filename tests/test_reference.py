@@ -122,4 +122,4 @@ def test_the_bracket_of_a_confident_model_is_no_nan():
 def test_a_class_without_examples_leaves_the_bracket_open():
     best = reference.optimum(X, Y, reg=0.05, num_classes=C + 1, affine=NONE)
     gap = reference.duality_gap(best.params, X, Y, reg=0.05)
-    assert gap.dual <= best.loss <= gap.primal + 1e-4
+    assert gap.dual - 1e-6 <= best.loss <= gap.primal + 1e-4  # the loss is a float32
