@@ -275,7 +275,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     common, chosen = options.parse(parser, groups, argv)
     settings: Settings = chosen["probe"]
     try:
-        data = gate.Data(gate.load(common.dataset, common.data_dir))
+        data = gate.Data(gate.load(common.dataset, common.data_dir, common.data_url))
         refuse(settings, data)
     except (ValueError, TypeError, OSError) as error:
         parser.error(str(error))

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from sklearn.model_selection import KFold, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from experiments import ORDER
-from experiments.lab import options, run, style, words
+from experiments.lab import gate, options, run, style, words
 
 TESTING = ("nearest_neighbor", "choose_k", "svm_softmax", "random_search")
 USES_OF_TEST_SET = dict.fromkeys(ORDER, 0) | dict.fromkeys(TESTING, 1)
@@ -399,3 +400,16 @@ def test_numbers_read_as_one_writes_them(number, text):
 )
 def test_durations_read_as_one_says_them(seconds, text):
     assert words.duration(seconds) == text
+
+
+def test_where_the_data_are_reaches_the_loader(monkeypatch):
+    asked = []
+    monkeypatch.setattr(gate.data, "load", lambda name, **where: asked.append((name, where)))
+    gate.load.cache_clear()
+    gate.load("cifar10", "here", "http://there/")
+    gate.load("digits", "")
+    gate.load.cache_clear()
+    assert asked == [
+        ("cifar10", {"data_dir": Path("here"), "url": "http://there/"}),
+        ("digits", {"data_dir": None, "url": None}),
+    ]

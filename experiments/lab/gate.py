@@ -55,6 +55,7 @@ class Data:
 
 
 @lru_cache(maxsize=1)
-def load(name_or_path: str, data_dir: str) -> Dataset:
-    """The data set behind --dataset and --data-dir, read once for all experiments."""
-    return data.load(name_or_path, data_dir=Path(data_dir) if data_dir else None)
+def load(name_or_path: str, data_dir: str, data_url: str = "") -> Dataset:
+    """The data set behind --dataset, --data-dir and --data-url, read once for all experiments."""
+    folder = Path(data_dir) if data_dir else None
+    return data.load(name_or_path, data_dir=folder, url=data_url or None)

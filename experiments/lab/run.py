@@ -70,7 +70,7 @@ def _program(titles: Sequence[str], prog: str, description: str, argv: Sequence[
     parser = options.build(prog, description, groups, listing)
     common, settings = options.parse(parser, groups, argv)
     try:
-        gate.load(common.dataset, common.data_dir)
+        gate.load(common.dataset, common.data_dir, common.data_url)
     except (ValueError, OSError) as error:
         parser.error(str(error))
     jobs = [Job(title, found[title], settings[title], common) for title in titles]
@@ -107,7 +107,7 @@ def publish(folder: Path, sections: Sequence[Section], pending: Sequence[str]) -
 
 def home(common: options.Common) -> Path:
     """The folder of a data set's results."""
-    name = gate.load(common.dataset, common.data_dir).name
+    name = gate.load(common.dataset, common.data_dir, common.data_url).name
     return Path(common.out) / (f"{name}-smoke" if common.smoke else name)
 
 
@@ -126,7 +126,7 @@ def attempt(job: Job, folder: Path) -> Section:
 
 def finished(job: Job, folder: Path) -> record.Record:
     """The job's record: the one on disk if nothing that decides it has changed, else a new one."""
-    data = gate.Data(gate.load(job.common.dataset, job.common.data_dir))
+    data = gate.Data(gate.load(job.common.dataset, job.common.data_dir, job.common.data_url))
     versions = record.versions()
     mark = record.fingerprint(job.source, job.settings, job.common.seed, data.digest, versions)
     found = record.load(folder)
