@@ -136,7 +136,7 @@ def tiles(
     mosaic = padded.swapaxes(1, 2).reshape(down * (height + gap), across * (width + gap), 3)
     axes.imshow(mosaic[:-gap, :-gap], interpolation="nearest")
     x, y = np.arange(across) * (width + gap), np.arange(down) * (height + gap)
-    axes.set_yticks(y + (height - 1) / 2, rows)
+    axes.set_yticks(y + (height - 1) / 2, rows, size=min(10, 150 / max(map(len, rows))))
     size = min(9, 70 / max(map(len, columns), default=1))
     axes.set_xticks(x[: len(columns)] + (width - 1) / 2, columns, size=size)
     axes.set(xlim=(-gap, x[-1] + width + gap / 2), ylim=(y[-1] + height + gap / 2, -gap))
