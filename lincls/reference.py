@@ -90,15 +90,16 @@ def optimum(
             params = LinearParams(np.zeros((num_classes, X.shape[1])), np.zeros(num_classes))
         params = jax.tree.map(lambda p: jnp.asarray(p, dtype), params)
         state = training.start(jax.random.key(0), params, hyper=hyper, **how)
+        weights = np.ones(len(X)) if weight is None else weight
+        # On the device once, not at every look.
+        data = jax.tree.map(jnp.asarray, Examples(X, y, np.asarray(weights, dtype)))
         objective, loss_there, norm = Objective(loss, penalties.l2), np.inf, np.inf
         while norm > tol and int(state.step) < max_steps and state.alive:
             state, _ = training.fit(
-                state, X, y, hyper, objective=objective, weight=weight, affine=affine,
+                state, data.X, data.y, hyper, objective=objective, weight=weight, affine=affine,
                 batches=batches.full, num_steps=min(_STEPS_PER_LOOK, max_steps - int(state.step)),
                 **how,
             )  # fmt: skip
-            weights = np.ones(len(X)) if weight is None else weight
-            data = Examples(X, y, np.asarray(weights, dtype))
             loss_there, norm = map(float, _measured(objective, state.params, data, affine, hyper))
         params = jax.tree.map(np.asarray, state.params)
     return Optimum(params, loss_there, norm, int(state.step), norm <= tol)
