@@ -153,8 +153,9 @@ def _prepare_l2(X: AnyArray) -> Any:
 def _l2_pairs(q: Any, x: Any) -> Array:
     if not isinstance(x, SignedPixels):
         return jnp.sum(jnp.square(q - x), axis=1)
-    gap = (q.rows.astype(jnp.int16) - x.rows.astype(jnp.int16)).astype(jnp.int32)
-    return _sum_lanes(jnp.square(gap), jnp.int32, x.square_norms.dtype)
+    products = q.rows.astype(jnp.int32) * x.rows.astype(jnp.int32)
+    products = jnp.sum(products, axis=1, dtype=x.square_norms.dtype)
+    return q.square_norms + x.square_norms - 2 * products
 
 
 def _l2_pairwise(q: Any, x: Any) -> Array:

@@ -106,7 +106,7 @@ def test_no_bound_exceeds_its_distance(metric, make):
         refine, fine = model.sketching.refine, model.sketch.fine
         with jax.enable_x64(True):
             program = partial(pruning._refined, refine, model.learned, q.fine, fine)
-            refined = pruning._of_pairs(program, rows, columns)
+            refined = pruning.of_pairs(program, rows, columns)
         assert np.all(refined.reshape(table.shape) <= table)
     if make is smooth:
         assert np.median(lower / np.maximum(table, 1)) > 0.2  # and it says something

@@ -105,7 +105,7 @@ def torch_eager(task: Task) -> tuple[np.ndarray, np.ndarray]:
     shift, scale = torch.from_numpy(task.affine.shift), float(task.affine.scale)
     W = torch.zeros(task.num_classes, X.shape[1], requires_grad=True)
     b = torch.zeros(task.num_classes, requires_grad=True)
-    decay = [{"params": [W], "weight_decay": 2 * REG}, {"params": [b]}]
+    decay: list[dict[str, Any]] = [{"params": [W], "weight_decay": 2 * REG}, {"params": [b]}]
     optimizer = torch.optim.SGD(decay, lr=task.rate)
     for rows in task.order:
         chosen = torch.from_numpy(rows)

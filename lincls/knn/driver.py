@@ -1,8 +1,17 @@
-"""The host's driver: blocks of queries of a few shapes, with progress between them."""
+"""The host's driver: blocks of queries of a few shapes, with progress between them.
 
+Blocks are independent, and most of a pruned search is many small programs that use one core
+each, so a few threads of the host search a block each.
+"""
+
+import contextlib
+import os
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -17,6 +26,7 @@ OnBlock = Callable[[int, int], Any]
 _KEYS_BYTES = 2**26  # of the (block, N) matrix of distances
 _PART_BYTES = 2**26  # of training rows that leave their file at a time
 _BLOCK_WORK = 2**36  # features compared in a block: a few tenths of a second on two cores
+_MOST_THREADS = 4
 
 
 def neighbors(
@@ -60,13 +70,52 @@ def _by_blocks(
     on_block: OnBlock,
 ) -> Neighbors:  # fmt: skip
     """Block after block of the queries among all training examples."""
-    found = []
     size = _block_size(model, rows.shape[0]) if block_size is None else block_size
-    for block, block_groups, count in _blocks(rows, query_groups, size):
-        answer = _search(model, block, k, block_groups, groups)
-        found.append([np.asarray(array)[:count, :k] for array in answer])
-        on_block(sum(len(one[0]) for one in found), rows.shape[0])
+    settings, found, done = _settings(), [], 0
+
+    def search(block: AnyArray, block_groups: Any, count: int) -> list[np.ndarray]:
+        with settings():
+            answer = _search(model, block, k, block_groups, groups)
+            return [np.asarray(array)[:count, :k] for array in answer]
+
+    for one in _in_threads(search, _blocks(rows, query_groups, size)):
+        found.append(one)
+        done += len(one[0])
+        on_block(done, rows.shape[0])
     return Neighbors(*(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
+
+
+def _settings() -> Callable[[], contextlib.AbstractContextManager[Any]]:
+    """What this thread was told about precision and device, for a thread that was not."""
+    wide, device = jax.config.jax_enable_x64, jax.config.jax_default_device  # type: ignore[attr-defined]
+
+    @contextlib.contextmanager
+    def scope() -> Iterator[None]:
+        with jax.enable_x64(wide), jax.default_device(device):
+            yield
+
+    return scope
+
+
+def _in_threads(fn: Callable[..., Any], calls: Iterator[tuple[Any, ...]]) -> Iterator[Any]:
+    """fn(*call) of every call in their order, a few at a time; an exception ends the others."""
+    pool = ThreadPoolExecutor(max_workers=(threads := _num_threads()))
+    pending: deque[Future[Any]] = deque()
+    try:
+        for call in calls:
+            pending.append(pool.submit(fn, *call))
+            if len(pending) > threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _num_threads() -> int:
+    """As many as there are cores to use, at most 4: each holds the distances of a block."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(cores or 1, _MOST_THREADS)
 
 
 def _by_parts(

@@ -7,7 +7,8 @@
    one: its distance is at most the limit, and its bound at most its distance.
 4. Exact distances of all candidates, and the k smallest by (distance, index).
 
-Steps 2 and 4 work on lists of pairs (query, example), made on the host.  The steps are programs
+Steps 2 and 4 work on lists of pairs (query, example), made on the host; a compiled loop gathers
+the rows of as many pairs as stay in the cache and stops after the last.  The steps are programs
 of their own, because XLA otherwise fuses one into another's inner loop.
 """
 
@@ -18,6 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float, Num
 
 from lincls.distances import Metric
@@ -25,7 +27,8 @@ from lincls.knn.model import KNN
 from lincls.knn.search import compiled_search_block, smallest
 from lincls.structs import AnyArray, Neighbors
 
-_PAIRS = 2048  # distances in a compiled call
+_PAIRS = 2**15  # distances in a compiled call, at most
+_CACHED = 512  # pairs whose rows stay in a core's cache
 _PAIR_COST = 24.0  # of an exact distance of a pair, measured, in units of `Metric.cost`
 _ROUNDING = 2.0**-16  # two programs may round a floating distance differently, by less than this
 
@@ -42,9 +45,9 @@ def search_pruned(
         if len(places) > lower.size * model.metric.cost / _PAIR_COST:
             whole = {"query_groups": query_groups, "groups": groups}
             return compiled_search_block(model, queries, num_seen(k), **whole)
-        rows, columns = np.divmod(places, lower.shape[1])
+        rows, columns = by_column(*np.divmod(places, lower.shape[1]))
         rows, columns = _still_near(model, sketch, rows, columns, limit)
-        exact = _of_pairs(partial(_exact, model.metric, queries, model.points), rows, columns)
+        exact = of_pairs(partial(_exact, model.metric, queries, model.points), rows, columns)
     near = exact <= limit[rows]
     return _first(rows[near], columns[near], exact[near], k, lower.shape)
 
@@ -57,16 +60,16 @@ def num_seen(k: int) -> int:
 def bounds_and_limit(
     model: KNN, queries: AnyArray, sketch: Any, k: int, query_groups: Any, groups: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Lower bounds (M, N), NaN where excluded, and the limit (M,) of each query, on the host."""
+    """Lower bounds (M, N), infinite where excluded, and the finite limits (M,), on the host."""
     lower, nearest = _bounds(model, sketch, num_seen(k), query_groups=query_groups, groups=groups)
     lower, nearest = np.asarray(lower), np.asarray(nearest)
     rows, ranks = np.nonzero(nearest < lower.shape[1])
     program = partial(_exact, model.metric, queries, model.points)
-    exact = _of_pairs(program, rows, nearest[rows, ranks])
+    exact = of_pairs(program, rows, nearest[rows, ranks])
     seen = np.full(nearest.shape, np.inf)
     seen[rows, ranks] = exact
     limit = np.sort(seen, axis=1)[:, k - 1] * (1 + _ROUNDING)
-    return lower, limit.astype(np.float32)
+    return lower, np.minimum(limit, np.finfo(np.float32).max).astype(np.float32)
 
 
 @jax.jit
@@ -80,23 +83,18 @@ def _bounds(
 ) -> tuple[Array, Array]:
     """Lower bounds (M, N), and the examples with the least of them in each row; N if none."""
     lower = model.sketching.lower(model.learned, sketch, model.sketch)
-    lower = jnp.where(jnp.isnan(lower), 0, lower)  # an overflow, of which nothing is known
     if groups is not None:
         lower = jnp.where(query_groups[:, None] == groups, jnp.inf, lower)
-    _, nearest = smallest(lower, num_seen)
-    return jnp.where(jnp.isinf(lower), jnp.nan, lower), nearest
-
-
-def _take(points: Any, places: Array) -> Any:
-    return jax.tree.map(lambda leaf: leaf[places], points)
+    lower = lax.optimization_barrier(lower)  # else XLA computes it once more for `smallest`
+    return lower, smallest(lower, num_seen)[1]
 
 
 @partial(jax.jit, static_argnames="metric")
 def _exact(
-    metric: Metric, queries: Array, points: Any, rows: Array, columns: Array
+    metric: Metric, queries: Array, points: Any, rows: Array, columns: Array, count: Any
 ) -> Num[Array, "P"]:
-    """Distances of the pairs (queries[rows], points[columns])."""
-    return metric.pairs(_take(metric.prepare(queries), rows), _take(points, columns))
+    """Distances of the first `count` of the pairs (queries[rows], points[columns])."""
+    return _in_chunks(metric.pairs, metric.prepare(queries), points, rows, columns, count)
 
 
 def _still_near(
@@ -107,28 +105,55 @@ def _still_near(
     if refine is None:
         return rows, columns
     program = partial(_refined, refine, model.learned, sketch.fine, model.sketch.fine)
-    near = _of_pairs(program, rows, columns) <= limit[rows]
+    near = of_pairs(program, rows, columns) <= limit[rows]
     return rows[near], columns[near]
 
 
 @partial(jax.jit, static_argnames="refine")
 def _refined(
-    refine: Callable[..., Any], learned: Any, q: Any, x: Any, rows: Array, columns: Array
-) -> Float[Array, "P"]:
+    refine: Callable[..., Any], learned: Any, q: Any, x: Any, rows: Array, columns: Array,
+    count: Any,
+) -> Float[Array, "P"]:  # fmt: skip
     """Better lower bounds of the same pairs, from their fine sketches."""
-    return refine(learned, _take(q, rows), _take(x, columns))
+    return _in_chunks(partial(refine, learned), q, x, rows, columns, count)
 
 
-def _of_pairs(program: Callable[..., Any], rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def _in_chunks(
+    fn: Callable[..., Any], q: Any, x: Any, rows: Array, columns: Array, count: Any
+) -> Array:
+    """fn(q[rows], x[columns]) of the first `count` pairs, zeros after them."""
+    size = _CACHED if jax.default_backend() == "cpu" else _PAIRS
+
+    def of_chunk(start: Any) -> Array:
+        of_q, of_x = (lax.dynamic_slice(places, (start,), (size,)) for places in (rows, columns))
+        return fn(_take(q, of_q), _take(x, of_x))
+
+    def body(i: Any, found: Array) -> Array:
+        return lax.dynamic_update_slice(found, of_chunk(i * size), (i * size,))
+
+    nothing = jnp.zeros(rows.shape, jax.eval_shape(of_chunk, 0).dtype)
+    return lax.fori_loop(0, -(-count // size), body, nothing)
+
+
+def _take(points: Any, places: Array) -> Any:
+    return jax.tree.map(lambda leaf: leaf[places], points)
+
+
+def by_column(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same pairs in order of example, so that the training data are read from front to back."""
+    order = np.argsort(columns, kind="stable")
+    return rows[order], columns[order]
+
+
+def of_pairs(program: Callable[..., Any], rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """What a program says of many pairs, in compiled calls of one shape."""
-    count = len(rows)
-    padding = (0, -count % _PAIRS if count else _PAIRS)
-    rows, columns = (np.pad(part.astype(np.int32), padding) for part in (rows, columns))
-    parts = [
-        program(rows[start : start + _PAIRS], columns[start : start + _PAIRS])
-        for start in range(0, len(rows), _PAIRS)
-    ]
-    return np.concatenate([np.asarray(part) for part in parts])[:count]
+    parts = []
+    for start in range(0, max(1, len(rows)), _PAIRS):
+        some = [part[start : start + _PAIRS].astype(np.int32) for part in (rows, columns)]
+        count = len(some[0])
+        some = [np.pad(part, (0, _PAIRS - count)) for part in some]
+        parts.append(np.asarray(program(*some, np.int32(count)))[:count])
+    return np.concatenate(parts)
 
 
 def _first(
