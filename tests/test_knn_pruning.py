@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lincls import distances, knn
-from lincls.knn import pruning, sketches
+from lincls.knn import driver, pruning, sketches
 from tests import oracles_knn
 
 N, D = 2 * sketches.SAMPLE, 256
@@ -97,13 +97,13 @@ def test_no_bound_exceeds_its_distance(metric, make):
     if model.sketching is None:
         return
     with jax.enable_x64(True):
-        q = model.sketching.apply(model.learned, queries)
-        lower = np.asarray(model.sketching.lower(model.learned, q, model.sketch))
+        q, part = model.sketching.apply(model.learned, queries), model.sketch[0]
+        lower = np.asarray(model.sketching.lower(model.learned, q, part))
         rows, columns = np.divmod(np.arange(len(queries) * N), N)
     table = oracles_knn.distances(metric.name, queries, X)
     assert np.all(lower <= table)
     if metric is distances.l1:
-        refine, fine = model.sketching.refine, model.sketch.fine
+        refine, fine = model.sketching.refine, part.fine
         with jax.enable_x64(True):
             program = partial(pruning._refined, refine, model.learned, q.fine, fine)
             refined = pruning.of_pairs(program, rows, columns)
@@ -117,8 +117,9 @@ def test_bounds_leave_few_candidates_where_data_allow_it(metric):
     X, queries = data_and_queries(smooth)
     model = knn.fit(X, metric=metric)
     with jax.enable_x64(True):
-        sketch = pruning._sketch(model, queries)
-        lower, limit = pruning.bounds_and_limit(model, queries, sketch, 5, None, None)
+        block = pruning.Block(queries, pruning.sketch_queries(model, queries), None, None)
+        no_limit = np.full(len(queries), np.inf)
+        lower, limit = pruning.bounds_and_limit(model, block, model.sketch[0], 0, 5, no_limit)
     left = lower <= limit[:, None]
     assert left.sum(axis=1).min() >= 5
     assert left.mean() < 0.1
@@ -146,8 +147,8 @@ def test_floating_neighbours_equal_the_oracle_up_to_rounding(metric, spread, dty
     chosen = np.take_along_axis(table, found.indices, axis=1)
     np.testing.assert_allclose(chosen, expected, rtol=1e-5, atol=1e-6)
     with jax.enable_x64(True):
-        q = pruning._sketch(model, queries)
-        lower = np.asarray(model.sketching.lower(model.learned, q, model.sketch))
+        q = pruning.sketch_queries(model, queries)
+        lower = np.asarray(model.sketching.lower(model.learned, q, model.sketch[0]))
     assert np.all(lower <= table * (1 + 1e-5) + 1e-6)
     assert (model.learned.axes is None) == spread
 
@@ -167,15 +168,31 @@ def test_wide_rows_are_pruned_exactly(metric, num_features, monkeypatch):
 
 
 def test_where_bounds_rule_out_little_the_block_is_searched_whole(monkeypatch):
-    whole, calls = pruning.compiled_search_block, []
+    whole, calls = driver.compiled_search_block, []
     monkeypatch.setattr(
-        pruning, "compiled_search_block", lambda *args, **kw: calls.append(1) or whole(*args, **kw)
+        driver, "compiled_search_block", lambda *args, **kw: calls.append(1) or whole(*args, **kw)
     )
     for make, expected in ((noise, 1), (smooth, 0)):
         X, queries = data_and_queries(make)
         calls.clear()
         knn.neighbors(knn.fit(X, metric=distances.l1), queries, 3)
         assert len(calls) == expected
+
+
+@exact
+def test_parts_of_the_training_data_are_one_search(metric, monkeypatch):
+    monkeypatch.setattr(sketches, "PART", 1000)
+    X = smooth(np.random.default_rng(0))
+    X[N // 2 :] = X[: N // 2]  # every distance twice, far apart
+    model = knn.fit(X, metric=metric)
+    assert len(model.sketch) == 5
+    table = oracles_knn.distances(metric.name, X[:6], X)
+    assert_nearest(knn.neighbors(model, X[:6], 7), table, 7)
+    groups = np.repeat(np.arange(5), -(-N // 5))[:N]  # a part and more is a query's own group
+    found = knn.neighbors(model, None, 7, groups=groups, block_size=64)
+    plain = knn.neighbors(knn.fit(X, metric=metric, prune=False), None, 7, groups=groups)
+    np.testing.assert_array_equal(found.indices, plain.indices)
+    np.testing.assert_array_equal(found.distances, plain.distances)
 
 
 @pytest.mark.slow
@@ -204,7 +221,7 @@ def test_which_models_have_sketches():
 def test_few_shapes_are_compiled():
     X, _ = data_and_queries(smooth)
     model = knn.fit(X)
-    programs = [pruning._sketch, pruning._bounds, pruning._exact, pruning._refined]
+    programs = [pruning.sketch_queries, pruning._bounds, pruning._exact, pruning._refined]
     before = sum(program._cache_size() for program in programs)
     for num_queries in (1, 7, 8, 9, 64, 65, 299, 300):
         for k in (1, 2, 10, 11, 20):

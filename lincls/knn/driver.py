@@ -26,6 +26,7 @@ OnBlock = Callable[[int, int], Any]
 _KEYS_BYTES = 2**26  # of the (block, N) matrix of distances
 _PART_BYTES = 2**26  # of training rows that leave their file at a time
 _BLOCK_WORK = 2**36  # features compared in a block: a few tenths of a second on two cores
+_BOUNDS = 64  # queries whose bounds stay in the cache
 _MOST_THREADS = 4
 
 
@@ -146,8 +147,14 @@ def _search(
     model: KNN, block: AnyArray, k: int, block_groups: np.ndarray | None, groups: Any
 ) -> Neighbors:
     if model.sketching is not None:
-        return search_pruned(model, block, k, block_groups, groups)
-    return compiled_search_block(model, block, _bucket(k), query_groups=block_groups, groups=groups)
+        found = search_pruned(model, block, k, block_groups, groups)
+        if found is not None:
+            return found
+    parts = [
+        compiled_search_block(model, some, _bucket(k), query_groups=of_some, groups=groups)
+        for some, of_some, _ in _blocks(block, block_groups, _plain_size(model, len(block)))
+    ]
+    return Neighbors(*(np.concatenate(arrays)[: len(block)] for arrays in zip(*parts, strict=True)))
 
 
 def _rows_and_groups(model: KNN, queries: Any, groups: Any) -> tuple[AnyArray, Any, Any]:
@@ -171,13 +178,21 @@ def _rows_and_groups(model: KNN, queries: Any, groups: Any) -> tuple[AnyArray, A
 
 def _block_size(model: KNN, num_queries: int) -> int:
     """Queries in a block: few shapes, bounded memory, well under a second."""
-    num_examples, num_features = model.X.shape
-    by_memory = _KEYS_BYTES // (4 * num_examples)
-    by_time = _BLOCK_WORK / (num_examples * num_features * model.metric.cost)
-    if model.sketching is not None:
-        by_time = 64  # bounds of more queries leave the cache
-    largest = max(1, min(by_memory, int(by_time), 512))
-    largest = 1 << (largest.bit_length() - 1)
+    if model.sketching is None:
+        return _plain_size(model, num_queries)
+    return _few_sizes(min(_BOUNDS, _BLOCK_WORK // (2 * model.X.size)), num_queries)
+
+
+def _plain_size(model: KNN, num_queries: int) -> int:
+    """The same where all distances are computed."""
+    by_memory = _KEYS_BYTES // (4 * model.X.shape[0])
+    by_time = _BLOCK_WORK / (model.X.size * model.metric.cost)
+    return _few_sizes(min(by_memory, int(by_time), 512), num_queries)
+
+
+def _few_sizes(largest: int, num_queries: int) -> int:
+    """A power of two up to the largest, or 8 or 64 where that holds all queries."""
+    largest = 1 << (max(1, largest).bit_length() - 1)
     return next((size for size in (8, 64) if num_queries <= size <= largest), largest)
 
 

@@ -30,7 +30,7 @@ class KNN:
         metric: the distance.
         num_classes: C, or None without labels.
         sketching: a `Sketching`, how distances are bounded from below, or None.
-        learned, sketch: what the sketching learned from X, and made of it.
+        learned, sketch: what the sketching learned from X, and made of it, part after part.
     """
 
     X: Any

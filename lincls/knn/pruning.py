@@ -7,6 +7,9 @@
    one: its distance is at most the limit, and its bound at most its distance.
 4. Exact distances of all candidates, and the k smallest by (distance, index).
 
+Many training examples come in parts, one after the other; the k-th smallest distance in the
+parts before is the limit of a part, so step 2 is for the first.
+
 Steps 2 and 4 work on lists of pairs (query, example), made on the host; a compiled loop gathers
 the rows of as many pairs as stay in the cache and stops after the last.  The steps are programs
 of their own, because XLA otherwise fuses one into another's inner loop.
@@ -14,7 +17,7 @@ of their own, because XLA otherwise fuses one into another's inner loop.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +27,7 @@ from jaxtyping import Array, Float, Num
 
 from lincls.distances import Metric
 from lincls.knn.model import KNN
-from lincls.knn.search import compiled_search_block, smallest
+from lincls.knn.search import smallest
 from lincls.structs import AnyArray, Neighbors
 
 _PAIRS = 2**15  # distances in a compiled call, at most
@@ -33,23 +36,41 @@ _PAIR_COST = 24.0  # of an exact distance of a pair, measured, in units of `Metr
 _ROUNDING = 2.0**-16  # two programs may round a floating distance differently, by less than this
 
 
+class Block(NamedTuple):
+    """Queries, their sketches, and the groups (M,) and (N,) of queries and examples, or None."""
+
+    queries: Any
+    sketch: Any
+    query_groups: Any
+    groups: Any
+
+
+class Pairs(NamedTuple):
+    """Places of queries in the block, indices of training examples, and their distances, (P,)."""
+
+    rows: np.ndarray
+    columns: np.ndarray
+    exact: np.ndarray
+
+
 def search_pruned(
     model: KNN, queries: AnyArray, k: int, query_groups: Any, groups: Any
-) -> Neighbors:
-    """As `search_block`, with host arrays; where bounds leave too many pairs, it is that."""
+) -> Neighbors | None:
+    """As `search_block`, with host arrays; None where bounds leave too many pairs for speed."""
     queries = jnp.asarray(queries)  # outside of the scope, so in the model's precision
     with jax.enable_x64(True):
-        sketch = _sketch(model, queries)
-        lower, limit = bounds_and_limit(model, queries, sketch, k, query_groups, groups)
-        places = np.flatnonzero(lower <= limit[:, None])
-        if len(places) > lower.size * model.metric.cost / _PAIR_COST:
-            whole = {"query_groups": query_groups, "groups": groups}
-            return compiled_search_block(model, queries, num_seen(k), **whole)
-        rows, columns = by_column(*np.divmod(places, lower.shape[1]))
-        rows, columns = _still_near(model, sketch, rows, columns, limit)
-        exact = of_pairs(partial(_exact, model.metric, queries, model.points), rows, columns)
-    near = exact <= limit[rows]
-    return _first(rows[near], columns[near], exact[near], k, lower.shape)
+        block = Block(queries, sketch_queries(model, queries), query_groups, groups)
+        found, limit, start = None, np.full(queries.shape[0], np.inf), 0
+        for part in model.sketch:
+            lower, limit = bounds_and_limit(model, block, part, start, k, limit)
+            near = lower <= _float32_above(limit)[:, None]
+            if np.count_nonzero(near) > near.size * model.metric.cost / _PAIR_COST:
+                return None
+            pairs = _exact_pairs(model, block, part, start, near, limit)
+            found, limit = _first(pairs, found, k, limit)
+            start += near.shape[1]
+    assert found is not None
+    return _as_neighbors(found, k, (queries.shape[0], model.X.shape[0]))
 
 
 def num_seen(k: int) -> int:
@@ -57,36 +78,67 @@ def num_seen(k: int) -> int:
     return max(32, 1 << (k * 5 // 4 - 1).bit_length())
 
 
-def bounds_and_limit(
-    model: KNN, queries: AnyArray, sketch: Any, k: int, query_groups: Any, groups: Any
-) -> tuple[np.ndarray, np.ndarray]:
-    """Lower bounds (M, N), infinite where excluded, and the finite limits (M,), on the host."""
-    lower, nearest = _bounds(model, sketch, num_seen(k), query_groups=query_groups, groups=groups)
-    lower, nearest = np.asarray(lower), np.asarray(nearest)
-    rows, ranks = np.nonzero(nearest < lower.shape[1])
-    program = partial(_exact, model.metric, queries, model.points)
-    exact = of_pairs(program, rows, nearest[rows, ranks])
-    seen = np.full(nearest.shape, np.inf)
-    seen[rows, ranks] = exact
-    limit = np.sort(seen, axis=1)[:, k - 1] * (1 + _ROUNDING)
-    return lower, np.minimum(limit, np.finfo(np.float32).max).astype(np.float32)
-
-
 @jax.jit
-def _sketch(model: KNN, queries: Array) -> Any:
+def sketch_queries(model: KNN, queries: Array) -> Any:
+    """The sketches of queries."""
     return model.sketching.apply(model.learned, queries)
+
+
+def bounds_and_limit(
+    model: KNN, block: Block, part: Any, start: int, k: int, limit: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lower bounds (M, n) of the part from row `start` on, and limits (M,).
+
+    The bound of an excluded example is infinite.  An infinite limit becomes the k-th smallest distance among the examples with the least bounds.
+    """
+    lower, nearest = _bounds(model, block, part, np.int32(start), num_seen=num_seen(k))
+    if np.isinf(limit).any():
+        nearest = np.asarray(nearest)
+        rows, ranks = np.nonzero(nearest < lower.shape[1])
+        seen = np.full(nearest.shape, np.inf)
+        seen[rows, ranks] = _distances(model, block, rows, nearest[rows, ranks] + start)
+        limit = np.minimum(limit, np.sort(seen, axis=1)[:, k - 1])
+    return np.asarray(lower), limit
 
 
 @partial(jax.jit, static_argnames="num_seen")
 def _bounds(
-    model: KNN, sketch: Any, num_seen: int, *, query_groups: Any, groups: Any
+    model: KNN, block: Block, part: Any, start: Any, *, num_seen: int
 ) -> tuple[Array, Array]:
-    """Lower bounds (M, N), and the examples with the least of them in each row; N if none."""
-    lower = model.sketching.lower(model.learned, sketch, model.sketch)
-    if groups is not None:
-        lower = jnp.where(query_groups[:, None] == groups, jnp.inf, lower)
+    """Lower bounds (M, n), and the places of the least of them in each row; n where excluded."""
+    lower = model.sketching.lower(model.learned, block.sketch, part)
+    indices = start + jnp.arange(lower.shape[1], dtype=jnp.int32)
+    excluded = indices >= model.X.shape[0]
+    if block.groups is not None:
+        groups = jnp.take(jnp.asarray(block.groups), indices, mode="clip")
+        excluded = excluded | (jnp.asarray(block.query_groups)[:, None] == groups)
+    lower = jnp.where(excluded, jnp.inf, lower)
     lower = lax.optimization_barrier(lower)  # else XLA computes it once more for `smallest`
     return lower, smallest(lower, num_seen)[1]
+
+
+def _float32_above(limit: np.ndarray) -> np.ndarray:
+    """A finite float32 that no lower bound of a distance up to the limit exceeds."""
+    return np.minimum(limit * (1 + _ROUNDING), np.finfo(np.float32).max).astype(np.float32)
+
+
+def _exact_pairs(
+    model: KNN, block: Block, part: Any, start: int, near: np.ndarray, limit: np.ndarray
+) -> Pairs:
+    """The pairs of a part whose distance does not exceed the limit, among those `near` (M, n)."""
+    rows, columns = _by_column(*np.divmod(np.flatnonzero(near), near.shape[1]))
+    refine = model.sketching.refine
+    if refine is not None:
+        program = partial(_refined, refine, model.learned, block.sketch.fine, part.fine)
+        close = of_pairs(program, rows, columns) <= _float32_above(limit)[rows]
+        rows, columns = rows[close], columns[close]
+    pairs = Pairs(rows, columns + start, _distances(model, block, rows, columns + start))
+    return Pairs(*(part[pairs.exact <= limit[rows]] for part in pairs))
+
+
+def _distances(model: KNN, block: Block, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    program = partial(_exact, model.metric, block.queries, model.points)
+    return of_pairs(program, rows, columns)
 
 
 @partial(jax.jit, static_argnames="metric")
@@ -95,18 +147,6 @@ def _exact(
 ) -> Num[Array, "P"]:
     """Distances of the first `count` of the pairs (queries[rows], points[columns])."""
     return _in_chunks(metric.pairs, metric.prepare(queries), points, rows, columns, count)
-
-
-def _still_near(
-    model: KNN, sketch: Any, rows: np.ndarray, columns: np.ndarray, limit: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The pairs that a better bound leaves, where the sketching has one."""
-    refine = model.sketching.refine
-    if refine is None:
-        return rows, columns
-    program = partial(_refined, refine, model.learned, sketch.fine, model.sketch.fine)
-    near = of_pairs(program, rows, columns) <= limit[rows]
-    return rows[near], columns[near]
 
 
 @partial(jax.jit, static_argnames="refine")
@@ -139,7 +179,7 @@ def _take(points: Any, places: Array) -> Any:
     return jax.tree.map(lambda leaf: leaf[places], points)
 
 
-def by_column(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _by_column(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The same pairs in order of example, so that the training data are read from front to back."""
     order = np.argsort(columns, kind="stable")
     return rows[order], columns[order]
@@ -157,16 +197,29 @@ def of_pairs(program: Callable[..., Any], rows: np.ndarray, columns: np.ndarray)
 
 
 def _first(
-    rows: np.ndarray, columns: np.ndarray, exact: np.ndarray, k: int, shape: tuple[int, ...]
-) -> Neighbors:
-    """The k first of each row by (distance, column); empty places as in `Neighbors`."""
-    order = np.lexsort((columns, exact, rows))
-    rows, columns, exact = rows[order], columns[order], exact[order]
-    rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
-    chosen = rank < k
+    pairs: Pairs, found: Pairs | None, k: int, limit: np.ndarray
+) -> tuple[Pairs, np.ndarray]:
+    """The k first of each row by (distance, column), and the limits (M,) that they set."""
+    if found is not None:
+        pairs = Pairs(*map(np.concatenate, zip(found, pairs, strict=True)))
+    order = np.lexsort((pairs.columns, pairs.exact, pairs.rows))
+    pairs = Pairs(*(part[order] for part in pairs))
+    rank = _rank(pairs.rows)
+    limit, last = limit.copy(), rank == k - 1
+    limit[pairs.rows[last]] = pairs.exact[last]
+    return Pairs(*(part[rank < k] for part in pairs)), limit
+
+
+def _rank(rows: np.ndarray) -> np.ndarray:
+    """The place of each pair in its row; rows ascend."""
+    return np.arange(len(rows)) - np.searchsorted(rows, rows)
+
+
+def _as_neighbors(found: Pairs, k: int, shape: tuple[int, int]) -> Neighbors:
+    """Arrays (M, k) of sorted pairs, with the empty places of `Neighbors`."""
+    rows, columns, exact = found
     info = np.iinfo if np.issubdtype(exact.dtype, np.integer) else np.finfo
-    found = np.full((shape[0], k), info(exact.dtype).max, exact.dtype)
+    distances = np.full((shape[0], k), info(exact.dtype).max, exact.dtype)
     indices = np.full((shape[0], k), shape[1], np.int32)
-    found[rows[chosen], rank[chosen]] = exact[chosen]
-    indices[rows[chosen], rank[chosen]] = columns[chosen]
-    return Neighbors(found, indices)
+    distances[rows, _rank(rows)], indices[rows, _rank(rows)] = exact, columns
+    return Neighbors(distances, indices)

@@ -27,6 +27,7 @@ from lincls.distances import Metric
 from lincls.structs import AnyArray
 
 SAMPLE = 2048  # rows that a sketching learns from
+PART = 2**16  # training rows whose bounds are at hand at the same time
 _LANES = 32  # training sketches that are compared side by side
 _MOST_AXES = 255
 _MOST_GROUPS = 192  # XLA breaks up longer sums of arrays, which costs a factor of ten
@@ -245,9 +246,8 @@ def _rounded_sums(groups: Groups, X: AnyArray) -> Sketch:
 
 
 def tiled(sketch: Levels) -> Levels:
-    """Rows (N, G) as (N / 32, G, 32), zeros at the end: 32 of them side by side in a register."""
+    """Rows (n, G) as (n / 32, G, 32), n a multiple of 32: that many side by side in a register."""
     rows = sketch.coarse.rows
-    rows = jnp.pad(rows, ((0, -rows.shape[0] % _LANES), (0, 0)))
     rows = jnp.swapaxes(rows.reshape(-1, _LANES, rows.shape[1]), 1, 2)
     return Levels(sketch.coarse._replace(rows=rows), sketch.fine)
 
@@ -266,7 +266,7 @@ def lower_l1(groups: Levels, q: Levels, x: Levels) -> Float[Array, "M N"]:
             total = total + jnp.maximum(row[group], of_x.rows[:, group]).astype(jnp.uint16)
         return total
 
-    total = lax.map(maxima, of_q.rows).reshape(of_q.rows.shape[0], -1)[:, : of_x.radii.shape[0]]
+    total = lax.map(maxima, of_q.rows).reshape(of_q.rows.shape[0], -1)
     steps = 2 * total.astype(jnp.int32) - of_q.sums[:, None] - of_x.sums
     return _bound(groups.coarse, steps, of_q.radii[:, None] + of_x.radii)
 
@@ -299,15 +299,28 @@ def for_metric(metric: Metric, X: AnyArray) -> Sketching | None:
     return {distances.l2: l2_directions, distances.cosine: cosine_directions}.get(metric)
 
 
-def sketch_rows(sketching: Sketching, learned: Any, X: AnyArray) -> Any:
-    """Laid sketches of all training rows, a chunk at a time, so that float64 copies stay small."""
-    parts, chunk = [], SAMPLE
-    for start in range(0, X.shape[0], chunk):
-        rows = X[start : start + chunk]
-        padded = jnp.pad(rows, ((0, chunk - rows.shape[0]), (0, 0)))
-        sketch = _apply(sketching, learned, padded)
-        parts.append(jax.tree.map(lambda leaf, count=rows.shape[0]: leaf[:count], sketch))
-    return sketching.lay(jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts))
+def sketch_rows(sketching: Sketching, learned: Any, X: AnyArray) -> tuple[Any, ...]:
+    """Laid sketches of all training rows, in parts of one size whose bounds stay in the cache.
+
+    Rows of the last part beyond row N are filling.
+    """
+    num_parts = -(-X.shape[0] // PART)
+    size = -(-X.shape[0] // num_parts)
+    size = -(-size // _LANES) * _LANES
+    return tuple(
+        sketching.lay(_sketch_part(sketching, learned, X[start : start + size], size))
+        for start in range(0, X.shape[0], size)
+    )
+
+
+def _sketch_part(sketching: Sketching, learned: Any, X: AnyArray, size: int) -> Any:
+    """Sketches of `size` rows, made a chunk at a time, so that float64 copies stay small."""
+    parts = []
+    for start in range(0, size, SAMPLE):
+        rows = X[start : start + SAMPLE]
+        padded = jnp.pad(rows, ((0, SAMPLE - rows.shape[0]), (0, 0)))
+        parts.append(_apply(sketching, learned, padded))
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:size], *parts)
 
 
 @partial(jax.jit, static_argnames="sketching")
