@@ -25,7 +25,7 @@ from lincls.structs import AnyArray
 # 2**31 - 2**24 is the largest integer that has a floating key (see `order_keys`).
 MAX_NARROW_FEATURES = (2**31 - 2**24) // 255**2
 _LANES = 128  # features that are summed side by side in L1
-_POINTS_AT_ONCE = 1024  # in `pointwise`, so that its temporaries stay small
+_POINTS_AT_ONCE = 2048  # in a loop over points, so that temporaries stay small
 
 
 class Metric(NamedTuple):
@@ -117,10 +117,13 @@ def _sum_lanes(terms: Array, narrow: Any, dtype: Any) -> Array:
 # --- L2: the sum of squares ------------------------------------------------------------------
 
 
-class SignedPixels(NamedTuple):
-    """Pixels minus 128, which moves no distance, and their squared norms."""
+class Pixels(NamedTuple):
+    """Pixels as they are, not copied, and the squared norms of pixels minus 128.
 
-    rows: Any  # (N, D) int8
+    The shift moves no distance; products of the shifted pixels fit an int8 product.
+    """
+
+    rows: Any  # (N, D) uint8
     square_norms: Any  # (N,) int32, int64 where wide
 
 
@@ -140,27 +143,31 @@ def _dot(a: Array, b: Array, dtype: Any) -> Array:
     return total
 
 
-def _signed_pixels(X: AnyArray) -> SignedPixels:
-    dtype = integer_dtype(X)
-    rows = _sign(X)
-    return SignedPixels(rows, jnp.sum(jnp.square(rows.astype(jnp.int32)), axis=1, dtype=dtype))
+@jax.jit
+def _square_norms(X: Array) -> Array:
+    return jnp.sum(jnp.square(_sign(X).astype(jnp.int32)), axis=1, dtype=integer_dtype(X))
 
 
 def _prepare_l2(X: AnyArray) -> Any:
-    return _signed_pixels(X) if X.dtype == jnp.uint8 else _floating(X)
+    X = jnp.asarray(X)
+    if X.dtype != jnp.uint8:
+        return _floating(X)
+    starts = range(0, X.shape[0], _POINTS_AT_ONCE)  # the squares of all would fill memory
+    norms = [_square_norms(X[start : start + _POINTS_AT_ONCE]) for start in starts]
+    return Pixels(X, jnp.concatenate(norms))
 
 
 def _l2_pairs(q: Any, x: Any) -> Array:
-    if not isinstance(x, SignedPixels):
+    if not isinstance(x, Pixels):
         return jnp.sum(jnp.square(q - x), axis=1)
-    products = q.rows.astype(jnp.int32) * x.rows.astype(jnp.int32)
+    products = _sign(q.rows).astype(jnp.int32) * _sign(x.rows).astype(jnp.int32)
     products = jnp.sum(products, axis=1, dtype=x.square_norms.dtype)
     return q.square_norms + x.square_norms - 2 * products
 
 
 def _l2_pairwise(q: Any, x: Any) -> Array:
-    if isinstance(x, SignedPixels):
-        products = _dot(q.rows, x.rows, x.square_norms.dtype)
+    if isinstance(x, Pixels):
+        products = _dot(_sign(q.rows), _sign(x.rows), x.square_norms.dtype)
         return q.square_norms[:, None] + x.square_norms - 2 * products
     return lax.map(lambda point: _l2_pairs(point[None], x), q)
 

@@ -89,7 +89,8 @@ def bounds_and_limit(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Lower bounds (M, n) of the part from row `start` on, and limits (M,).
 
-    The bound of an excluded example is infinite.  An infinite limit becomes the k-th smallest distance among the examples with the least bounds.
+    The bound of an excluded example is infinite.  An infinite limit becomes the k-th smallest
+    distance among the examples with the least bounds.
     """
     lower, nearest = _bounds(model, block, part, np.int32(start), num_seen=num_seen(k))
     if np.isinf(limit).any():
