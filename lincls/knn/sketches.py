@@ -92,11 +92,12 @@ def learn_directions(X: AnyArray) -> Directions | None:
     """
     rows, num_features = _sample(X, SAMPLE), X.shape[1]
     shift = rows.mean(axis=0)
-    rows -= shift
+    rows = (rows - shift).astype(np.float32)  # good enough to find directions with
     axes = rows[: min(_MOST_AXES, num_features // 256 * 32 + 63)].T
     for _ in range(3):
         axes, _ = np.linalg.qr(rows.T @ (rows @ axes))
     if np.sum((rows @ axes) ** 2) >= 0.75 * np.sum(rows**2):
+        axes, _ = np.linalg.qr(axes.astype(np.float64))
         return Directions(jnp.asarray(shift), jnp.asarray(axes))
     return None if X.dtype == np.uint8 else Directions(jnp.asarray(shift), None)
 
