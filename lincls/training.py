@@ -365,7 +365,7 @@ def _at_the_door(
         )
     data = Examples(X, y, np.asarray(weight, state.params.W.dtype))
     if not streams.is_large(X):
-        data = jax.tree.map(jnp.asarray, data)
+        data = jax.tree.map(partial(streams.on_device, lent=True), data)
     return data, jax.tree.map(jnp.asarray, affine), hyper
 
 

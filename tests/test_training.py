@@ -330,3 +330,17 @@ def test_step_is_usable_alone():
     assert int(new.step) == 1
     assert isinstance(new.params, LinearParams)
     assert float(info.loss) > 0
+
+
+def test_data_go_to_the_device_by_lending_or_by_a_copy_of_their_own():
+    memory = np.zeros(2**23 + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    for shift in (0, 1):  # an address that JAX takes over, and one that it does not
+        X = memory[start + shift :][: 2**22].reshape(2**11, -1)
+        kept, lent = streams.on_device(X), streams.on_device(X, lent=True)
+        X[0, 0] = 9
+        assert kept[0, 0] == 0  # what is kept does not follow its owner
+        assert int(lent[0, 0]) == (9 if shift == 0 else 0)
+        X[0, 0], X.flags.writeable = 0, False
+        np.testing.assert_array_equal(streams.on_device(X), X)
+    assert streams.on_device(np.zeros((2, 2**20))).dtype == jnp.float32

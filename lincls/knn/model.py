@@ -73,7 +73,7 @@ def fit(
     with distances.exact_scope(X):
         if streams.is_large(X):
             return KNN(X, y, None, metric, num_classes)
-        X = jnp.asarray(X)
+        X = streams.on_device(X)
         model = KNN(X, y, metric.prepare(X), metric, num_classes)
     sketching = sketches.for_metric(metric, X) if prune else None
     return model if sketching is None else _sketched(model, sketching)
