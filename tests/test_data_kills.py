@@ -104,7 +104,7 @@ def test_two_loads_at_once(address, tmp_path):
     lines = ended.stderr.splitlines()
     assert all(line.startswith("cifar10: preparing it for") for line in lines), ended.stderr
     left = (tmp_path / "cache/downloads/cifar10").iterdir()
-    assert {path.suffix for path in left} <= {".gz", ".part"}
+    assert {path.suffix for path in left} <= {".gz", ".lock"}
     heard = "import logging\nlogging.warning('heard')\n"
     again = data_fakes.fork(code(LOOK + LOAD + heard, address, tmp_path), tmp_path)
     assert again.stdout.splitlines() == [first], again.stderr

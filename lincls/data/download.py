@@ -1,13 +1,15 @@
 """Downloads that arrive whole, or end with one sentence that says why not.
 
-`fetch` keeps what has arrived in a `.part` file and goes on from there, within a call and
-in later ones; the file gets its name only when its SHA-256 is the published one.  Nothing
-waits for ever: the answer must begin within `OPENING` seconds, and bytes must keep coming.
+`fetch` keeps what has arrived in a `.part` file and goes on from there, within a call as
+long as connections bring something, and in later calls; the file gets its name only when
+its SHA-256 is the published one.  Nothing waits for ever: the answer must begin within
+`OPENING` seconds, and bytes must keep coming.
 """
 
 import contextlib
 import os
 import socket
+import ssl
 import sys
 import tempfile
 import threading
@@ -23,10 +25,10 @@ from lincls.data import archives
 from lincls.data.catalog import Download
 from lincls.data.dataset import DataUnavailable
 
-OPENING = 10.0  # seconds in which an answer must begin, resolving the name included
-IDLE = 8.0  # seconds in which IDLE * SLOWEST bytes must arrive
+OPENING = 7.0  # seconds in which an answer must begin, resolving the name included
+IDLE = 6.0  # seconds in which something must arrive, and IDLE * SLOWEST bytes in twice that time
 SLOWEST = 500  # bytes a second
-ATTEMPTS = 3  # how often one call takes up a connection that was cut
+WORTH = 4096  # bytes that a connection must have brought if another is to go on from there
 CHUNK = 1 << 16
 
 
@@ -66,10 +68,10 @@ def fetch(
     target = folder / wanted.filename
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _part(target) as file:
+        with _alone(target) as part:
             if not _is(wanted, target):
-                _complete(wanted, url or wanted.url, file, on_progress or Line())
-                os.replace(file.name, target)
+                _complete(wanted, url or wanted.url, part, on_progress or Line())
+                os.replace(part, target)
     except DataUnavailable:
         raise
     except OSError as error:
@@ -87,47 +89,70 @@ def _is(wanted: Download, path: Path) -> bool:
     return False
 
 
-def _complete(wanted: Download, address: str, file: IO[bytes], on_progress: OnProgress) -> None:
-    """Receive what is missing of a file, and verify the whole."""
-    tell = _Teller(wanted, on_progress)
-    for _ in range(ATTEMPTS):
-        if _receive(wanted, address, file, tell) == wanted.size:
-            break
-    file.flush()
-    done = os.path.getsize(file.name)
-    tell(done, finished=True)
-    if done < wanted.size:
-        raise DataUnavailable(
-            f"{address} was cut off after {done:,} of {wanted.size:,} bytes; they are kept, and "
-            "the next try goes on from there"
-        )
-    found = archives.sha256(Path(file.name))
-    if found != wanted.sha256:
-        file.truncate(0)
-        raise DataUnavailable(
-            f"{address} sent {wanted.size:,} bytes with SHA-256 {found} where "
-            f"{wanted.sha256} was expected; they were thrown away"
-        )
+def _complete(wanted: Download, address: str, part: Path, on_progress: OnProgress) -> None:
+    """Receive what is missing of a file, and verify the whole.
+
+    Where what an earlier call had kept may be to blame for wrong bytes, begin anew.
+    """
+    with part.open("ab") as file:  # closed before it is renamed, as Windows demands
+        kept = _size(file)
+        _receive_all(wanted, address, file, _Teller(wanted, on_progress))
+    found = archives.sha256(part)
+    if found == wanted.sha256:
+        return
+    part.unlink()
+    if kept:
+        return _complete(wanted, address, part, on_progress)
+    raise DataUnavailable(
+        f"{address} sent {wanted.size:,} bytes with SHA-256 {found} where "
+        f"{wanted.sha256} was expected; they were thrown away"
+    )
 
 
-def _receive(wanted: Download, address: str, file: IO[bytes], tell: Callable[[int], None]) -> int:
-    """Append what the server sends until it ends or breaks off; return the size of the file."""
-    done = file.seek(0, os.SEEK_END)
+class _Interrupted(Exception):
+    """A connection ended before the file did; says how."""
+
+
+def _receive_all(wanted: Download, address: str, file: IO[bytes], tell: "_Teller") -> None:
+    """Complete a partial file, by as many connections as bring it forward."""
+    best = _size(file)
+    while True:
+        try:
+            _receive(wanted, address, file, tell)
+            return tell(wanted.size, finished=True)
+        except _Interrupted as how:
+            done = _size(file)
+            if done < best + WORTH:
+                tell(done, finished=True)
+                raise DataUnavailable(
+                    f"{address} {how} after {done:,} of {wanted.size:,} bytes; they are kept, "
+                    "and the next try goes on from there"
+                ) from how
+            best = done
+
+
+def _size(file: IO[bytes]) -> int:
+    return file.seek(0, os.SEEK_END)  # tell() does not notice that a file was cut
+
+
+def _receive(wanted: Download, address: str, file: IO[bytes], tell: "_Teller") -> None:
+    """Append what the server sends until the file is whole; _Interrupted if it stops before."""
+    done = _size(file)
     if done > wanted.size:
         done = file.truncate(0)
     if done == wanted.size:
-        return done
+        return
     with _open(address, done) as response:
-        done = _begin(wanted, address, response, file, done)
-        pace = _Pace(address, done)
+        done = mark = _begin(wanted, address, response, file, done)
+        since = time.monotonic()
         while done < wanted.size:
-            chunk = _read(address, response, min(CHUNK, wanted.size - done))
-            if not chunk:
-                break
-            done += file.write(chunk)
+            done += file.write(_read(response, min(CHUNK, wanted.size - done)))
             tell(done)
-            pace(done)
-    return done
+            seconds = time.monotonic() - since
+            if seconds >= IDLE:
+                if done - mark < SLOWEST * seconds:
+                    raise _Interrupted(f"sent {done - mark:,} bytes in {seconds:.0f} seconds")
+                since, mark = time.monotonic(), done
 
 
 def _begin(wanted: Download, address: str, response: Any, file: IO[bytes], done: int) -> int:
@@ -138,13 +163,13 @@ def _begin(wanted: Download, address: str, response: Any, file: IO[bytes], done:
             "this network may want you to log in first"
         )
     if response.status != 206:  # the server begins anew, whatever it was asked for
-        done = file.truncate(0)
+        done = 0
     length = response.headers.get("Content-Length")
     if length is not None and length.isdecimal() and done + int(length) != wanted.size:
         raise DataUnavailable(
             f"{address} offers {done + int(length):,} bytes where {wanted.size:,} were expected"
         )
-    return done
+    return file.truncate(done)
 
 
 def _open(address: str, start: int) -> Any:
@@ -159,7 +184,8 @@ def _open(address: str, start: int) -> Any:
 
     def ask() -> None:
         try:
-            outcome.append(urllib.request.urlopen(request, timeout=IDLE))
+            answer = urllib.request.urlopen(request, timeout=IDLE, context=trusted())
+            outcome.append(answer)
         except Exception as error:
             outcome.append(error)
 
@@ -173,19 +199,35 @@ def _open(address: str, start: int) -> Any:
     return outcome[0]
 
 
-def _read(address: str, response: Any, size: int) -> bytes:
-    """The next bytes; none at the end, or where the connection broke."""
+def trusted() -> ssl.SSLContext:
+    """Return who may vouch for a server: the system's certificates, and those of certifi.
+
+    A Python from python.org finds none of the system's on macOS.
+    """
+    import certifi
+
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    return context
+
+
+def _read(response: Any, size: int) -> bytes:
+    """The next bytes, at least one; _Interrupted where there are none."""
     try:
-        return response.read1(size)
-    except TimeoutError as error:
-        raise DataUnavailable(f"{address} has sent nothing for {IDLE:.0f} seconds") from error
+        chunk: bytes = response.read1(size)
+    except TimeoutError:
+        raise _Interrupted(f"has sent nothing for {IDLE:.0f} seconds") from None
     except (OSError, HTTPException):
-        return b""
+        chunk = b""
+    if not chunk:
+        raise _Interrupted("was cut off")
+    return chunk
 
 
 def _reason(address: str, error: Exception) -> str:
     """What went wrong before the first byte, as a sentence."""
     if isinstance(error, urllib.error.HTTPError):
+        error.close()
         return f"{address} answered {error.code} {error.reason}"
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, socket.gaierror):
@@ -194,24 +236,12 @@ def _reason(address: str, error: Exception) -> str:
         return f"{address} refused the connection"
     if isinstance(cause, TimeoutError):
         return f"{address} did not answer within {IDLE:.0f} seconds"
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return (
+            f"{address} cannot prove that it is itself ({cause}): "
+            "this network may want you to log in first"
+        )
     return f"{address} cannot be read ({' '.join(str(cause).split())})"
-
-
-class _Pace:
-    """Raises DataUnavailable when bytes come too slowly to ever make a file."""
-
-    def __init__(self, address: str, done: int) -> None:
-        self.address, self.done, self.since = address, done, time.monotonic()
-
-    def __call__(self, done: int) -> None:
-        seconds = time.monotonic() - self.since
-        if seconds < IDLE:
-            return
-        if done - self.done < SLOWEST * seconds:
-            raise DataUnavailable(
-                f"{self.address} has stalled: {done - self.done:,} bytes in {seconds:.0f} seconds"
-            )
-        self.done, self.since = done, time.monotonic()
 
 
 class _Teller:
@@ -253,24 +283,18 @@ class Line:
 
 
 @contextlib.contextmanager
-def _part(target: Path) -> Iterator[IO[bytes]]:
-    """The partial file of a download, open for appending and for this process alone.
+def _alone(target: Path) -> Iterator[Path]:
+    """The partial file of a download, for this process alone; it is kept for the next try.
 
-    It is kept for the next try.  Where another process is at work on it, a file of one's
-    own takes its place, which is not kept.
+    Where another process is at work on it, a file of one's own takes its place, which is
+    not kept.
     """
-    path = target.with_name(f"{target.name}.part")
-    with path.open("ab") as file:
-        if _lock(file):
-            yield file
+    with target.with_name(f".{target.name}.lock").open("ab") as lock:
+        if _lock(lock):
+            yield target.with_name(f"{target.name}.part")
             return
-    with tempfile.NamedTemporaryFile(
-        "ab", dir=target.parent, prefix=f"{target.name}.", delete=False
-    ) as own:
-        try:
-            yield own
-        finally:
-            Path(own.name).unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f"{target.name}.") as own:
+        yield Path(own, target.name)
 
 
 def _lock(file: IO[bytes]) -> bool:
