@@ -423,14 +423,23 @@ def test_a_cache_that_nobody_may_write():
     import pwd
     os.setuid(pwd.getpwnam("nobody").pw_uid)
     print(data.load("mnist", FOLDER).train.images.shape)
+    try:
+        data.load("mnist", FOLDER + "/mnist/private")
+    except data.DataUnavailable as error:
+        print(error)
     data.load("cifar10", url="http://127.0.0.1:9/")
     """
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         data_fakes.write_mnist(Path(folder) / "mnist", seed=0, zipped=False)
+        data_fakes.write_mnist(Path(folder) / "mnist" / "private", seed=0, zipped=False)
+        (Path(folder) / "mnist" / "private").chmod(0o700)
         ended = data_fakes.fork(code.replace("FOLDER", repr(folder)), Path(folder))
     assert "(20, 28, 28, 1)" in ended.stdout, ended.stderr
     assert "was loaded but not cached" in ended.stderr
+    (private,) = (line for line in ended.stdout.splitlines() if "private" in line)
+    assert "Permission denied" in private
+    assert "'digits'" in private
     last = ended.stderr.splitlines()[-1]
     assert "cannot take the 170,052,171 bytes" in last
     assert "Permission denied" in last

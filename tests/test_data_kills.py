@@ -4,6 +4,7 @@ A share runs in the suite; `LINCLS_WHOLE=1` kills fifty times.
 """
 
 import os
+import textwrap
 import time
 from pathlib import Path
 
@@ -92,6 +93,33 @@ def test_after_a_kill_the_next_load_is_good(moment, address, tmp_path):
         ended = data_fakes.fork(code(LOOK + LOAD, address, folder), folder)
         assert ended.stdout.splitlines() == expected[:1], (at, ended.stderr)
     assert num_killed >= KILLS // 4  # how long a load takes varies
+
+
+def test_after_a_kill_while_preparing_the_data_are_there(address, tmp_path):
+    die = """
+    count, png = 0, tfds._png
+    def killing_png(image):
+        global count
+        count += 1
+        if count == 12:
+            os.kill(os.getpid(), 9)
+        return png(image)
+    tfds._png = killing_png
+    """
+    ended = data_fakes.fork(code(textwrap.dedent(die) + LOAD, address, tmp_path), tmp_path)
+    assert ended.signal == 9
+    left = [path.name for path in (tmp_path / "tfds" / "cifar10").iterdir()]
+    assert len(left) == 1
+    assert left[0].startswith("incomplete")
+    nowhere = "http://127.0.0.1:9/"
+    fine = data_fakes.fork(code(LOOK + LOAD, nowhere, tmp_path), tmp_path)
+    assert fine.stdout.startswith("True "), fine.stderr
+    assert fine.stderr == ""
+    for entry in (tmp_path / "cache").glob("*.npz"):
+        entry.unlink()
+    again = data_fakes.fork(code(LOAD + LOOK, nowhere, tmp_path), tmp_path)  # what was downloaded
+    assert again.stdout == fine.stdout, again.stderr
+    assert "3.0.2" in [path.name for path in (tmp_path / "tfds" / "cifar10").iterdir()]
 
 
 def test_two_loads_at_once(address, tmp_path):

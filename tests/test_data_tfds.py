@@ -148,6 +148,8 @@ def test_the_place_that_was_named_comes_first_then_the_cache_then_tfds(tmp_path,
 def test_the_newest_version_is_read(tmp_path):
     for version in ("1.0.0", "3.0.2", "3.0.10", "incomplete.ABCDEF_3.1.0"):
         (tmp_path / "mnist" / version).mkdir(parents=True)
+        (tmp_path / "mnist" / version / tfds.INFO).write_text("{}")
+    (tmp_path / "mnist" / "3.1.0").mkdir()  # empty
     folder, _ = tfds.find("mnist", tmp_path)
     assert folder.name == "3.0.10"
     shutil.rmtree(folder)
@@ -203,6 +205,25 @@ def test_a_folder_of_tfds_that_cannot_be_made(tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match="could not prepare it in .*a file"):
         loaded = load_and_prepare("mnist", monkeypatch, tmp_path / "site")
     assert_equal(data.load("mnist"), loaded)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "another format"])
+def test_a_broken_preparation_that_nobody_named_is_passed_over(damage, tmp_path, monkeypatch):
+    loaded = load_and_prepare("mnist", monkeypatch, tmp_path / "site")
+    forget_the_cache()
+    folder, _ = tfds.find("mnist", tfds.directory())
+    (records,) = folder.glob("*-train*")
+    if damage == "truncated":
+        records.write_bytes(records.read_bytes()[:-9])
+    else:
+        (info := folder / "dataset_info.json").write_text(
+            json.dumps(json.loads(info.read_text()) | {"fileFormat": "parquet"})
+        )
+    with pytest.raises(ValueError, match=r"prepared by TFDS, cannot be read.*'digits'"):
+        data.load("mnist", tfds.directory())  # named: that is what is wanted
+    with pytest.warns(UserWarning, match="it is passed over"):
+        again = data.load("mnist", url=(tmp_path / "site").as_uri(), on_progress=print)
+    assert_equal(again, loaded)
 
 
 @pytest.mark.parametrize("written", ["array_record", "tfrecord"])

@@ -68,10 +68,9 @@ def _load_official(
             or _load_kept(known)
             or _load_downloads(known, _download(known, url, on_progress))
         )
-    except DataUnavailable as error:
-        raise DataUnavailable(f"{error}; {official.how_to_get(known)}") from error
-    except ValueError as error:
-        raise ValueError(f"{error}; {official.how_to_get(known)}") from error
+    except (OSError, ValueError) as error:  # an OSError: files that this user may not read
+        kind = ValueError if isinstance(error, ValueError) else DataUnavailable
+        raise kind(f"{error}; {official.how_to_get(known)}") from None
 
 
 def _load_named(known: Official, data_dir: Path) -> Dataset | None:
@@ -87,10 +86,14 @@ def _load_named(known: Official, data_dir: Path) -> Dataset | None:
 
 
 def _load_kept(known: Official) -> Dataset | None:
-    """Load from the cache, or from the folder of TFDS."""
+    """Load from the cache, or from the folder of TFDS, which nobody has named: it may be broken."""
     cached = cache.read(cache.directory() / _entry(known))
     prepared = official.find_prepared(known, tfds.directory()) if cached is None else None
-    return cached if prepared is None else _load_found(known, prepared)
+    try:
+        return cached if prepared is None else _load_found(known, prepared)
+    except (OSError, ValueError) as error:
+        warnings.warn(f"{' '.join(str(error).split())}; it is passed over", stacklevel=2)
+        return None
 
 
 def _entry(known: Official) -> str:
@@ -120,7 +123,10 @@ def _download(known: Official, url: str | None, on_progress: OnProgress | None) 
 
 
 def _load_downloads(known: Official, folder: Path) -> Dataset:
-    """Read the publisher's files, keep them in the cache, and prepare them for TFDS."""
+    """Read the publisher's files, keep them in the cache, and prepare them for TFDS.
+
+    In this order: nothing that happens in TFDS, not even a crash, costs the data.
+    """
     found = official.find(known, folder)
     assert found is not None, folder
     loaded = official.read(known, found)

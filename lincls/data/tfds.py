@@ -29,6 +29,7 @@ from lincls.data.catalog import Official
 from lincls.data.dataset import Dataset, Split
 
 PARTS = ("train", "test")
+INFO = "dataset_info.json"  # in every preparation
 COARSE_NAMES = "coarse_label_names.txt"  # in the archive of CIFAR-100
 Example = tuple[int, dict[str, Any]]  # its place in the official files, and its features
 
@@ -47,8 +48,9 @@ def find(name: str, data_dir: Path) -> tuple[Path, Mapping[str, Path]] | None:
     with contextlib.suppress(OSError):
         for folder in (data_dir / name).iterdir():
             if re.fullmatch(r"[3-9]\.\d+\.\d+", folder.name):
-                files = {path.name: path for path in sorted(folder.iterdir())}
-                versions[tuple(map(int, folder.name.split(".")))] = folder, files
+                files = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}
+                if INFO in files:
+                    versions[tuple(map(int, folder.name.split(".")))] = folder, files
     return versions[max(versions)] if versions else None
 
 
