@@ -316,10 +316,13 @@ def test_progress_is_told(archive, capsys):
         data.load("cifar10", url=address, on_progress=told.append)
     assert told[-1].finished
     assert told[-1].done == told[-1].total == len(archive)
+    assert told[-1].rate > 0
+    capsys.readouterr()
     line = download.Line()
+    line(download.Progress("a.gz", 500_000, 5_000_000, 50_000.0, False))  # too early for a line
     line(download.Progress("a.gz", 1_000_000, 5_000_000, 50_000.0, True))
     shown = capsys.readouterr().err
-    assert "a.gz: 1.0 of 5.0 MB, 50 kB/s, 1.3 min left" in shown
+    assert shown == "a.gz: 1.0 of 5.0 MB, 50 kB/s, 1.3 min left\n"
 
 
 # the cache

@@ -32,20 +32,17 @@ def directory() -> Path:
     return (Path(parent) if parent else Path.home() / ".cache") / "lincls"
 
 
-def key(checksums: Mapping[str, str]) -> str:
-    """Return the key of a source: its SHA-256, or that of the list of its files'.
+def filename(name: str, checksums: Mapping[str, str]) -> str:
+    """Return the name of the entry of a data set that was made from certain files.
 
     Args:
-        checksums: SHA-256 by file name.
+        name: of the data set.
+        checksums: SHA-256 by file name; the key is that of the one file, or of this list.
     """
-    if len(checksums) == 1:
-        return next(iter(checksums.values()))
-    lines = "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(checksums.items()))
-    return hashlib.sha256(lines.encode()).hexdigest()
-
-
-def filename(name: str, key: str) -> str:
-    """Return the name of an entry's file."""
+    key, *others = checksums.values()
+    if others:
+        lines = "".join(f"{sha256}  {file}\n" for file, sha256 in sorted(checksums.items()))
+        key = hashlib.sha256(lines.encode()).hexdigest()
     return f"{name}-{key[:16]}.npz"
 
 

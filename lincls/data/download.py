@@ -43,6 +43,7 @@ class Progress(NamedTuple):
 
 
 OnProgress = Callable[[Progress], None]
+Tell = Callable[..., None]  # (bytes on disk, finished=False)
 
 
 def fetch(
@@ -60,7 +61,7 @@ def fetch(
         wanted: what to fetch; its size and SHA-256 decide whether it has arrived.
         folder: where to put it.
         url: another address of the same bytes; `wanted.url` by default.
-        on_progress: called about once a second; by default a line on stderr.
+        on_progress: called with every piece that arrives; by default a line on stderr.
 
     Raises:
         DataUnavailable: it did not arrive; one sentence says why.
@@ -96,7 +97,7 @@ def _complete(wanted: Download, address: str, part: Path, on_progress: OnProgres
     """
     with part.open("ab") as file:  # closed before it is renamed, as Windows demands
         kept = _size(file)
-        _receive_all(wanted, address, file, _Teller(wanted, on_progress))
+        _receive_all(wanted, address, file, _telling(wanted, kept, on_progress))
     found = archives.sha256(part)
     if found == wanted.sha256:
         return
@@ -113,7 +114,7 @@ class _Interrupted(Exception):
     """A connection ended before the file did; says how."""
 
 
-def _receive_all(wanted: Download, address: str, file: IO[bytes], tell: "_Teller") -> None:
+def _receive_all(wanted: Download, address: str, file: IO[bytes], tell: Tell) -> None:
     """Complete a partial file, by as many connections as bring it forward."""
     best = _size(file)
     while True:
@@ -135,7 +136,7 @@ def _size(file: IO[bytes]) -> int:
     return file.seek(0, os.SEEK_END)  # tell() does not notice that a file was cut
 
 
-def _receive(wanted: Download, address: str, file: IO[bytes], tell: "_Teller") -> None:
+def _receive(wanted: Download, address: str, file: IO[bytes], tell: Tell) -> None:
     """Append what the server sends until the file is whole; _Interrupted if it stops before."""
     done = _size(file)
     if done > wanted.size:
@@ -244,25 +245,19 @@ def _reason(address: str, error: Exception) -> str:
     return f"{address} cannot be read ({' '.join(str(cause).split())})"
 
 
-class _Teller:
-    """Calls `on_progress` about once a second."""
+def _telling(wanted: Download, kept: int, on_progress: OnProgress) -> Tell:
+    """A function that tells how far a call has come, which began with `kept` bytes."""
+    start = time.monotonic()
 
-    def __init__(self, wanted: Download, on_progress: OnProgress) -> None:
-        self.wanted, self.on_progress = wanted, on_progress
-        self.start = self.last = time.monotonic()
-        self.first: int | None = None
+    def tell(done: int, finished: bool = False) -> None:
+        rate = max(done - kept, 0) / max(time.monotonic() - start, 1e-9)
+        on_progress(Progress(wanted.filename, done, wanted.size, rate, finished))
 
-    def __call__(self, done: int, finished: bool = False) -> None:
-        now = time.monotonic()
-        self.first = done if self.first is None else self.first
-        if finished or now - self.last >= 1:
-            self.last = now
-            rate = (done - self.first) / max(now - self.start, 1e-9)
-            self.on_progress(Progress(self.wanted.filename, done, self.wanted.size, rate, finished))
+    return tell
 
 
 class Line:
-    """Writes progress to stderr: one line that renews itself, or on no terminal one in 30 s."""
+    """Writes progress to stderr: a line that renews itself each second, or one in 30 to a file."""
 
     def __init__(self) -> None:
         self.alive = sys.stderr.isatty()
@@ -270,7 +265,7 @@ class Line:
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
-        if not (self.alive or progress.finished or now - self.last >= 30):
+        if not progress.finished and now - self.last < (1 if self.alive else 30):
             return
         self.last = now
         left = (progress.total - progress.done) / max(progress.rate, 1)

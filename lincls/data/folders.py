@@ -1,6 +1,7 @@
 """A data set from image files: a folder for each class, or `train/` and `test/` above them."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -106,24 +107,28 @@ def _times(size: tuple[int, int]) -> str:
     return f"{size[1]} x {size[0]}"
 
 
-def _look_at(file: Path) -> tuple[str, tuple[int, int]]:
-    """Mode and (width, height) of an image file, without decoding it."""
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
+    """An image file, not decoded yet; ValueError where it cannot be, now or within."""
     try:
         with Image.open(file) as image:
-            mode, size = image.mode, image.size
+            yield image
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{file} cannot be read as an image: {error}") from error
+
+
+def _look_at(file: Path) -> tuple[str, tuple[int, int]]:
+    """Mode and (width, height) of an image file."""
+    with _opened(file) as image:
+        mode, size = image.mode, image.size
     if mode not in GREY_MODES | COLOUR_MODES:
         raise ValueError(f"{file} has pixels of mode {mode}; convert it to 8 bits a channel")
     return mode, size
 
 
 def _read_image(file: Path, mode: str, size: tuple[int, int]) -> np.ndarray:
-    try:
-        with Image.open(file) as image:
-            converted = image.convert(mode)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise ValueError(f"{file} cannot be read as an image: {error}") from error
+    with _opened(file) as image:
+        converted = image.convert(mode)
     if converted.size != size:
         converted = converted.resize(size, Image.Resampling.BILINEAR)
     return np.asarray(converted)

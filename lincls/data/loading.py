@@ -40,7 +40,7 @@ def load(
         data_dir: a folder with files of a public data set, or its archive; never written.
         url: where else to download them from: the address of the archive, or of the
             folder of the files.
-        on_progress: called about once a second of a download; by default a line on stderr.
+        on_progress: called with each piece of a download; by default a line on stderr.
 
     Raises:
         DataUnavailable: a public data set is not there and cannot be downloaded; the
@@ -82,12 +82,12 @@ def _load_named(known: Official, data_dir: Path) -> Dataset | None:
         return _load_found(known, found)
     if data_dir.is_file():
         raise ValueError(f"data_dir must be a folder or an archive of {known.name}: {data_dir}")
-    return cache.read(data_dir / _entry(known))
+    return cache.read(data_dir / official.entry(known))
 
 
 def _load_kept(known: Official) -> Dataset | None:
     """Load from the cache, or from the folder of TFDS, which nobody has named: it may be broken."""
-    cached = cache.read(cache.directory() / _entry(known))
+    cached = cache.read(cache.directory() / official.entry(known))
     prepared = official.find_prepared(known, tfds.directory()) if cached is None else None
     try:
         return cached if prepared is None else _load_found(known, prepared)
@@ -96,13 +96,9 @@ def _load_kept(known: Official) -> Dataset | None:
         return None
 
 
-def _entry(known: Official) -> str:
-    return cache.filename(known.name, official.key(known))
-
-
 def _load_found(known: Official, found: official.Found) -> Dataset:
     """Read files, or the entry of the cache that was made from the same content."""
-    entry = cache.directory() / cache.filename(known.name, official.key_of(found))
+    entry = cache.directory() / official.entry(known, found)
     cached = cache.read(entry)
     if cached is not None:
         return cached._replace(source=cached.source._replace(location=str(found.place)))
@@ -130,7 +126,7 @@ def _load_downloads(known: Official, folder: Path) -> Dataset:
     found = official.find(known, folder)
     assert found is not None, folder
     loaded = official.read(known, found)
-    cache.write(loaded, cache.directory() / _entry(known))
+    cache.write(loaded, cache.directory() / official.entry(known))
     place = tfds.directory()
     print(f"{known.name}: preparing it for TensorFlow Datasets in {place}", file=sys.stderr)
     try:

@@ -2,8 +2,8 @@
 
 `find` looks for one of the known layouts (IDX files, CIFAR's binary records or pickles, as
 a folder or as the archive; or what TFDS has prepared), `read` turns it into a `Dataset`,
-and `authenticate` says whether the content is the official one.  `key_of` names the entry
-of the cache.
+and `authenticate` says whether the content is the official one.  `entry` names it in the
+cache.
 """
 
 import hashlib
@@ -27,15 +27,14 @@ class Found(NamedTuple):
     files: Mapping[str, Path]  # the files by name; of an archive, empty
 
 
-def key(official: Official) -> str:
-    """Return the cache key of the files that the publisher offers."""
-    return cache.key({download.filename: download.sha256 for download in official.downloads})
-
-
-def key_of(found: Found) -> str:
-    """Return the cache key of the files that were found."""
-    paths = found.files.values() or (found.place,)
-    return cache.key({path.name: archives.sha256(path) for path in paths})
+def entry(official: Official, found: Found | None = None) -> str:
+    """Return the name of the cache's entry for the files that were found, or the publisher's."""
+    if found is None:
+        checksums = {download.filename: download.sha256 for download in official.downloads}
+    else:
+        paths = found.files.values() or (found.place,)
+        checksums = {path.name: archives.sha256(path) for path in paths}
+    return cache.filename(official.name, checksums)
 
 
 def find(official: Official, data_dir: Path) -> Found | None:
