@@ -185,8 +185,8 @@ def _open(address: str, start: int) -> Any:
 
     def ask() -> None:
         try:
-            answer = urllib.request.urlopen(request, timeout=IDLE, context=trusted())
-            outcome.append(answer)
+            context = trusted() if address.startswith("https:") else None
+            outcome.append(urllib.request.urlopen(request, timeout=IDLE, context=context))
         except Exception as error:
             outcome.append(error)
 
@@ -229,7 +229,7 @@ def _reason(address: str, error: Exception) -> str:
     """What went wrong before the first byte, as a sentence."""
     if isinstance(error, urllib.error.HTTPError):
         error.close()
-        return f"{address} answered {error.code} {error.reason}"
+        return f"{address} answered {error.code} {' '.join(str(error.reason).split())}"
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, socket.gaierror):
         return f"{address} cannot be found: there seems to be no network"
