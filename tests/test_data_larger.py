@@ -1,6 +1,7 @@
 """Memory-mapped data give the same bits as data in memory, and need not fit into it."""
 
 import os
+import time
 
 import data_fakes
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from lincls import Hyper, Objective, data, knn, linear, losses, optimizers, penalties, training
-from lincls.data import cache
+from lincls.data import cache, catalog, official
 
 
 def write(kind: str, made: data.Dataset, folder) -> data.Dataset:
@@ -51,6 +52,24 @@ def test_memory_mapped_data_give_the_same_bits(kind, tmp_path):
     np.testing.assert_array_equal(found.indices, expected.indices)
     np.testing.assert_array_equal(found.distances, expected.distances)
     np.testing.assert_array_equal(trained(mapped), trained(made))
+
+
+@pytest.mark.skipif(not data_fakes.WHOLE, reason="writes 180 MB; LINCLS_WHOLE=1 runs it")
+def test_the_second_load_of_cifar10_takes_less_than_a_third_of_a_second(tmp_path, monkeypatch):
+    monkeypatch.setenv("LINCLS_CACHE", str(tmp_path))
+    images = np.random.default_rng(0).integers(256, size=(60_000, 32, 32, 3), dtype=np.uint8)
+    labels = np.arange(60_000) % 10
+    names = catalog.CIFAR10.class_names
+    made = data.from_arrays(images, labels, class_names=names, test_fraction=1 / 6, seed=None)
+    cache.write(made, tmp_path / official.entry(catalog.CIFAR10))
+    del made, images
+    seconds = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        loaded = data.load("cifar10")
+        seconds.append(time.perf_counter() - begin)
+    assert loaded.train.images.shape == (50_000, 32, 32, 3)
+    assert min(seconds) < 0.3
 
 
 SEARCH = """
