@@ -122,6 +122,23 @@ def test_after_a_kill_while_preparing_the_data_are_there(address, tmp_path):
     assert "3.0.2" in [path.name for path in (tmp_path / "tfds" / "cifar10").iterdir()]
 
 
+def test_after_a_kill_while_caching_there_is_no_entry(address, tmp_path):
+    die = """
+    def half(file, **arrays):
+        file.write(b"PK")
+        file.flush()
+        os.kill(os.getpid(), 9)
+    np.savez = half
+    """
+    ended = data_fakes.fork(code(textwrap.dedent(die) + LOAD, address, tmp_path), tmp_path)
+    assert ended.signal == 9
+    assert list((tmp_path / "cache").glob("cifar10-*")) == []
+    nowhere = "http://127.0.0.1:9/"
+    fine = data_fakes.fork(code(LOAD + LOOK, nowhere, tmp_path), tmp_path)  # what was downloaded
+    assert fine.stdout.startswith("True "), fine.stderr
+    assert len(list((tmp_path / "cache").glob("cifar10-*"))) == 1
+
+
 def test_two_loads_at_once(address, tmp_path):
     both = "child = os.fork()\n" + LOAD
     both += "sys.stdout.flush()\nif child: os.waitpid(child, 0)\n"

@@ -170,6 +170,7 @@ def test_what_is_missing_is_named(tmp_path, name, given, monkeypatch):
     if given == "no folder":
         assert str(tmp_path / "none") in message
         return
+    assert (f"{tmp_path} holds nothing of {name}, and http" in message) == (given != "nothing")
     for download in catalog.OFFICIAL[name].downloads:
         assert download.filename in message
         assert f"{download.size:,}" in message

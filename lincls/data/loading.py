@@ -62,15 +62,16 @@ def load(
 def _load_official(
     known: Official, data_dir: Path | None, url: str | None, on_progress: OnProgress | None
 ) -> Dataset:
+    looked = ""
     try:
-        return (
-            (data_dir and _load_named(known, data_dir))
-            or _load_kept(known)
-            or _load_downloads(known, _download(known, url, on_progress))
-        )
+        if data_dir is not None:
+            if (named := _load_named(known, data_dir)) is not None:
+                return named
+            looked = f"{data_dir} holds nothing of {known.name}, and "
+        return _load_kept(known) or _load_downloads(known, _download(known, url, on_progress))
     except (OSError, ValueError) as error:  # an OSError: files that this user may not read
         kind = ValueError if isinstance(error, ValueError) else DataUnavailable
-        raise kind(f"{error}; {official.how_to_get(known)}") from None
+        raise kind(f"{looked}{error}; {official.how_to_get(known)}") from None
 
 
 def _load_named(known: Official, data_dir: Path) -> Dataset | None:
