@@ -250,6 +250,15 @@ def test_files_are_closed_before_they_are_renamed(archive, monkeypatch):
     assert renamed[:2] == [".gz", ".npz"]
 
 
+def test_an_entry_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    rename, sync, done = os.replace, os.fsync, []
+    monkeypatch.setattr(os, "fsync", lambda file: sync(file) or done.append("on disk"))
+    monkeypatch.setattr(os, "replace", lambda *names: rename(*names) or done.append("named"))
+    data_fakes.write_mnist(tmp_path / "mnist", seed=0, zipped=False)
+    data.load("mnist", tmp_path)
+    assert done == ["on disk", "named"]
+
+
 def test_certificates_are_there_where_the_system_has_none(monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", os.devnull)
     monkeypatch.setenv("SSL_CERT_DIR", os.devnull)
@@ -282,7 +291,7 @@ def test_no_network(archive, monkeypatch, how):
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    monkeypatch.setattr(download, "OPENING", 0.5)
+    monkeypatch.setattr(download, "OPENING", 5 if how == "fails" else 0.5)
     says = "no network" if how == "fails" else "did not answer within"
     with pytest.raises(data.DataUnavailable, match=says) as caught:
         data.load("cifar10")
