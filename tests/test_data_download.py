@@ -4,6 +4,7 @@ import os
 import socket
 import ssl
 import stat
+import struct
 import tempfile
 import time
 import urllib.error
@@ -149,6 +150,21 @@ def stall_in_the_body(handler):
     time.sleep(6)
 
 
+def reset(handler):
+    send(handler, b"x" * 999, length=str(SIZE))
+    time.sleep(0.2)
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    handler.rfile.close()
+    handler.connection.close()
+
+
+def broken_chunks(handler):
+    handler.send_response(200)
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.end_headers()
+    handler.wfile.write(b"no number\r\n")
+
+
 def log_in(handler):
     if handler.path.endswith("login"):
         send(handler, b"<html>Welcome to the campus network</html>", kind="text/html")
@@ -161,6 +177,8 @@ FAILURES = {
     "wrong bytes": (lambda h: send(h, b"x" * SIZE), "thrown away"),
     "another size": (lambda h: send(h, b"x" * 777), "offers 777 bytes"),
     "half": (lambda h: send(h, b"x" * 999, length=str(SIZE)), "cut off after 999"),
+    "reset": (reset, "cut off after 999"),
+    "broken chunks": (broken_chunks, "cut off after 0"),
     "nothing": (lambda h: send(h, b"", length=str(SIZE)), "cut off after 0"),
     "no answer": (lambda h: None, "cannot be read"),
     "404": (lambda h: send(h, b"", 404), "answered 404 Not Found"),
