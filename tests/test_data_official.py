@@ -272,6 +272,22 @@ def test_archives_damaged_at_random_places(tmp_path, monkeypatch):
     assert "\n" not in message
 
 
+@pytest.mark.parametrize("left", ["nothing", "half a header", "no last record", "noise"])
+def test_a_damaged_archive_in_a_whole_gzip(left, tmp_path):
+    content = gzip.decompress(data_fakes.archive("cifar10"))
+    damaged = {
+        "nothing": b"",
+        "half a header": content[:300],
+        "no last record": content.rstrip(b"\x00")[:-3073],
+        "noise": b"noise" * 999,
+    }[left]
+    path = tmp_path / "cifar-10-binary.tar.gz"
+    path.write_bytes(gzip.compress(damaged))
+    with pytest.raises(ValueError, match=r"is damaged|must hold one file") as caught:
+        data.load("cifar10", tmp_path)
+    assert str(path) in str(caught.value)
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("name", data_fakes.MNIST_FILES)
 def test_idx_files_damaged_at_random_places(name, zipped, tmp_path, monkeypatch):
