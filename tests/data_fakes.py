@@ -141,6 +141,7 @@ def hostile_pickles() -> dict[str, bytes]:
         "os.system": b"cos\nsystem\n(S'echo ran'\ntR.",
         "builtins.eval": b"\x80\x02cbuiltins\neval\nT\x03\x00\x00\x001+1\x85R.",
         "instance": b"(S'echo ran'\nios\nsystem\n.",
+        "a class": b"cio\nFileIO\n(S'a pickle has made this file'\nS'w'\ntR.",
         "stack_global": b"\x80\x04\x8c\x05posix\x8c\x06system\x93\x8c\x08echo ran\x85R.",
         "numpy.load": b"\x80\x02cnumpy\nload\nT\x01\x00\x00\x00x\x85R.",
         "extension": b"\x80\x02\x82\x01.",

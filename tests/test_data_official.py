@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import socket
 import tarfile
+import tracemalloc
 
 import data_fakes
 import numpy as np
@@ -168,7 +169,7 @@ def test_what_is_missing_is_named(tmp_path, name, given, monkeypatch):
     message = str(caught.value)
     assert isinstance(caught.value, OSError)
     if given == "no folder":
-        assert str(tmp_path / "none") in message
+        assert f"there is no {tmp_path / 'none'}" in message
         return
     assert (f"{tmp_path} holds nothing of {name}, and http" in message) == (given != "nothing")
     for download in catalog.OFFICIAL[name].downloads:
@@ -219,10 +220,21 @@ def test_labels_beyond_the_classes_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", data_fakes.hostile_pickles())
-def test_a_pickle_never_runs_code(name, capfd):
+def test_a_pickle_never_runs_code(name, capfd, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="the-file"):
         cifar.parse_pickle(data_fakes.hostile_pickles()[name], "the-file")
-    assert "ran" not in "".join(capfd.readouterr())
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pickle_reserves_no_more_memory_than_it_has_bytes():
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="the-file"):
+        cifar.parse_pickle(b"\x80\x02Nr\xff\xff\xff\x00.", "the-file")  # the 16,777,215th memo
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
 
 
 def test_pickles_damaged_at_random_places():
@@ -331,6 +343,14 @@ def test_links_and_paths_in_archives_lead_nowhere(tmp_path):
             tar.addfile(link)
     with pytest.raises(ValueError, match=r"must hold one file data_batch_1\.bin, it holds 0"):
         data.load("cifar10", path.parent)
+
+
+def test_an_archive_with_two_files_of_a_name_is_refused(tmp_path):
+    files, _, _ = data_fakes.cifar10_files("binary")
+    twice = files | {"other/test_batch.bin": files["test_batch.bin"]}
+    (tmp_path / "cifar-10-binary.tar.gz").write_bytes(data_fakes.tar_bytes(twice))
+    with pytest.raises(ValueError, match=r"must hold one file test_batch\.bin, it holds 2"):
+        data.load("cifar10", tmp_path)
 
 
 def test_a_gzipped_file_is_read_to_its_checksum(tmp_path):
