@@ -180,7 +180,7 @@ def _block_size(model: KNN, num_queries: int) -> int:
     """Queries in a block: few shapes, bounded memory, well under a second."""
     if model.sketching is None:
         return _plain_size(model, num_queries)
-    return _few_sizes(min(_BOUNDS, _BLOCK_WORK // (2 * model.X.size)), num_queries)
+    return _few_sizes(min(_BOUNDS, _BLOCK_WORK // model.X.size), num_queries)
 
 
 def _plain_size(model: KNN, num_queries: int) -> int:

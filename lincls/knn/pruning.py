@@ -92,8 +92,9 @@ def bounds_and_limit(
     The bound of an excluded example is infinite.  An infinite limit becomes the k-th smallest
     distance among the examples with the least bounds.
     """
-    lower, nearest = _bounds(model, block, part, np.int32(start), num_seen=num_seen(k))
-    if np.isinf(limit).any():
+    seen = num_seen(k) if np.isinf(limit).any() else 0
+    lower, nearest = _bounds(model, block, part, np.int32(start), num_seen=seen)
+    if seen:
         nearest = np.asarray(nearest)
         rows, ranks = np.nonzero(nearest < lower.shape[1])
         seen = np.full(nearest.shape, np.inf)
@@ -106,7 +107,7 @@ def bounds_and_limit(
 def _bounds(
     model: KNN, block: Block, part: Any, start: Any, *, num_seen: int
 ) -> tuple[Array, Array]:
-    """Lower bounds (M, n), and the places of the least of them in each row; n where excluded."""
+    """Lower bounds (M, n), and the places of the least of them, if any; n where excluded."""
     lower = model.sketching.lower(model.learned, block.sketch, part)
     indices = start + jnp.arange(lower.shape[1], dtype=jnp.int32)
     excluded = indices >= model.X.shape[0]
@@ -114,6 +115,8 @@ def _bounds(
         groups = jnp.take(jnp.asarray(block.groups), indices, mode="clip")
         excluded = excluded | (jnp.asarray(block.query_groups)[:, None] == groups)
     lower = jnp.where(excluded, jnp.inf, lower)
+    if not num_seen:
+        return lower, jnp.zeros((lower.shape[0], 0), jnp.int32)
     lower = lax.optimization_barrier(lower)  # else XLA computes it once more for `smallest`
     return lower, smallest(lower, num_seen)[1]
 
