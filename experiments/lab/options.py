@@ -52,6 +52,16 @@ class Common:
     again: bool = flag(False, "compute again what is already finished")
 
 
+@dataclasses.dataclass(frozen=True)
+class All(Common):
+    """The flags of all experiments together."""
+
+    quick: bool = flag(False, "only the quick ones, at most a minute on digits; see --list")
+
+
+NUMBERLESS = ("again", "out", "quick")  # shared flags that decide no number
+
+
 class Parser(argparse.ArgumentParser):
     """argparse that suggests the flag which was probably meant."""
 
@@ -81,7 +91,11 @@ class _List(argparse.Action):
 
 
 def build(
-    prog: str, description: str, groups: Mapping[str, type], listing: Callable[[], str]
+    prog: str,
+    description: str,
+    groups: Mapping[str, type],
+    listing: Callable[[], str],
+    common: type = Common,
 ) -> Parser:
     """A parser of the shared flags and of each group's Settings.
 
@@ -91,13 +105,14 @@ def build(
         groups: title -> Settings class.  One group's flags stand bare; of several, each
             flag carries its title (`--choose-k.num-folds`).
         listing: makes what --list prints.
+        common: the shared flags, Common or more.
     """
     parser = Parser(prog=prog, usage=f"{prog} [flags]", description=description, allow_abbrev=False)
     parser.add_argument(
         "--list", action=_List, nargs=0, const=listing, help="list the experiments and exit"
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    add(parser, Common)
+    add(parser, common)
     for title, settings in groups.items():
         prefix = f"{title}." if len(groups) > 1 else ""
         add(parser.add_argument_group(title.replace("_", " ")), settings, prefix)
@@ -160,13 +175,16 @@ def values(settings: type, given: Mapping[str, Any], smoke: bool, prefix: str = 
 
 
 def parse(
-    parser: Parser, groups: Mapping[str, type], argv: Sequence[str] | None = None
-) -> tuple[Common, dict[str, Any]]:
+    parser: Parser,
+    groups: Mapping[str, type],
+    argv: Sequence[str] | None = None,
+    common: type = Common,
+) -> tuple[Any, dict[str, Any]]:
     """Read the command line: the shared flags, and the settings of each group by title."""
     given = vars(parser.parse_args(argv))
     smoke = bool(given.get("smoke", False))
     several = len(groups) > 1
-    return values(Common, given, smoke), {
+    return values(common, given, smoke), {
         title: values(settings, given, smoke, f"{title}." if several else "")
         for title, settings in groups.items()
     }
@@ -179,7 +197,7 @@ def command(title: str, common: Common, settings: Any) -> str:
         for name, field in fields(type(instance)).items():
             value = getattr(instance, name)
             usual = field.metadata["smoke"] if common.smoke else field.default
-            if name not in ("again", "out") and (value != usual or (name == "smoke" and value)):
+            if name not in NUMBERLESS and (value != usual or (name == "smoke" and value)):
                 word = f"--{name}".replace("_", "-")
                 words.append(word if value is True else f"{word} {shown(value)}")
     return " ".join(words)

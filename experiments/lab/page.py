@@ -17,7 +17,7 @@ from experiments.lab.record import Record, write_file
 
 
 class Section(NamedTuple):
-    """What the page knows of one experiment: a finished record, or an error."""
+    """What the page knows of one experiment: a finished record, an error, or neither yet."""
 
     title: str
     module: Experiment
@@ -28,17 +28,26 @@ class Section(NamedTuple):
     error: str = ""
 
 
+class LeftOut(NamedTuple):
+    """Experiments that a page was not asked for, and the command that adds them."""
+
+    sections: Sequence[Section]
+    command: str
+
+
 def write(
     folder: Path,
     sections: Sequence[Section],
     comparison: Plot | None = None,
     pending: Sequence[str] = (),
+    left_out: LeftOut | None = None,
 ) -> Path:
     """Write index.html for the sections.
 
     Args:
         comparison: the figure of all classifiers, saved in the folder already.
         pending: names of the experiments yet to run.
+        left_out: what the page names at its end.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -53,6 +62,7 @@ def write(
     text = environment.get_template("page.html").render(
         sections=sections,
         pending=pending,
+        left_out=left_out,
         first=records[0] if records else None,
         closing=closing.rows(records),
         shown={section.title for section in sections},

@@ -1,16 +1,18 @@
-"""Progress on the terminal: which experiment, how far it is, how long it takes.
+"""Progress on the terminal: which experiment, how far it is, the time left.
 
 Everything goes to standard error, and the bars only to a terminal, so that a log file
 holds one line per experiment.
 """
 
 import sys
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from tqdm import tqdm
 
 Item = TypeVar("Item")
+TRUST = 5.0  # seconds of work after which the measured pace counts as much as the expected one
 
 
 def bar(items: Iterable[Item], what: str, total: int | None = None) -> Iterable[Item]:
@@ -30,6 +32,29 @@ def watcher(what: str) -> Callable[[int, int], None]:
             bars[0].close()
 
     return watch
+
+
+class Clock:
+    """The time left of several tasks, from what each should take and the pace so far.
+
+    Args:
+        expected: name -> seconds on the machine that they were noted down on.
+    """
+
+    def __init__(self, expected: Mapping[str, float]) -> None:
+        self._rest = dict(expected)
+        self._total = sum(expected.values())
+        self._began = time.perf_counter()
+
+    def done(self, name: str) -> None:
+        """The task of this name has ended, well or not."""
+        del self._rest[name]
+
+    def left(self) -> float:
+        """Seconds until all is done; the expectation counts as `TRUST` seconds of experience."""
+        rest = sum(self._rest.values())
+        spent = time.perf_counter() - self._began
+        return rest * (spent + TRUST) / (self._total - rest + TRUST)
 
 
 def say(text: str) -> None:

@@ -28,6 +28,8 @@ from experiments.lab.gate import Data
 RESULTS = "results.json"
 ARRAYS = "arrays.npz"
 READERS = ("findings", "draw")  # functions of a module that read the record and make no number
+SHOWING = ("closing", "experiment", "gate", "lecture", "options", "page", "progress", "record",
+           "run", "style", "words")  # modules of the lab that no number depends on  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,17 +104,34 @@ def device() -> dict[str, Any]:
 def code_version(source: Path) -> str:
     """A hash of the package's sources and of what computes in an experiment's module.
 
+    Modules of experiments/ that it imports count as well, less those that only show.
     Comments, layout and the functions that only read the record do not count, nor does
     any helper whose name begins with an underscore and "draw".
     """
     hashed = hashlib.sha256()
     for path in sorted(Path(lincls.__file__).parent.rglob("*.py")):
         hashed.update(path.read_bytes())
-    hashed.update(Path(__file__).with_name("tuning.py").read_bytes())
-    tree = ast.parse(source.read_text(encoding="utf-8"))
-    tree.body = [node for node in tree.body if not _is_reader(node)]
-    hashed.update(ast.dump(tree).encode())
+    waiting, met = [source], set[Path]()
+    while waiting:
+        path = waiting.pop()
+        if path not in met:
+            met.add(path)
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            tree.body = [node for node in tree.body if not _is_reader(node)]
+            hashed.update(ast.dump(tree).encode())
+            waiting += sorted(_computes_with(tree))
     return hashed.hexdigest()
+
+
+def _computes_with(tree: ast.Module) -> set[Path]:
+    """The files of experiments/ that a module imports, less those that only show."""
+    names = set[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("experiments"):
+            names |= {node.module or "", *(f"{node.module}.{each.name}" for each in node.names)}
+    root = Path(__file__).parent.parent.parent
+    paths = {root / f"{name.replace('.', '/')}.py" for name in names}
+    return {path for path in paths if path.is_file() and path.stem not in SHOWING}
 
 
 def _is_reader(node: ast.stmt) -> bool:
@@ -120,11 +139,9 @@ def _is_reader(node: ast.stmt) -> bool:
     return isinstance(node, ast.FunctionDef) and (name in READERS or name.startswith("_draw"))
 
 
-def fingerprint(
-    source: Path, settings: Any, seed: int, data_digest: str, found: Mapping[str, str]
-) -> str:
+def fingerprint(source: Path, settings: Any, seed: int, data_digest: str) -> str:
     """A hash of settings, seed, data, versions and code: what decides the numbers."""
-    computing = {name: found[name] for name in ("jax", "jaxlib", "numpy")}
+    computing = {name: version(name) for name in ("jax", "jaxlib", "numpy")}
     parts = (dataclasses.asdict(settings), seed, data_digest, computing, code_version(source))
     text = json.dumps([*parts, device()["platform"]], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -6,6 +6,7 @@ the exit status, and the others run.  Ctrl-C ends the work with the page of what
 
 import dataclasses
 import importlib
+import shlex
 import sys
 import time
 import traceback
@@ -17,10 +18,10 @@ from typing import Any, NamedTuple
 import jax
 import matplotlib as mpl
 
-from experiments import ORDER
+from experiments import ORDER, QUICK
 from experiments.lab import closing, gate, options, page, progress, record, style, words
 from experiments.lab.experiment import Experiment, Findings, Plot
-from experiments.lab.page import Section
+from experiments.lab.page import LeftOut, Section
 
 
 class Job(NamedTuple):
@@ -42,12 +43,14 @@ def modules(titles: Sequence[str] = ORDER) -> dict[str, Experiment]:
 
 
 def listing() -> str:
-    """One line per experiment for --list: slides, name, seconds, question."""
+    """One line per experiment for --list: slides, name, seconds, question; * of --quick."""
     rows = [
-        f"{module.SLIDES:>7}  {title:<18} {module.SECONDS:>3.0f} s  {module.QUESTION}"
+        f"{module.SLIDES:>7}  {title:<18} {module.SECONDS:>3.0f} s {'*' if title in QUICK else ' '}"
+        f"  {module.QUESTION}"
         for title, module in modules().items()
     ]
-    return "\n".join([f"{'slides':>7}  {'experiment':<18} {'time':>5}  question", *rows])
+    header = f"{'slides':>7}  {'experiment':<18} {'time':>5}    question (* with --quick too)"
+    return "\n".join([header, *rows])
 
 
 def main(source: str, argv: Sequence[str] | None = None) -> int:
@@ -55,46 +58,65 @@ def main(source: str, argv: Sequence[str] | None = None) -> int:
     title = Path(source).stem
     module = modules([title])[title]
     description = f"Slides {module.SLIDES}: {module.QUESTION}"
-    return _program([title], f"python -m experiments.{title}", description, argv)
+    return _program([title], f"python -m experiments.{title}", description, argv, options.Common)
 
 
 def main_all(argv: Sequence[str] | None = None) -> int:
     """The program of all experiments; returns the exit status."""
     description = "The lecture's experiments, in its order, on one data set; ends with a page."
-    return _program(ORDER, "python -m experiments", description, argv)
+    return _program(ORDER, "python -m experiments", description, argv, options.All)
 
 
-def _program(titles: Sequence[str], prog: str, description: str, argv: Sequence[str] | None) -> int:
+def _program(
+    titles: Sequence[str], prog: str, description: str, argv: Sequence[str] | None, shared: type
+) -> int:
     found = modules(titles)
     groups = {title: module.Settings for title, module in found.items()}
-    parser = options.build(prog, description, groups, listing)
-    common, settings = options.parse(parser, groups, argv)
+    parser = options.build(prog, description, groups, listing, shared)
+    common, settings = options.parse(parser, groups, argv, shared)
     try:
         gate.load(common.dataset, common.data_dir, common.data_url)
     except (ValueError, OSError) as error:
         parser.error(str(error))
     jobs = [Job(title, found[title], settings[title], common) for title in titles]
-    return run(jobs)
+    if not getattr(common, "quick", False):
+        return run(jobs)
+    omitted = [job for job in jobs if job.title not in QUICK]
+    for job in omitted:
+        if job.settings != options.values(job.module.Settings, {}, common.smoke):
+            parser.error(f"--quick leaves {job.title} out, so its flags would do nothing")
+    typed = [word for word in (sys.argv[1:] if argv is None else argv) if word != "--quick"]
+    left_out = LeftOut([section(job) for job in omitted], shlex.join([*prog.split(), *typed]))
+    return run([job for job in jobs if job.title in QUICK], left_out)
 
 
-def run(jobs: Sequence[Job]) -> int:
+def run(jobs: Sequence[Job], left_out: LeftOut | None = None) -> int:
     """Run the jobs and write the page after each; 0, 1 if one failed, 130 after Ctrl-C."""
-    began, sections = time.perf_counter(), list[Section]()
-    folder = home(jobs[0].common)
+    began, sections, folder = time.perf_counter(), list[Section](), home(jobs[0].common)
+    clock = progress.Clock({job.title: expected(job, folder) for job in jobs})
     try:
         for place, job in enumerate(jobs, 1):
-            progress.say(f"[{place}/{len(jobs)}] {job.title}: {job.module.QUESTION}")
+            left = f" (about {clock.left():.0f} s left)" if len(jobs) > 1 else ""
+            progress.say(f"[{place}/{len(jobs)}] {job.title}: {job.module.QUESTION}{left}")
             sections.append(attempt(job, folder))
+            clock.done(job.title)
             if len(jobs) > 1:
-                publish(folder, sections, [job.title for job in jobs[place:]])
+                publish(folder, sections, [job.title for job in jobs[place:]], left_out)
     except KeyboardInterrupt:
         progress.say("Stopped. The same command goes on from here.")
         return 130
     print("\n".join(summary(folder, sections, time.perf_counter() - began)))
+    if left_out:
+        print(f"{len(left_out.sections)} experiments were left out; add them: {left_out.command}")
     return int(any(section.error for section in sections))
 
 
-def publish(folder: Path, sections: Sequence[Section], pending: Sequence[str]) -> None:
+def publish(
+    folder: Path,
+    sections: Sequence[Section],
+    pending: Sequence[str],
+    left_out: LeftOut | None = None,
+) -> None:
     """Write the page of what stands, at the end with the figure of all classifiers."""
     records = [section.record for section in sections if section.record]
     comparison = None
@@ -102,7 +124,7 @@ def publish(folder: Path, sections: Sequence[Section], pending: Sequence[str]) -
         with mpl.rc_context(style.PARAMETERS):
             comparison = closing.draw(records)
             style.save(comparison, folder)
-    page.write(folder, sections, comparison, pending)
+    page.write(folder, sections, comparison, pending, left_out)
 
 
 def home(common: options.Common) -> Path:
@@ -111,51 +133,70 @@ def home(common: options.Common) -> Path:
     return Path(common.out) / (f"{name}-smoke" if common.smoke else name)
 
 
+def section(job: Job) -> Section:
+    """What the page knows of a job before it has run."""
+    return Section(job.title, job.module, options.command(job.title, job.common, job.settings))
+
+
 def attempt(job: Job, folder: Path) -> Section:
     """Run one job; whatever goes wrong becomes a section that says so."""
-    command = options.command(job.title, job.common, job.settings)
-    section = Section(job.title, job.module, command)
     try:
         found = finished(job, folder / job.title)
         findings, plots = present(job.module, found, folder / job.title)
-        return section._replace(record=found, findings=findings, plots=plots)
+        return section(job)._replace(record=found, findings=findings, plots=plots)
     except Exception as error:
         traceback.print_exc()
-        return section._replace(error=f"{type(error).__name__}: {error}")
+        return section(job)._replace(error=f"{type(error).__name__}: {error}")
 
 
 def finished(job: Job, folder: Path) -> record.Record:
     """The job's record: the one on disk if nothing that decides it has changed, else a new one."""
-    data = gate.Data(gate.load(job.common.dataset, job.common.data_dir, job.common.data_url))
-    versions = record.versions()
-    mark = record.fingerprint(job.source, job.settings, job.common.seed, data.digest, versions)
-    found = record.load(folder)
-    if found is not None and found.meta["fingerprint"] == mark and not job.common.again:
+    found = standing(job, folder)
+    if found is not None:
         progress.say("    already finished; --again computes it again")
         return found
+    data = _data(job)
     began = time.perf_counter()
     outcome = job.module.compute(data, _key(job), job.settings)
     outcome.seconds["all"] = time.perf_counter() - began
-    record.save(folder, _provenance(job, data, versions, mark), outcome)
+    record.save(folder, _provenance(job, data), outcome)
     found = record.load(folder)
     if found is None:
         raise OSError(f"cannot read back what was just written to {folder}")
     return found
 
 
-def _provenance(
-    job: Job, data: gate.Data, versions: dict[str, str], fingerprint: str
-) -> dict[str, Any]:
+def standing(job: Job, folder: Path) -> record.Record | None:
+    """The record in a folder if it is the job's own, finished and of the code as it is now."""
+    found = None if job.common.again else record.load(folder)
+    return found if found and found.meta["fingerprint"] == _mark(job) else None
+
+
+def expected(job: Job, folder: Path) -> float:
+    """Seconds that a job should take; drawing what stands takes one or two."""
+    return min(job.module.SECONDS, 1.5) if standing(job, folder / job.title) else job.module.SECONDS
+
+
+def _data(job: Job) -> gate.Data:
+    return gate.Data(gate.load(job.common.dataset, job.common.data_dir, job.common.data_url))
+
+
+def _mark(job: Job) -> str:
+    """The fingerprint of all that decides the job's numbers."""
+    return record.fingerprint(job.source, job.settings, job.common.seed, _data(job).digest)
+
+
+def _provenance(job: Job, data: gate.Data) -> dict[str, Any]:
     """What results.json says beside the numbers."""
     return {
         "experiment": job.title,
         "slides": job.module.SLIDES,
-        "fingerprint": fingerprint,
+        "fingerprint": _mark(job),
         "settings": record.plain(dataclasses.asdict(job.settings)),
         "seed": job.common.seed,
         "smoke": job.common.smoke,
         "data": record.of_data(data),
-        "versions": versions,
+        "versions": record.versions(),
         "device": record.device(),
         "test_set": {"times_used": len(data.test_uses), "for": data.test_uses},
     }
