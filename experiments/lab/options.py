@@ -53,13 +53,23 @@ class Common:
 
 
 @dataclasses.dataclass(frozen=True)
-class All(Common):
+class Drawn(Common):
+    """The flags of an experiment with figures."""
+
+    style: str = flag(
+        "page", "slides: also NAME.slides.png and .svg, 16:9 for a projector; nothing is "
+        "computed again", choices=("page", "slides"),
+    )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class All(Drawn):
     """The flags of all experiments together."""
 
     quick: bool = flag(False, "only the quick ones, at most a minute on digits; see --list")
 
 
-NUMBERLESS = ("again", "out", "quick")  # shared flags that decide no number
+NUMBERLESS = ("again", "out", "quick", "style")  # shared flags that decide no number
 
 
 class Parser(argparse.ArgumentParser):

@@ -11,7 +11,8 @@ import sys
 import time
 import traceback
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ import matplotlib as mpl
 
 from experiments import ORDER, QUICK
 from experiments.lab import closing, gate, options, page, progress, record, style, words
-from experiments.lab.experiment import Experiment, Findings, Plot
+from experiments.lab.experiment import Experiment, Plot
 from experiments.lab.page import LeftOut, Section
 
 
@@ -30,7 +31,7 @@ class Job(NamedTuple):
     title: str
     module: Experiment
     settings: Any
-    common: options.Common
+    common: options.Drawn
 
     @property
     def source(self) -> Path:
@@ -58,7 +59,7 @@ def main(source: str, argv: Sequence[str] | None = None) -> int:
     title = Path(source).stem
     module = modules([title])[title]
     description = f"Slides {module.SLIDES}: {module.QUESTION}"
-    return _program([title], f"python -m experiments.{title}", description, argv, options.Common)
+    return _program([title], f"python -m experiments.{title}", description, argv, options.Drawn)
 
 
 def main_all(argv: Sequence[str] | None = None) -> int:
@@ -100,8 +101,8 @@ def run(jobs: Sequence[Job], left_out: LeftOut | None = None) -> int:
             progress.say(f"[{place}/{len(jobs)}] {job.title}: {job.module.QUESTION}{left}")
             sections.append(attempt(job, folder))
             clock.done(job.title)
-            if len(jobs) > 1:
-                publish(folder, sections, [job.title for job in jobs[place:]], left_out)
+            if len(jobs) > 1 or left_out:
+                publish(jobs, sections, left_out)
     except KeyboardInterrupt:
         progress.say("Stopped. The same command goes on from here.")
         return 130
@@ -111,19 +112,13 @@ def run(jobs: Sequence[Job], left_out: LeftOut | None = None) -> int:
     return int(any(section.error for section in sections))
 
 
-def publish(
-    folder: Path,
-    sections: Sequence[Section],
-    pending: Sequence[str],
-    left_out: LeftOut | None = None,
-) -> None:
+def publish(jobs: Sequence[Job], sections: Sequence[Section], left_out: LeftOut | None) -> None:
     """Write the page of what stands, at the end with the figure of all classifiers."""
     records = [section.record for section in sections if section.record]
+    folder, pending = home(jobs[0].common), [job.title for job in jobs[len(sections) :]]
     comparison = None
     if not pending and closing.rows(records):
-        with mpl.rc_context(style.PARAMETERS):
-            comparison = closing.draw(records)
-            style.save(comparison, folder)
+        (comparison,) = drawn(lambda: [closing.draw(records)], folder, jobs[0].common.style)
     page.write(folder, sections, comparison, pending, left_out)
 
 
@@ -142,7 +137,9 @@ def attempt(job: Job, folder: Path) -> Section:
     """Run one job; whatever goes wrong becomes a section that says so."""
     try:
         found = finished(job, folder / job.title)
-        findings, plots = present(job.module, found, folder / job.title)
+        draw = partial(job.module.draw, found)
+        plots = drawn(draw, folder / job.title, job.common.style)
+        findings = job.module.findings(found)
         return section(job)._replace(record=found, findings=findings, plots=plots)
     except Exception as error:
         traceback.print_exc()
@@ -207,13 +204,16 @@ def _key(job: Job) -> jax.Array:
     return jax.random.fold_in(jax.random.key(job.common.seed), zlib.crc32(job.title.encode()))
 
 
-def present(module: Experiment, found: record.Record, folder: Path) -> tuple[Findings, list[Plot]]:
-    """Findings and figures of a record; the figures are saved beside it."""
+def drawn(draw: Callable[[], Iterable[Plot]], folder: Path, look: str) -> list[Plot]:
+    """The page's figures, saved in the folder; for slides each once more, in that look."""
     with mpl.rc_context(style.PARAMETERS):
-        plots = list(module.draw(found))
+        plots = list(draw())
         for plot in plots:
             style.save(plot, folder)
-    return module.findings(found), plots
+        if look == "slides":
+            for plot in draw():
+                style.save(style.for_slides(plot), folder, style.SLIDES_DPI)
+    return plots
 
 
 def summary(folder: Path, sections: Sequence[Section], seconds: float) -> list[str]:

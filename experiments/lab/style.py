@@ -31,7 +31,9 @@ PATCH: Any = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # behind a t
 
 WIDTH = 7.2  # inches: a text column
 DPI = 200
-TITLE = 74  # letters of a title on one line
+SLIDES = (WIDTH, WIDTH * 9 / 16)  # inches
+SLIDES_DPI = 1920 / WIDTH
+TITLE = 69  # letters of a title on one line
 
 PARAMETERS: Any = {
     "font.family": "DejaVu Sans",
@@ -77,7 +79,17 @@ def canvas(
     return figure, figure.subplots(rows, columns, **kwargs)
 
 
-def save(plot: Plot, folder: Path) -> None:
+def for_slides(plot: Plot) -> Plot:
+    """The figure for a projector: 16:9 and no wider than on the page, so its letters are large."""
+    plot.figure.set_size_inches(SLIDES)
+    for axes in plot.figure.axes:
+        axes.set_anchor("C")
+    if (engine := plot.figure.get_layout_engine()) is not None:
+        engine.set(w_pad=0.1, h_pad=0.1)
+    return plot._replace(name=f"{plot.name}.slides")
+
+
+def save(plot: Plot, folder: Path, dpi: float | None = None) -> None:
     """Write <name>.png and <name>.svg, each at once or not at all."""
     if plot.figure.get_layout_engine() is not None:
         plot.figure.draw_without_rendering()  # lays it out: once for both, not once for each
@@ -86,7 +98,7 @@ def save(plot: Plot, folder: Path) -> None:
         write_file(
             folder / f"{plot.name}.{kind}",
             lambda file, kind=kind, metadata=metadata: plot.figure.savefig(  # type: ignore[misc]
-                file, format=kind, metadata=metadata
+                file, format=kind, metadata=metadata, dpi=dpi
             ),
         )
 

@@ -1,0 +1,121 @@
+"""The page as a browser shows it: from a file, without network, on a phone, dark, printed."""
+
+import re
+from importlib import import_module
+
+import numpy as np
+import pytest
+from browser import needed, open_page
+from matplotlib.image import imread
+
+from experiments.lab import run, style
+
+BROKEN = "[...document.images].filter(one => !one.naturalWidth).map(one => one.src)"
+WIDTHS = "[document.documentElement.scrollWidth, innerWidth]"
+PAPER = "getComputedStyle(document.body).backgroundColor"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two experiments and one that fails, in all looks; the last is left out."""
+    out = tmp_path_factory.mktemp("page")
+    titles = ("images", "softmax_loss", "svm_loss", "gradient_check")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "ORDER", titles)
+        patch.setattr(run, "QUICK", titles[:3])
+        patch.setattr(import_module("experiments.svm_loss"), "compute", None)
+        patch.setitem(style.PARAMETERS, "savefig.dpi", 20)  # drawn faster
+        patch.setattr(style, "SLIDES_DPI", style.SLIDES_DPI / 8)
+        arguments = ["--smoke", "--quick", "--style", "slides", "--out", str(out)]
+        assert run.main_all(arguments) == 1
+    return out / "digits-smoke"
+
+
+# --- in a browser ----------------------------------------------------------------------------
+
+
+@needed
+@pytest.mark.parametrize(("width", "dark"), [(360, False), (1200, True)])
+def test_page_is_whole_and_as_wide_as_the_window(folder, width, dark):
+    with open_page(folder / "index.html", width=width, dark=dark) as shown:
+        assert shown.evaluate("document.images.length") >= 4
+        assert shown.evaluate(BROKEN) == []
+        assert shown.complaints == []
+        needed_width, given = shown.evaluate(WIDTHS)
+        assert needed_width <= given == width
+        lightness = np.mean([int(part) for part in re.findall(r"\d+", shown.evaluate(PAPER))])
+        assert (lightness < 128) == dark
+
+
+@needed
+def test_page_needs_no_scripts(folder):
+    with open_page(folder / "index.html", scripts=False) as shown:
+        assert shown.evaluate(BROKEN) == []
+        assert "What do softmax and SVM make of the same scores?" in shown.evaluate(
+            "document.body.innerText"
+        )
+
+
+@needed
+def test_links_of_the_contents_lead_somewhere_and_figures_have_texts(folder):
+    with open_page(folder / "index.html") as shown:
+        lost = "[...document.querySelectorAll('a[href^=\"#\"]')].map(one => one.hash.slice(1))"
+        assert shown.evaluate(f"{lost}.filter(name => !document.getElementById(name))") == []
+        assert shown.evaluate("document.querySelectorAll('nav li a').length") == 5
+        texts = shown.evaluate("[...document.images].map(one => one.alt)")
+        assert min(map(len, texts)) > 40
+
+
+@needed
+def test_print_has_no_dark_paper_and_divides_no_figure(folder):
+    with open_page(folder / "index.html", dark=True, media="print") as shown:
+        assert shown.evaluate(PAPER) == "rgb(255, 255, 255)"
+        style_of = "getComputedStyle(document.querySelector('figure')).breakInside"
+        assert shown.evaluate(style_of) == "avoid"
+        tall = "Math.max(...[...document.images].map(one => one.getBoundingClientRect().height))"
+        assert shown.evaluate(tall) < 1000  # a sheet has 1,123 pixels
+        assert shown.pdf().startswith(b"%PDF")
+
+
+# --- for a projector -------------------------------------------------------------------------
+
+
+def test_slides_stand_beside_the_figures_of_the_page_sixteen_to_nine(folder):
+    figures = [path for path in folder.rglob("*.png") if not path.stem.endswith(".slides")]
+    assert len(figures) >= 4
+    for path in figures:
+        assert imread(path.with_suffix(".slides.png")).shape[:2] == (1080 // 8, 1920 // 8)
+        assert path.with_suffix(".slides.svg").is_file()
+    assert ".slides.png" not in (folder / "index.html").read_text()
+
+
+def test_another_style_computes_nothing(folder, monkeypatch):
+    module = import_module("experiments.softmax_loss")
+    monkeypatch.setattr(module, "compute", None)
+    for picture in (folder / "softmax_loss").glob("*.slides.*"):
+        picture.unlink()
+    arguments = ["--smoke", "--style", "slides", "--out", str(folder.parent)]
+    assert run.main(module.__file__, arguments) == 0
+    assert (folder / "softmax_loss" / "moved_scores.slides.png").is_file()
+
+
+def test_a_long_title_stays_on_the_figure():
+    title = "Dropout does best: 81.6%, without any 80.9%: not more than chance explains, WMWMWM"
+    with style.mpl.rc_context(style.PARAMETERS):
+        figure, _ = style.canvas(title=title)
+        figure.draw_without_rendering()
+        assert figure.texts[0].get_window_extent().x1 < figure.bbox.x1
+
+
+# --- one that fails --------------------------------------------------------------------------
+
+
+def test_page_tells_the_failure_beside_what_succeeded(folder):
+    text = (folder / "index.html").read_text()
+    failed = text.split('<section id="svm_loss">')[1].split("</section>")[0]
+    assert "This experiment failed" in failed
+    assert "TypeError" in failed
+    assert (
+        "This experiment failed"
+        not in text.split('<section id="softmax_loss">')[1].split("</section>")[0]
+    )
