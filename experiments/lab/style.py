@@ -84,7 +84,8 @@ def for_slides(plot: Plot) -> Plot:
     plot.figure.set_size_inches(SLIDES)
     for axes in plot.figure.axes:
         axes.set_anchor("C")
-    if (engine := plot.figure.get_layout_engine()) is not None:
+    engine: Any = plot.figure.get_layout_engine()
+    if engine is not None:
         engine.set(w_pad=0.1, h_pad=0.1)
     return plot._replace(name=f"{plot.name}.slides")
 
