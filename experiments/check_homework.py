@@ -21,6 +21,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -59,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def results(file: Path, seconds: float) -> Iterator[Line]:
     """A line per check; a new process goes on behind one that hung or died."""
-    done, names = 0, None
+    done: int = 0
+    names: Any = None  # (function, what) of every check, once the file is imported
     while names is None or done < len(names):
         ours, theirs = multiprocessing.Pipe(duplex=False)
         worker = multiprocessing.get_context("spawn").Process(
@@ -83,14 +85,15 @@ def results(file: Path, seconds: float) -> Iterator[Line]:
             if names is None:
                 yield Line(FAIL, "", "importing the file", why)
                 return
-            yield Line(FAIL, *names[done], why)
+            function, what = names[done]
+            yield Line(FAIL, function, what, why)
             done += 1
         finally:
             worker.kill()
             worker.join()
 
 
-def _receive(connection: Connection, seconds: float) -> object:
+def _receive(connection: Connection, seconds: float) -> Any:
     if not connection.poll(seconds):
         raise TimeoutError
     return connection.recv()
