@@ -61,7 +61,7 @@ def test_links_of_the_contents_lead_somewhere_and_figures_have_texts(folder):
     with open_page(folder / "index.html") as shown:
         lost = "[...document.querySelectorAll('a[href^=\"#\"]')].map(one => one.hash.slice(1))"
         assert shown.evaluate(f"{lost}.filter(name => !document.getElementById(name))") == []
-        assert shown.evaluate("document.querySelectorAll('nav li a').length") == 5
+        assert shown.evaluate("document.querySelectorAll('nav li a').length") == 6
         texts = shown.evaluate("[...document.images].map(one => one.alt)")
         assert min(map(len, texts)) > 40
 

@@ -1,7 +1,8 @@
 """The page: every experiment's claim, findings, verdict and figures, and the closing table.
 
-It is plain HTML and CSS from page.html, made of records and figures alone, and stands in
-the folder of the results: it opens from a file, without network and without scripts.
+It is HTML and CSS from page.html, made of records and figures alone, and stands in the folder
+of the results: it opens from a file, without network.  Its one script, of the figure that can
+be touched (`interactive`), stands in it; without scripts all is there to read.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import NamedTuple
 
 import jinja2
 
-from experiments.lab import closing, lecture, style, words
+from experiments.lab import closing, interactive, lecture, style, words
 from experiments.lab import experiment as kinds
 from experiments.lab.experiment import Experiment, Findings, Plot
 from experiments.lab.record import Record, write_file
@@ -49,32 +50,42 @@ def write(
         pending: names of the experiments yet to run.
         left_out: what the page names at its end.
     """
-    environment = jinja2.Environment(
+    records = [section.record for section in sections if section.record]
+    found = {section.title: section.findings for section in sections if section.findings}
+    text = (
+        environment()
+        .get_template("page.html")
+        .render(
+            sections=sections,
+            pending=pending,
+            left_out=left_out,
+            first=records[0] if records else None,
+            closing=closing.rows(records),
+            shown={section.title for section in sections},
+            answers=lecture.answers({title: each.verdict for title, each in found.items()}),
+            errata=lecture.errata(one for each in found.values() for one in each.printed),
+            comparison=comparison,
+            play=interactive.picture(),
+            header=closing.HEADER,
+            verdict_class={kinds.AGREES: "agrees", kinds.DIFFERS: "differs", kinds.OPEN: "open"},
+        )
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_file(folder / "index.html", lambda file: file.write(text.encode()))
+    return folder / "index.html"
+
+
+def environment() -> jinja2.Environment:
+    """What renders the templates beside this file."""
+    found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.globals.update(duration=words.duration, size=size, prints=words.prints)
-    records = [section.record for section in sections if section.record]
-    found = {section.title: section.findings for section in sections if section.findings}
-    text = environment.get_template("page.html").render(
-        sections=sections,
-        pending=pending,
-        left_out=left_out,
-        first=records[0] if records else None,
-        closing=closing.rows(records),
-        shown={section.title for section in sections},
-        answers=lecture.answers({title: each.verdict for title, each in found.items()}),
-        errata=lecture.errata(one for each in found.values() for one in each.printed),
-        comparison=comparison,
-        header=closing.HEADER,
-        verdict_class={kinds.AGREES: "agrees", kinds.DIFFERS: "differs", kinds.OPEN: "open"},
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    write_file(folder / "index.html", lambda file: file.write(text.encode()))
-    return folder / "index.html"
+    found.globals.update(duration=words.duration, size=size, prints=words.prints)
+    return found
 
 
 def size(plot: Plot) -> tuple[int, int]:

@@ -1,0 +1,185 @@
+// Three classes in the plane: scores, the SVM's and the softmax loss, gradient descent by hand.
+// `state` is all there is; `draw` shows it. The page holds where it starts, as lincls has it.
+(() => {
+  const root = document.getElementById("play");
+  const start = JSON.parse(document.getElementById("play-data").textContent);
+  const svg = root.querySelector("svg");
+  const all = (selector) => [...root.querySelectorAll(selector)];
+  const ARROW = 0.5; // length in the picture of a weight of 1
+  let state;
+
+  // --- the arithmetic ---------------------------------------------------------------------
+
+  const scores = ([x, y]) => state.W.map(([u, v], k) => u * x + v * y + state.b[k]);
+
+  // A loss: its value, and its slope in each score.
+  const losses = {
+    hinge(s, label) {
+      const terms = s.map((each, k) => (k === label ? 0 : Math.max(0, each - s[label] + 1)));
+      const slope = terms.map((term) => (term > 0 ? 1 : 0));
+      slope[label] = -slope.reduce((sum, one) => sum + one, 0);
+      return { value: terms.reduce((sum, term) => sum + term, 0), terms, slope };
+    },
+    softmax(s, label) {
+      const top = Math.max(...s);
+      const powers = s.map((each) => Math.exp(each - top));
+      const total = powers.reduce((sum, power) => sum + power, 0);
+      const terms = powers.map((power) => power / total);
+      const slope = terms.map((share, k) => share - (k === label ? 1 : 0));
+      return { value: Math.log(total) - (s[label] - top), terms, slope };
+    },
+  };
+
+  // The mean loss of all points, and its gradient in W and b.
+  function objective() {
+    const W = state.W.map(() => [0, 0]), b = state.b.map(() => 0), count = state.points.length;
+    let value = 0, right = 0;
+    state.points.forEach((point, i) => {
+      const s = scores(point), label = state.labels[i], loss = losses[state.kind](s, label);
+      value += loss.value / count;
+      right += s.indexOf(Math.max(...s)) === label ? 1 / count : 0;
+      loss.slope.forEach((slope, k) => {
+        W[k][0] += (slope * point[0]) / count;
+        W[k][1] += (slope * point[1]) / count;
+        b[k] += slope / count;
+      });
+    });
+    return { value, right, W, b };
+  }
+
+  function step() {
+    const gradient = objective();
+    state.W = state.W.map((w, k) => w.map((each, j) => each - state.rate * gradient.W[k][j]));
+    state.b = state.b.map((each, k) => each - state.rate * gradient.b[k]);
+  }
+
+  // --- the picture ------------------------------------------------------------------------
+
+  // The part of the window where class k has the greatest score: cut by one line after another.
+  function region(k) {
+    let corners = [[-3, -3], [3, -3], [3, 3], [-3, 3]];
+    state.W.forEach((_, other) => {
+      if (other === k) return;
+      const ahead = (corner) => { const s = scores(corner); return s[k] - s[other]; };
+      corners = corners.flatMap((corner, i) => {
+        const next = corners[(i + 1) % corners.length], a = ahead(corner), c = ahead(next);
+        const kept = a >= 0 ? [corner] : [], t = a / (a - c);
+        const crossing = corner.map((each, j) => each + t * (next[j] - each));
+        return a * c < 0 ? [...kept, crossing] : kept;
+      });
+    });
+    return corners.map((corner) => corner.join()).join(" ");
+  }
+
+  // Where the score of class k is 0: the point nearest to the origin.
+  function foot(k) {
+    const [u, v] = state.W[k], square = u * u + v * v || 1e-12;
+    return [(-state.b[k] * u) / square, (-state.b[k] * v) / square];
+  }
+
+  const place = (element, values) =>
+    Object.entries(values).forEach(([name, value]) => element.setAttribute(name, value));
+
+  function show(name, value) {
+    const output = root.querySelector(`[data-name="${name}"]`);
+    output.dataset.exact = value;
+    output.textContent = value.toFixed(3);
+  }
+
+  function draw() {
+    state.W.forEach(([u, v], k) => {
+      const [x, y] = foot(k), length = Math.hypot(u, v) || 1e-6;
+      const along = [(-9 * v) / length, (9 * u) / length], tip = [x + ARROW * u, y + ARROW * v];
+      const ends = { x1: x - along[0], y1: y - along[1], x2: x + along[0], y2: y + along[1] };
+      all(`[data-line="${k}"]`).forEach((line) => place(line, ends));
+      place(root.querySelector(`[data-arrow="${k}"]`), { x1: x, y1: y, x2: tip[0], y2: tip[1] });
+      place(root.querySelector(`[data-tip="${k}"]`), { cx: tip[0], cy: tip[1] });
+      place(root.querySelector(`[data-region="${k}"]`), { points: region(k) });
+      [u, v, state.b[k]].forEach((value, j) => {
+        root.querySelector(`[data-slider="${k}${j}"]`).value = value;
+        show(`parameter${k}${j}`, value);
+      });
+    });
+    state.points.forEach((point, i) =>
+      place(root.querySelector(`[data-point="${i}"]`), { transform: `translate(${point})` }));
+    const marked = state.points[state.marked], label = state.labels[state.marked];
+    place(root.querySelector("[data-ring]"), { transform: `translate(${marked})` });
+    const s = scores(marked), hinge = losses.hinge(s, label), softmax = losses.softmax(s, label);
+    s.forEach((score, k) => {
+      root.querySelector(`[data-label="${k}"]`).textContent = k === label ? "right" : "";
+      show(`score${k}`, score);
+      show(`hinge${k}`, hinge.terms[k]);
+      show(`share${k}`, softmax.terms[k]);
+    });
+    show("hinge", hinge.value);
+    show("softmax", softmax.value);
+    const { value, right } = objective();
+    show("mean", value);
+    show("accuracy", right);
+    show("rate", state.rate);
+  }
+
+  // --- the hands --------------------------------------------------------------------------
+
+  function position(event) {
+    const { x, y } = new DOMPoint(event.clientX, event.clientY)
+      .matrixTransform(svg.querySelector("g").getScreenCTM().inverse());
+    return [x, y];
+  }
+
+  const grips = {
+    point: (i, to) => { state.marked = i; if (to) state.points[i] = to; },
+    line: (k, to) => { if (to) state.b[k] = -(state.W[k][0] * to[0] + state.W[k][1] * to[1]); },
+    tip(k, to) { // turns the line about its foot
+      if (!to) return;
+      const [x, y] = foot(k), w = [(to[0] - x) / ARROW, (to[1] - y) / ARROW];
+      if (Math.hypot(...w) < 0.05) return;
+      state.W[k] = w;
+      state.b[k] = -(w[0] * x + w[1] * y);
+    },
+  };
+
+  svg.addEventListener("pointerdown", (event) => {
+    const kind = Object.keys(grips).find((name) => name in event.target.dataset);
+    if (!kind) return;
+    const which = Number(event.target.dataset[kind]);
+    const move = (moved) => { grips[kind](which, position(moved)); draw(); };
+    svg.setPointerCapture(event.pointerId);
+    svg.addEventListener("pointermove", move);
+    const end = () => svg.removeEventListener("pointermove", move);
+    svg.addEventListener("pointerup", end, { once: true });
+    svg.addEventListener("pointercancel", end, { once: true });
+    grips[kind](which);
+    event.preventDefault();
+    draw();
+  });
+
+  all("[data-slider]").forEach((slider) => slider.addEventListener("input", () => {
+    const [k, j] = slider.dataset.slider;
+    if (j === "2") state.b[k] = Number(slider.value);
+    else state.W[k][j] = Number(slider.value);
+    draw();
+  }));
+
+  function reset() {
+    state = { ...structuredClone(start), kind: root.querySelector("[name=kind]:checked").value };
+    root.querySelector("[name=rate]").value = Math.log10(state.rate);
+    draw();
+  }
+
+  const act = (name, action) => root.querySelector(`[data-act="${name}"]`)
+    .addEventListener("click", () => { action(); draw(); });
+  act("step", step);
+  act("ten", () => { for (let i = 0; i < 10; i += 1) step(); });
+  act("reset", reset);
+  all("[name=kind]").forEach((choice) => choice.addEventListener("change", () => {
+    state.kind = choice.value;
+    draw();
+  }));
+  root.querySelector("[name=rate]").addEventListener("input", (event) => {
+    state.rate = 10 ** Number(event.target.value);
+    draw();
+  });
+  all("[hidden]").forEach((element) => { element.hidden = false; });
+  reset();
+})();

@@ -1,0 +1,173 @@
+"""The figure that can be touched: in a browser, against what lincls computes."""
+
+import jax
+import numpy as np
+import pytest
+from browser import needed, open_page
+
+from experiments.lab import interactive, page
+from lincls import linear, losses, penalties
+from lincls.objective import Objective, evaluate
+from lincls.structs import Examples, Hyper, LinearParams
+
+CLASSES, LOSSES = range(3), {"hinge": losses.hinge, "softmax": losses.softmax}
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    """A page with nothing on it but this figure."""
+    environment = page.environment()
+    body = environment.get_template("interactive.html").render(play=interactive.picture())
+    path = tmp_path_factory.mktemp("play") / "index.html"
+    path.write_text(f"<!doctype html><meta charset=utf-8><body>{body}", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(file):
+    with open_page(file, width=600, height=1400) as shown:
+        yield shown
+
+
+@pytest.fixture
+def shown(browser):
+    """The figure as it starts; a failing script would be told."""
+    act(browser, "reset")
+    yield browser
+    assert browser.complaints == []
+
+
+def act(shown, name):
+    shown.evaluate(f"document.querySelector('[data-act={name}]').click()")
+
+
+def choose(shown, kind):
+    shown.evaluate(f"document.querySelector('[value={kind}]').click()")
+
+
+def value(shown, name):
+    return float(shown.evaluate(f"document.querySelector('[data-name={name}]').dataset.exact"))
+
+
+def values(shown, name):
+    return [value(shown, f"{name}{k}") for k in CLASSES]
+
+
+def parameters(shown):
+    table = [[value(shown, f"parameter{k}{j}") for j in range(3)] for k in CLASSES]
+    return LinearParams(*np.split(np.array(table), [2], axis=1))
+
+
+def window(shown, x, y):
+    """Where a point of the plane is in the window."""
+    return shown.evaluate(
+        "(() => { const to = document.querySelector('svg g').getScreenCTM(); const at = new "
+        f"DOMPoint({x}, {y}).matrixTransform(to); return [at.x, at.y]; }})()"
+    )
+
+
+def drag(shown, start, end):
+    for kind, (x, y) in (("Pressed", start), ("Moved", end), ("Released", end)):
+        shown.mouse(kind, *window(shown, x, y))
+
+
+# --- the numbers -----------------------------------------------------------------------------
+
+
+@needed
+@pytest.mark.parametrize("kind", LOSSES)
+@pytest.mark.parametrize("steps", [0, 1, 10])
+def test_loss_after_steps_of_gradient_descent_is_lincls_own(shown, kind, steps):
+    given, objective = interactive.start(), Objective(LOSSES[kind], penalties.none)
+    with jax.enable_x64(True):
+        params = LinearParams(*(jax.numpy.asarray(given[name]) for name in ("W", "b")))
+        points, labels = (np.array(given[name]) for name in ("points", "labels"))
+        batch = Examples(points, labels, np.ones(len(labels)))
+        loss = jax.jit(
+            jax.value_and_grad(lambda params: evaluate(objective, params, batch, Hyper({}))[0])
+        )
+        for _ in range(steps):
+            slopes = loss(params)[1]
+            params = jax.tree.map(lambda p, g: p - given["rate"] * g, params, slopes)
+        expected = float(loss(params)[0])
+        right = float(np.mean(np.argmax(linear.scores(params, points), axis=1) == labels))
+    choose(shown, kind)
+    if steps:
+        act(shown, {1: "step", 10: "ten"}[steps])
+    assert value(shown, "mean") == pytest.approx(expected, abs=1e-6)
+    assert value(shown, "accuracy") == pytest.approx(right, abs=1e-6)
+    found = np.hstack([parameters(shown).W, parameters(shown).b])
+    np.testing.assert_allclose(found[:, :2], params.W, atol=1e-6)
+    np.testing.assert_allclose(found[:, 2], params.b, atol=1e-6)
+
+
+@needed
+def test_numbers_of_the_marked_point_are_lincls_own(shown):
+    given = interactive.start()
+    np.testing.assert_allclose(values(shown, "score"), given["scores"], atol=1e-6)
+    np.testing.assert_allclose(values(shown, "share"), given["shares"], atol=1e-6)
+    for kind in LOSSES:
+        assert value(shown, kind) == pytest.approx(given["of_marked"][kind], abs=1e-6)
+    assert sum(values(shown, "hinge")) == pytest.approx(given["of_marked"]["hinge"], abs=1e-6)
+
+
+@needed
+def test_without_scripts_the_same_numbers_and_the_picture_stand_there(file):
+    given = interactive.start()
+    with open_page(file, scripts=False) as shown:
+        text = shown.evaluate("document.body.innerText")
+        assert "With scripts switched on" in text
+        for number in (*given["scores"], *given["of_marked"].values(), given["mean"]["hinge"]):
+            assert f"{number:.3f}" in text
+        assert shown.evaluate("document.querySelectorAll('path').length") == len(given["points"])
+        assert shown.evaluate("document.querySelectorAll('line').length") == 9
+        assert "One step" not in text
+
+
+# --- the hands -------------------------------------------------------------------------------
+
+
+@needed
+def test_a_dragged_line_goes_through_the_pointer_and_keeps_its_direction(shown):
+    before = parameters(shown)
+    end = np.array([-1.7, -1.5])
+    drag(shown, on_line(before, 1, -1.6), end)
+    after = parameters(shown)
+    assert after.W[1] @ end + after.b[1] == pytest.approx(0, abs=0.02)
+    np.testing.assert_array_equal(after.W, before.W)
+    np.testing.assert_array_equal(after.b[[0, 2]], before.b[[0, 2]])
+
+
+def on_line(params, k, x):
+    """The point of class k's line with this first coordinate."""
+    (u, v), (b,) = params.W[k], params.b[k]
+    return x, -(b + u * x) / v
+
+
+@needed
+def test_a_dragged_tip_turns_the_line_about_its_foot(shown):
+    before = parameters(shown)
+    foot = -before.b[0] * before.W[0] / (before.W[0] @ before.W[0])
+    drag(shown, foot + before.W[0] / 2, foot + np.array([1.2, 1.0]))
+    after = parameters(shown)
+    np.testing.assert_allclose(after.W[0], [2.4, 2.0], atol=0.02)
+    assert after.W[0] @ foot + after.b[0] == pytest.approx(0, abs=1e-9)
+
+
+@needed
+def test_a_dragged_point_is_the_marked_one_and_its_scores_follow(shown):
+    given, params = interactive.start(), parameters(shown)
+    place = int(np.argmin(np.array(given["points"])[:, 1]))  # the lowest lies free
+    end = np.array([-1.6, -1.6])
+    drag(shown, given["points"][place], end)
+    np.testing.assert_allclose(values(shown, "score"), params.W @ end + params.b[:, 0], atol=0.02)
+    np.testing.assert_array_equal(parameters(shown).W, params.W)
+
+
+@needed
+def test_a_slider_changes_its_parameter(shown):
+    shown.evaluate(
+        "(() => { const one = document.querySelector('[data-slider=\"12\"]'); one.value = 1.5;"
+        "one.dispatchEvent(new Event('input')); })()"
+    )
+    assert value(shown, "parameter12") == 1.5
