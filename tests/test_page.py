@@ -105,6 +105,9 @@ def test_a_long_title_stays_on_the_figure():
         figure, _ = style.canvas(title=title)
         figure.draw_without_rendering()
         assert figure.texts[0].get_window_extent().x1 < figure.bbox.x1
+        assert figure.texts[0].get_text().count("\n") == 1
+        figure, _ = style.canvas(title="i" * 120)  # narrow letters need no second line
+        assert "\n" not in figure.texts[0].get_text()
 
 
 # --- one that fails --------------------------------------------------------------------------

@@ -15,7 +15,9 @@ import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
+from matplotlib.textpath import TextPath
 
 from experiments.lab.experiment import Plot
 from experiments.lab.record import write_file
@@ -33,7 +35,7 @@ WIDTH = 7.2  # inches: a text column
 DPI = 200
 SLIDES = (WIDTH, WIDTH * 9 / 16)  # inches
 SLIDES_DPI = 1920 / WIDTH
-TITLE = 69  # letters of a title on one line
+TITLE: Any = {"weight": "bold", "size": 12}
 
 PARAMETERS: Any = {
     "font.family": "DejaVu Sans",
@@ -72,11 +74,25 @@ def canvas(
         title: what the figure found, in one sentence.
         kwargs: to `Figure.subplots`.
     """
-    lines = textwrap.wrap(title, TITLE)
+    lines = _lines(title)
     figure = Figure(figsize=(WIDTH, height + 0.24 * len(lines)))
     if lines:
-        figure.suptitle("\n".join(lines), x=0.012, ha="left", weight="bold", size=12)
+        figure.suptitle("\n".join(lines), x=0.012, ha="left", **TITLE)
     return figure, figure.subplots(rows, columns, **kwargs)
+
+
+def _lines(title: str) -> list[str]:
+    """A title in as few lines as the figure's width allows, whatever letters it is made of."""
+    font = FontProperties(**TITLE)
+
+    def fits(line: str) -> bool:
+        return TextPath((0, 0), line, prop=font).get_extents().width < 0.97 * 72 * WIDTH
+
+    for letters in range(len(title), 1, -1):
+        lines = textwrap.wrap(title, letters)
+        if all(map(fits, lines)):
+            return lines
+    return textwrap.wrap(title)
 
 
 def for_slides(plot: Plot) -> Plot:
