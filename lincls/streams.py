@@ -53,6 +53,12 @@ def is_large(X: AnyArray) -> bool:
     return isinstance(X, np.memmap) and X.nbytes > DEVICE_BYTES
 
 
+def is_lasting(X: AnyArray) -> bool:
+    """Whether X is a host array of more than DEVICE_BYTES that a CPU would hold a second time."""
+    on_host = isinstance(X, np.ndarray) and not isinstance(X, np.memmap)
+    return on_host and X.nbytes > DEVICE_BYTES and jax.default_backend() == "cpu"
+
+
 def steps_per_piece(X: AnyArray, batch_size: int) -> int:
     """How many batches fit into a piece, at least one."""
     return max(1, PIECE_BYTES // (batch_size * X[:1].nbytes))

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from lincls import distances, knn
+from lincls import distances, knn, streams
 from lincls.knn import driver, pruning, sketches
 from tests import oracles_knn
 
@@ -117,7 +117,8 @@ def test_bounds_leave_few_candidates_where_data_allow_it(metric):
     X, queries = data_and_queries(smooth)
     model = knn.fit(X, metric=metric)
     with jax.enable_x64(True):
-        block = pruning.Block(queries, pruning.sketch_queries(model, queries), None, None)
+        sketch = sketches.apply(model.sketching, model.learned, queries)
+        block = pruning.Block(queries, sketch, None, None)
         no_limit = np.full(len(queries), np.inf)
         lower, limit = pruning.bounds_and_limit(model, block, model.sketch[0], 0, 5, no_limit)
     left = lower <= limit[:, None]
@@ -147,7 +148,7 @@ def test_floating_neighbours_equal_the_oracle_up_to_rounding(metric, spread, dty
     chosen = np.take_along_axis(table, found.indices, axis=1)
     np.testing.assert_allclose(chosen, expected, rtol=1e-5, atol=1e-6)
     with jax.enable_x64(True):
-        q = pruning.sketch_queries(model, queries)
+        q = sketches.apply(model.sketching, model.learned, queries)
         lower = np.asarray(model.sketching.lower(model.learned, q, model.sketch[0]))
     assert np.all(lower <= table * (1 + 1e-5) + 1e-6)
     assert (model.learned.axes is None) == spread
@@ -195,6 +196,23 @@ def test_parts_of_the_training_data_are_one_search(metric, monkeypatch):
     np.testing.assert_array_equal(found.distances, plain.distances)
 
 
+@pytest.mark.parametrize("make", [smooth, noise], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("metric", [distances.l1, distances.l2, distances.cosine])
+def test_a_large_host_array_is_not_copied(metric, make, monkeypatch):
+    X = make(np.random.default_rng(0))
+    X = X if metric is distances.l1 else X.astype(np.float32)
+    copied = knn.neighbors(knn.fit(X, metric=metric), X[:9], 7)
+    monkeypatch.setattr(streams, "DEVICE_BYTES", 2**10)
+    model = knn.fit(X, metric=metric)
+    assert np.shares_memory(model.X, X)
+    assert model.points is None
+    found = knn.neighbors(model, X[:9], 7)
+    np.testing.assert_array_equal(found.indices, copied.indices)
+    np.testing.assert_array_equal(found.distances, copied.distances)
+    alone = knn.neighbors(model, None, 3, groups=np.arange(N) % 2)
+    assert np.all(alone.indices % 2 != np.arange(N)[:, None] % 2)
+
+
 @pytest.mark.slow
 @exact
 def test_groups_and_leave_one_out(metric):
@@ -221,7 +239,7 @@ def test_which_models_have_sketches():
 def test_few_shapes_are_compiled():
     X, _ = data_and_queries(smooth)
     model = knn.fit(X)
-    programs = [pruning.sketch_queries, pruning._bounds, pruning._exact, pruning._refined]
+    programs = [sketches.apply, pruning._bounds, pruning._exact, pruning._refined]
     before = sum(program._cache_size() for program in programs)
     for num_queries in (1, 7, 8, 9, 64, 65, 299, 300):
         for k in (1, 2, 10, 11, 20):

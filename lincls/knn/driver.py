@@ -61,7 +61,7 @@ def neighbors(
     rows, query_groups, groups = _rows_and_groups(model, queries, groups)
     if block_size is not None:
         checks.count(block_size, "block_size")
-    search = _by_parts if model.points is None else _by_blocks
+    search = _by_parts if model.points is None and model.sketching is None else _by_blocks
     with distances.exact_scope(model.X):
         return search(model, rows, k, query_groups, groups, block_size, on_block or _ignore)
 
@@ -150,6 +150,8 @@ def _search(
         found = search_pruned(model, block, k, block_groups, groups)
         if found is not None:
             return found
+    if model.points is None:
+        return _by_parts(model, block, k, block_groups, groups, None, _ignore)
     parts = [
         compiled_search_block(model, some, _bucket(k), query_groups=of_some, groups=groups)
         for some, of_some, _ in _blocks(block, block_groups, _plain_size(model, len(block)))

@@ -26,7 +26,7 @@ class KNN:
     Attributes:
         X: (N, D) the rows as given, uint8 or floating.
         y: (N,) int32 labels, or None.
-        points: what `metric.prepare` made of X, or None where X stays in its file.
+        points: what `metric.prepare` made of X, or None where X stays on the host.
         metric: the distance.
         num_classes: C, or None without labels.
         sketching: a `Sketching`, how distances are bounded from below, or None.
@@ -55,7 +55,9 @@ def fit(
 
     Args:
         X: images (N, H, W, C) or rows (N, D), uint8 or floating.  A memory-mapped array of
-            more than 1 GiB stays in its file, and `neighbors` reads it part by part.
+            more than 1 GiB stays in its file, and `neighbors` reads it part by part.  Another
+            host array of that size is not copied either, where sketches spare most of it and
+            the device is a CPU: do not change it while the model is in use.
         y: integer labels (N,) in 0..C-1, or None for a search without votes.
         metric: a value of `lincls.distances`.
         num_classes: C; by default the largest label plus one.
@@ -70,12 +72,15 @@ def fit(
         y = checks.labels(y, X.shape[0], num_classes, name="y")
         num_classes = int(y.max()) + 1 if num_classes is None else num_classes
         y = jnp.asarray(y)
+    sketching = sketches.for_metric(metric, X) if prune and not streams.is_large(X) else None
+    model = KNN(X, y, None, metric, num_classes)
+    if sketching is not None and streams.is_lasting(X):
+        model = _sketched(model, sketching)
+    if streams.is_large(X) or model.sketching is not None:
+        return model
     with distances.exact_scope(X):
-        if streams.is_large(X):
-            return KNN(X, y, None, metric, num_classes)
         X = streams.on_device(X)
-        model = KNN(X, y, metric.prepare(X), metric, num_classes)
-    sketching = sketches.for_metric(metric, X) if prune else None
+        model = dataclasses.replace(model, X=X, points=metric.prepare(X))
     return model if sketching is None else _sketched(model, sketching)
 
 

@@ -25,12 +25,15 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Num
 
+from lincls import streams
 from lincls.distances import Metric
 from lincls.knn.model import KNN
 from lincls.knn.search import smallest
+from lincls.knn.sketches import Sketching, apply
 from lincls.structs import AnyArray, Neighbors
 
 _PAIRS = 2**15  # distances in a compiled call, at most
+_FROM_HOST = 2**11  # of them, where the rows come from the host
 _CACHED = 512  # pairs whose rows stay in a core's cache
 _PAIR_COST = 24.0  # of an exact distance of a pair, measured, in units of `Metric.cost`
 _ROUNDING = 2.0**-16  # two programs may round a floating distance differently, by less than this
@@ -59,7 +62,8 @@ def search_pruned(
     """As `search_block`, with host arrays; None where bounds leave too many pairs for speed."""
     queries = jnp.asarray(queries)  # outside of the scope, so in the model's precision
     with jax.enable_x64(True):
-        block = Block(queries, sketch_queries(model, queries), query_groups, groups)
+        sketch = apply(model.sketching, model.learned, queries)
+        block = Block(queries, sketch, query_groups, groups)
         found, limit, start = None, np.full(queries.shape[0], np.inf), 0
         for part in model.sketch:
             lower, limit = bounds_and_limit(model, block, part, start, k, limit)
@@ -78,12 +82,6 @@ def num_seen(k: int) -> int:
     return max(32, 1 << (k * 5 // 4 - 1).bit_length())
 
 
-@jax.jit
-def sketch_queries(model: KNN, queries: Array) -> Any:
-    """The sketches of queries."""
-    return model.sketching.apply(model.learned, queries)
-
-
 def bounds_and_limit(
     model: KNN, block: Block, part: Any, start: int, k: int, limit: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -92,9 +90,12 @@ def bounds_and_limit(
     The bound of an excluded example is infinite.  An infinite limit becomes the k-th smallest
     distance among the examples with the least bounds.
     """
-    seen = num_seen(k) if np.isinf(limit).any() else 0
-    lower, nearest = _bounds(model, block, part, np.int32(start), num_seen=seen)
-    if seen:
+    count = num_seen(k) if np.isinf(limit).any() else 0
+    lower, nearest = _bounds(
+        model.sketching, model.learned, block, part, np.int32(start),
+        np.int32(model.X.shape[0]), num_seen=count,
+    )  # fmt: skip
+    if count:
         nearest = np.asarray(nearest)
         rows, ranks = np.nonzero(nearest < lower.shape[1])
         seen = np.full(nearest.shape, np.inf)
@@ -103,14 +104,15 @@ def bounds_and_limit(
     return np.asarray(lower), limit
 
 
-@partial(jax.jit, static_argnames="num_seen")
+@partial(jax.jit, static_argnames=("sketching", "num_seen"))
 def _bounds(
-    model: KNN, block: Block, part: Any, start: Any, *, num_seen: int
-) -> tuple[Array, Array]:
+    sketching: Sketching, learned: Any, block: Block, part: Any, start: Any, num_examples: Any, *,
+    num_seen: int,
+) -> tuple[Array, Array]:  # fmt: skip
     """Lower bounds (M, n), and the places of the least of them, if any; n where excluded."""
-    lower = model.sketching.lower(model.learned, block.sketch, part)
+    lower = sketching.lower(learned, block.sketch, part)
     indices = start + jnp.arange(lower.shape[1], dtype=jnp.int32)
-    excluded = indices >= model.X.shape[0]
+    excluded = indices >= num_examples
     if block.groups is not None:
         groups = jnp.take(jnp.asarray(block.groups), indices, mode="clip")
         excluded = excluded | (jnp.asarray(block.query_groups)[:, None] == groups)
@@ -141,8 +143,17 @@ def _exact_pairs(
 
 
 def _distances(model: KNN, block: Block, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    program = partial(_exact, model.metric, block.queries, model.points)
-    return of_pairs(program, rows, columns)
+    """Distances of pairs, whose training rows are on the device or come from the host."""
+    if model.points is not None:
+        program = partial(_exact, model.metric, block.queries, model.points)
+        return of_pairs(program, rows, columns)
+
+    def from_host(rows: np.ndarray, columns: np.ndarray, count: np.int32) -> Array:
+        points = model.metric.prepare(streams.on_device(model.X[columns], lent=True))
+        places = np.arange(len(columns), dtype=np.int32)
+        return _exact(model.metric, block.queries, points, rows, places, count)
+
+    return of_pairs(from_host, rows, columns, _FROM_HOST)
 
 
 @partial(jax.jit, static_argnames="metric")
@@ -166,7 +177,7 @@ def _in_chunks(
     fn: Callable[..., Any], q: Any, x: Any, rows: Array, columns: Array, count: Any
 ) -> Array:
     """fn(q[rows], x[columns]) of the first `count` pairs, zeros after them."""
-    size = _CACHED if jax.default_backend() == "cpu" else _PAIRS
+    size = _CACHED if jax.default_backend() == "cpu" else rows.shape[0]
 
     def of_chunk(start: Any) -> Array:
         of_q, of_x = (lax.dynamic_slice(places, (start,), (size,)) for places in (rows, columns))
@@ -189,13 +200,15 @@ def _by_column(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.nd
     return rows[order], columns[order]
 
 
-def of_pairs(program: Callable[..., Any], rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def of_pairs(
+    program: Callable[..., Any], rows: np.ndarray, columns: np.ndarray, size: int = _PAIRS
+) -> np.ndarray:
     """What a program says of many pairs, in compiled calls of one shape."""
     parts = []
-    for start in range(0, max(1, len(rows)), _PAIRS):
-        some = [part[start : start + _PAIRS].astype(np.int32) for part in (rows, columns)]
+    for start in range(0, max(1, len(rows)), size):
+        some = [part[start : start + size].astype(np.int32) for part in (rows, columns)]
         count = len(some[0])
-        some = [np.pad(part, (0, _PAIRS - count)) for part in some]
+        some = [np.pad(part, (0, size - count)) for part in some]
         parts.append(np.asarray(program(*some, np.int32(count)))[:count])
     return np.concatenate(parts)
 

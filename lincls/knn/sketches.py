@@ -320,10 +320,11 @@ def _sketch_part(sketching: Sketching, learned: Any, X: AnyArray, size: int) -> 
     for start in range(0, size, SAMPLE):
         rows = X[start : start + SAMPLE]
         padded = jnp.pad(rows, ((0, SAMPLE - rows.shape[0]), (0, 0)))
-        parts.append(_apply(sketching, learned, padded))
+        parts.append(apply(sketching, learned, padded))
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:size], *parts)
 
 
 @partial(jax.jit, static_argnames="sketching")
-def _apply(sketching: Sketching, learned: Any, X: AnyArray) -> Any:
+def apply(sketching: Sketching, learned: Any, X: AnyArray) -> Any:
+    """Sketches of rows, not laid."""
     return sketching.apply(learned, X)
