@@ -16,9 +16,21 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from lincls import batches as sampling
-from lincls import checks, distances, evaluation, knn, linear, preprocessing, splits, training
+from lincls import (
+    checks,
+    distances,
+    evaluation,
+    knn,
+    linear,
+    preprocessing,
+    splits,
+    streams,
+    training,
+)
 from lincls.objective import Objective, plain
 from lincls.structs import Affine, AnyArray, Examples, Hyper, LinearParams, StepInfo, TrainState
+
+_BLOCK = 4096  # held-out rows that are scored at a time
 
 
 class Choice(NamedTuple):
@@ -113,71 +125,105 @@ def linear_accuracies(
     num_steps: int,
     batches: sampling.Sampling = sampling.shuffled,
     batch_size: int = 256,
+    weight: AnyArray | None = None,
     params: LinearParams | None = None,
     affine: Affine | None = None,
+    dropout: float | None = None,
     score_fn: Callable[..., float] | None = None,
     on_chunk: Callable[[TrainState, StepInfo], Any] | None = None,
 ) -> Float[np.ndarray, "G F"]:
     """The accuracy of each setting on each fold after training on the others: one program.
 
     G * F trainings share every batch; in training f the examples of fold f have weight 0,
-    so of B examples drawn about B (F - 1) / F count.
+    so of B examples drawn about B (F - 1) / F count.  A memory-mapped X of more than 1 GiB
+    stays in its file.
 
     Args:
         key: of the start and the batches.
         X, y: images or rows; labels (N,).
         folds: (N,) fold numbers 0..F-1.
         hyper: numbers, scalars or (G,) leaves.
+        weight: (N,) how much each example counts, in training and where it is held out, such as
+            `splits.balanced_weights(y)`; default all 1.
         params: where all start, default `linear.init(key, D, C)`.
-        affine: preprocessing, default `preprocessing.fit(X)`: one shift, which cannot leak,
-            and one scale, a single number, for all folds (see `preprocessing`).
-        score_fn: `score_fn(scores (n, C), labels (n,)) -> float` on the held-out examples,
-            greater is better; default the accuracy.
+        affine: preprocessing, default `preprocessing.fit(X, weight)`: one shift, which cannot
+            leak, and one scale, a single number, for all folds (see `preprocessing`).
+        score_fn: `score_fn(scores (n, C), labels (n,)) -> float` on the held-out examples
+            whose weight is not 0, greater is better; default the weighted accuracy.
         the others: as in `training.fit`.
 
     Returns:
         (G, F) in 0..1, or in the units of `score_fn`; G = 1 for scalars.
+
+    Raises:
+        ValueError: fold numbers with gaps, a fold without any weight, and what
+            `training.fit` refuses.
     """
     X = checks.rows(X)
     y = checks.labels(y, len(X), name="y")
-    held_out = 1 - splits.train_weights(checks.folds(folds, len(X)))
+    folds = checks.folds(folds, len(X))
+    fitted, held_out = _parts(folds, weight)
     hyper = plain(hyper)
     num_folds, num_settings = len(held_out), training.num_settings(hyper) or 1
-    affine = preprocessing.fit(X) if affine is None else affine
+    affine = preprocessing.fit(X, weight) if affine is None else affine
     if params is None:
         params = linear.init(key, X.shape[1], int(y.max()) + 1)
     each = jax.tree.map(
         lambda leaf: np.repeat(np.broadcast_to(np.asarray(leaf), num_settings), num_folds), hyper
     )
-    weights = np.tile(held_out, (num_settings, 1))
-    data = jax.tree.map(jnp.asarray, Examples(X, y, weights))
+    data = Examples(X, y, np.tile(held_out, (num_settings, 1)))
+    if not streams.is_large(X):
+        data = jax.tree.map(jnp.asarray, data)
     state = training.start(key, params, optimizer=optimizer, hyper=each)
     state, _ = training.fit(
         state, data.X, data.y, each, objective=objective, optimizer=optimizer, batches=batches,
-        batch_size=batch_size, num_steps=num_steps, weight=1 - weights, affine=affine,
-        on_chunk=on_chunk,
+        batch_size=batch_size, num_steps=num_steps, weight=np.tile(fitted, (num_settings, 1)),
+        affine=affine, dropout=dropout, on_chunk=on_chunk,
     )  # fmt: skip
     if score_fn is None:
-        scores = np.asarray(training.accuracies(state.params, data, affine))
-    else:
-        scores = _scores(state.params, affine, X, np.asarray(y), weights > 0, score_fn)
-    return scores.reshape(num_settings, num_folds)
+        scores = training.accuracies_by_block(state.params, data, affine)
+        return scores.reshape(num_settings, num_folds)
+    grid = jax.tree.map(
+        lambda leaf: leaf.reshape(num_settings, num_folds, *leaf.shape[1:]),
+        linear.on_pixels(state.params, jax.tree.map(jnp.asarray, affine)),
+    )
+    return _scores(grid, Examples(X, np.asarray(y), held_out), score_fn)
+
+
+def _parts(folds: np.ndarray, weight: AnyArray | None) -> np.ndarray:
+    """The weights (2, F, N) of what each training sees, and of what is held out of it."""
+    weight = np.ones(len(folds)) if weight is None else checks.weights(weight, len(folds))
+    if weight.ndim != 1:
+        raise ValueError(f"weight must have shape ({len(folds)},), got {weight.shape}")
+    fitted = splits.train_weights(folds)
+    parts = (np.stack([fitted, 1 - fitted]) * np.asarray(weight)).astype(np.float32)
+    empty = ~parts.any(axis=2)
+    if empty.any():
+        part, fold = np.argwhere(empty)[0].tolist()
+        raise ValueError(f"weight is 0 for all examples {('outside', 'in')[part]} fold {fold}")
+    return parts
 
 
 def _scores(
-    params: LinearParams,
-    affine: Affine,
-    X: AnyArray,
-    y: np.ndarray,
-    members: np.ndarray,
-    score_fn: Callable[..., float],
-) -> np.ndarray:
-    """score_fn of each of the S trainings on its own held-out examples, (S,)."""
-    on_pixels = linear.on_pixels(params, jax.tree.map(jnp.asarray, affine))
-    return np.array([
-        score_fn(np.asarray(linear.scores(LinearParams(W, b), X[member])), y[member])
-        for W, b, member in zip(*on_pixels, members, strict=True)
-    ])  # fmt: skip
+    params: LinearParams, data: Examples, score_fn: Callable[..., float]
+) -> Float[np.ndarray, "G F"]:
+    """score_fn of params (G, F, ...), of column f on the examples with weight (F, N) in row f."""
+    columns = []
+    for fold, weight in enumerate(data.weight):
+        members = np.flatnonzero(weight)
+        of_fold = jax.tree.map(lambda leaf, fold=fold: leaf[:, fold], params)
+        scores = np.concatenate([
+            _all_scores(of_fold, data.X[members[i : i + _BLOCK]])
+            for i in range(0, len(members), _BLOCK)
+        ], axis=1)  # fmt: skip
+        columns.append([score_fn(one, data.y[members]) for one in scores])
+    return np.array(columns).T
+
+
+@jax.jit
+def _all_scores(params: LinearParams, X: AnyArray) -> jax.Array:
+    """Scores (G, n, C) of all settings (G, C, D) on rows."""
+    return jax.vmap(linear.scores, (0, None))(params, X)
 
 
 def _by_fold(

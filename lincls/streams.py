@@ -5,8 +5,11 @@ hands `run` a piece instead of all: T batches gathered on the host, laid out so 
 of step t stands at place t mod T.  `batches.sequential` over a piece reads exactly those, so
 the loop, its steps and its bits are those of data on the device, and memory holds a piece.
 The rows of a piece are read in the order of the file.
+
+`blocks` is for one pass over such data, without a training: what measures reads them so.
 """
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -64,6 +67,19 @@ def steps_per_piece(X: AnyArray, batch_size: int) -> int:
     return max(1, PIECE_BYTES // (batch_size * X[:1].nbytes))
 
 
+def blocks(data: Examples) -> Iterator[Examples]:
+    """All examples in the order of the file, in blocks of at most PIECE_BYTES, on the device.
+
+    Blocks have one size, so that what reads them compiles once: the last one is filled up with
+    places of weight 0.
+    """
+    num_examples = len(data.y)
+    size = min(num_examples, max(1, PIECE_BYTES // data.X[:1].nbytes))
+    for start in range(0, num_examples, size):
+        places = np.arange(start, start + size)
+        yield _read(data, np.minimum(places, num_examples - 1), places < num_examples)
+
+
 class Pieces:
     """The batches of one run, piece by piece; keeps the order of the epoch at hand."""
 
@@ -97,11 +113,16 @@ class Pieces:
         return self._order
 
     def _gathered(self, rows: np.ndarray, present: np.ndarray) -> Examples:
-        ascending = np.argsort(rows, kind="stable")
-        X = np.empty((len(rows), self.data.X.shape[1]), self.data.X.dtype)
-        X[ascending] = self.data.X[rows[ascending]]
-        weight = np.where(present, self.data.weight[..., rows], 0)
-        return jax.tree.map(jnp.asarray, Examples(X, self.data.y[rows], weight))
+        return _read(self.data, rows, present)
+
+
+def _read(data: Examples, rows: np.ndarray, present: np.ndarray) -> Examples:
+    """Rows of a file, read in its order, on the device; weight 0 where not present."""
+    ascending = np.argsort(rows, kind="stable")
+    X = np.empty((len(rows), data.X.shape[1]), data.X.dtype)
+    X[ascending] = data.X[rows[ascending]]
+    weight = np.where(present, data.weight[..., rows], 0)
+    return jax.tree.map(jnp.asarray, Examples(X, data.y[rows], weight))
 
 
 @partial(jax.jit, static_argnames=("sampling", "num_examples", "batch_size"))

@@ -232,7 +232,8 @@ def fit(
         affine: preprocessing of X; default none.
         dropout: share of the features dropped at random from each example, in [0, 1).
         validation: (X, y) on which to measure accuracy after every `every` steps (an epoch
-            by default) and after the last; the best parameters of each setting are kept.
+            by default) and after the last; the best parameters of each setting are kept.  A
+            large memory-mapped X is read block by block.
         patience: end when no setting has improved for so many validations in a row; a
             setting's own early stop is its best parameters.
         on_chunk: called between chunks with the state and the chunk's StepInfo.
@@ -280,7 +281,7 @@ def fit(
         state, info = program(state, piece, affine, hyper, stop=stop)
         infos.append(jax.tree.map(lambda leaf, n=stop - begin: np.asarray(leaf)[:n], info))
         if held_out is not None and at_boundary:
-            looks.append((stop, np.asarray(accuracies(state.params, held_out, affine))))
+            looks.append((stop, accuracies_by_block(state.params, held_out, affine)))
             best = _better(best, *looks[-1], state.params)
         if on_chunk is not None:
             on_chunk(state, infos[-1])
@@ -307,6 +308,18 @@ def accuracies(params: LinearParams, data: Examples, affine: Affine) -> jax.Arra
         return (predictions == batch.y).astype(params.W.dtype)
 
     return mean_over(hits, params, data, affine)
+
+
+def accuracies_by_block(params: LinearParams, data: Examples, affine: Affine) -> np.ndarray:
+    """`accuracies` on the host; data in a large file are read block by block (`streams`)."""
+    if not streams.is_large(data.X):
+        return np.asarray(accuracies(params, data, affine))
+    right = weight = np.zeros(())
+    for block in streams.blocks(data):
+        of_block = np.asarray(block.weight, np.float64).sum(axis=-1)
+        right = right + of_block * np.asarray(accuracies(params, block, affine))
+        weight = weight + of_block
+    return np.asarray(right / np.where(weight > 0, weight, 1), params.W.dtype)
 
 
 def _broadcast(hyper: Hyper, dtype: Any) -> Hyper:
@@ -374,7 +387,7 @@ def _held_out(state: TrainState, X: Any, y: Any) -> Examples:
     X = checks.finite(checks.rows(X, "validation X", num_features), "validation X")
     y = checks.labels(y, len(X), num_classes, "validation y")
     data = Examples(X, y, np.ones(len(X), state.params.W.dtype))
-    return jax.tree.map(jnp.asarray, data)
+    return data if streams.is_large(X) else jax.tree.map(jnp.asarray, data)
 
 
 def _chunk_length(span: int, products_a_step: int, limit: int) -> int:

@@ -14,6 +14,7 @@ from lincls import (
     penalties,
     preprocessing,
     splits,
+    streams,
     training,
 )
 from lincls.objective import Objective
@@ -94,6 +95,68 @@ def test_linear_takes_any_score_fn_and_scalars():
     )
     assert default.shape == (1, 5)
     np.testing.assert_allclose(own, default, atol=1e-6)
+
+
+def test_example_weights_are_rows_repeated_or_removed():
+    weight = RNG.integers(0, 3, 90)
+    rows = np.repeat(np.arange(90), weight)
+    kw = {"batches": batches.full, "affine": preprocessing.fit(X), **SETTINGS}
+    key = jax.random.key(75)
+    weighted = crossval.linear_accuracies(key, X, Y, FOLDS, GRID, weight=weight, **kw)
+    repeated = crossval.linear_accuracies(key, X[rows], Y[rows], FOLDS[rows], GRID, **kw)
+    np.testing.assert_allclose(weighted, repeated, atol=1e-6)
+    default = crossval.linear_accuracies(key, X, Y, FOLDS, GRID, **kw)
+    assert (weighted != default).any()
+
+
+def test_dropout_is_that_of_training_with_one_mask_for_all():
+    kw = {"affine": preprocessing.fit(X), "dropout": 0.6, "batch_size": 16, **SETTINGS}
+    got = crossval.linear_accuracies(jax.random.key(72), X, Y, FOLDS, GRID, **kw)
+    start = linear.init(jax.random.key(72), 8, 3)
+    hyper = jax.tree.map(lambda leaf: leaf[1], GRID)
+    for fold in (0, 3):
+        state = training.start(jax.random.key(72), start, optimizer=optimizers.sgd, hyper=hyper)
+        state, _ = training.fit(state, X, Y, hyper, weight=np.float32(fold != FOLDS), **kw)
+        predicted = linear.predict(linear.on_pixels(state.params, kw["affine"]), X[fold == FOLDS])
+        assert got[1, fold] == pytest.approx(np.mean(np.asarray(predicted) == Y[fold == FOLDS]))
+
+
+@pytest.mark.parametrize(
+    "score_fn", [None, lambda scores, y: float(scores[np.arange(len(y)), y].sum())]
+)
+def test_a_large_file_is_never_on_the_device_whole(score_fn, tmp_path, monkeypatch):
+    kw = {"batch_size": 16, "score_fn": score_fn, "weight": RNG.integers(0, 3, 90), **SETTINGS}
+    key = jax.random.key(76)
+    expected = crossval.linear_accuracies(key, X, Y, FOLDS, GRID, **kw)
+    in_file = np.memmap(tmp_path / "X", np.uint8, "w+", shape=X.shape)
+    in_file[:] = X
+    monkeypatch.setattr(streams, "DEVICE_BYTES", 0)
+    monkeypatch.setattr(streams, "PIECE_BYTES", 8 * 16 * 2)  # 2 batches
+    met, measure = [], training.accuracies
+
+    def watch(params, data, affine):
+        met.append(data.X.shape)
+        return measure(params, data, affine)
+
+    monkeypatch.setattr(training, "accuracies", watch)
+    found = crossval.linear_accuracies(
+        key, in_file, Y, FOLDS, GRID, **kw,
+        on_chunk=lambda *_: met.extend(one.shape for one in jax.live_arrays()),
+    )  # fmt: skip
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert (32, 8) in met
+    assert X.shape not in met
+
+
+def test_a_fold_without_any_weight_is_refused():
+    with pytest.raises(ValueError, match="all examples in fold 2"):
+        crossval.linear_accuracies(
+            jax.random.key(0), X, Y, FOLDS, GRID, weight=1.0 * (FOLDS != 2), **SETTINGS
+        )
+    with pytest.raises(ValueError, match="shape"):
+        crossval.linear_accuracies(
+            jax.random.key(0), X, Y, FOLDS, GRID, weight=np.ones((3, 90)), **SETTINGS
+        )
 
 
 def test_choose_the_best_and_the_simplest_within_one_standard_error():

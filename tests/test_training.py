@@ -138,6 +138,26 @@ def test_pieces_are_bounded_and_full_batches_refused(mapped, monkeypatch):
         train(num_steps=8, batches=batches.full)
 
 
+def test_large_validation_data_are_read_block_by_block(tmp_path, monkeypatch):
+    grid = Hyper({"learning_rate": np.array([0.3, 0.01])}, 0.0)
+    _, history = train(grid, 12, validation=(X, Y), every=5)
+    in_file = np.memmap(tmp_path / "validation", np.uint8, "w+", shape=X.shape)
+    in_file[:] = X
+    monkeypatch.setattr(streams, "DEVICE_BYTES", 0)
+    monkeypatch.setattr(streams, "PIECE_BYTES", 32 * D)
+    met, measure = [], training.accuracies
+
+    def watch(params, data, affine):
+        met.append(len(data.X))
+        return measure(params, data, affine)
+
+    monkeypatch.setattr(training, "accuracies", watch)
+    _, same = train(grid, 12, validation=(in_file, Y), every=5)
+    assert met == [32] * 9  # 3 blocks for 70 rows, 3 validations
+    np.testing.assert_allclose(same.validation.accuracy, history.validation.accuracy, rtol=1e-6)
+    assert same.validation.best_step.tolist() == history.validation.best_step.tolist()
+
+
 def test_a_grid_is_its_single_runs():
     grid = Hyper({"learning_rate": np.geomspace(0.01, 0.5, 4), "momentum": 0.5}, reg=[0, 0.1, 0, 1])
     state, history = train(grid, 200)
