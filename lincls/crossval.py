@@ -129,6 +129,7 @@ def linear_accuracies(
     params: LinearParams | None = None,
     affine: Affine | None = None,
     dropout: float | None = None,
+    params_fn: Callable[[TrainState], LinearParams] | None = None,
     score_fn: Callable[..., float] | None = None,
     on_chunk: Callable[[TrainState, StepInfo], Any] | None = None,
 ) -> Float[np.ndarray, "G F"]:
@@ -148,6 +149,7 @@ def linear_accuracies(
         params: where all start, default `linear.init(key, D, C)`.
         affine: preprocessing, default `preprocessing.fit(X, weight)`: one shift, which cannot
             leak, and one scale, a single number, for all folds (see `preprocessing`).
+        params_fn: which parameters of the last state are tested, as in `training.fit`.
         score_fn: `score_fn(scores (n, C), labels (n,)) -> float` on the held-out examples
             whose weight is not 0, greater is better; default the weighted accuracy.
         the others: as in `training.fit`.
@@ -180,12 +182,13 @@ def linear_accuracies(
         batch_size=batch_size, num_steps=num_steps, weight=np.tile(fitted, (num_settings, 1)),
         affine=affine, dropout=dropout, on_chunk=on_chunk,
     )  # fmt: skip
+    fitted_params = state.params if params_fn is None else params_fn(state)
     if score_fn is None:
-        scores = training.accuracies_by_block(state.params, data, affine)
+        scores = training.accuracies_by_block(fitted_params, data, affine)
         return scores.reshape(num_settings, num_folds)
     grid = jax.tree.map(
         lambda leaf: leaf.reshape(num_settings, num_folds, *leaf.shape[1:]),
-        linear.on_pixels(state.params, jax.tree.map(jnp.asarray, affine)),
+        linear.on_pixels(fitted_params, jax.tree.map(jnp.asarray, affine)),
     )
     return _scores(grid, Examples(X, np.asarray(y), held_out), score_fn)
 

@@ -9,7 +9,15 @@ is a module-level function that builds a chain:
         return optax.chain(optimizers.sgd(learning_rate),
                            optimizers.proximal(penalties.soft_threshold, learning_rate * strength))
 
-Schedules come from optax; a schedule that optax lacks is a function of the step.
+Schedules come from optax; a schedule that optax lacks is a function of the step.  So does
+what changes gradients on their way, such as clipping:
+
+    def clipped_sgd(learning_rate, limit):
+        schedule = optax.cosine_decay_schedule(learning_rate, 1000)
+        return optax.chain(optax.clip_by_global_norm(limit), optimizers.sgd(schedule))
+
+The mean of the iterates is kept by `averaging`, a last link, and read by `averaged`; where
+training differs as well, as in `optax.contrib.schedule_free_sgd`, optax has its own function.
 """
 
 from collections.abc import Callable
@@ -23,6 +31,13 @@ from lincls import penalties
 from lincls.structs import LinearParams
 
 Schedule = Callable[[jax.Array], Any]
+
+
+class AverageState(NamedTuple):
+    """Steps taken, and the mean of the iterates so far (a tree like the parameters)."""
+
+    step: jax.Array
+    average: Any
 
 
 class SgdState(NamedTuple):
@@ -84,6 +99,55 @@ def proximal(
 def max_norm(radius: Any) -> optax.GradientTransformation:
     """Keep the Euclidean norm of every class row at most `radius` (slide 41); a last link."""
     return proximal(penalties.max_norm, radius)
+
+
+def averaging(start: Any = 0, decay: Any = None) -> optax.GradientTransformation:
+    """Keep the mean of the parameters after each step from step `start` on; a last link.
+
+        a_n <- a_{n-1} + w_n (W_n - a_{n-1}),    w_n = 1 / n,    or (1 - d) / (1 - d^n)
+
+    counts n from `start`; before that, and at n = 1, a is the last W.  Without a decay d it is
+    the plain mean (Polyak-Ruppert), with one the exponential mean with its bias corrected.
+    The steps themselves are not changed, and `averaged(state)` are the parameters to use:
+
+        def averaged_sgd(learning_rate, start):
+            return optax.chain(optimizers.sgd(learning_rate), optimizers.averaging(start))
+
+    Args:
+        start: scalar, how many steps are left out; such as the length of an epoch.
+        decay: None, or a scalar in [0, 1); about the last 1 / (1 - decay) iterates count.
+
+    Source: Polyak and Juditsky, SIAM J. Control Optim. 1992; Ruppert 1988.
+    """
+
+    def init(params: Any) -> AverageState:
+        return AverageState(jnp.zeros((), jnp.int32), params)
+
+    def update(updates: Any, state: AverageState, params: Any = None) -> tuple[Any, AverageState]:
+        if params is None:
+            raise ValueError("averaging needs the parameters: call update(grads, state, params)")
+        dtype = jax.tree.leaves(params)[0].dtype
+        count = jnp.maximum((state.step + 1).astype(dtype) - start, 1)
+        share = 1 / count if decay is None else (1 - decay) / (1 - decay**count)
+        moved = optax.apply_updates(params, updates)
+        average = optax.incremental_update(moved, state.average, share)
+        return updates, AverageState(state.step + 1, average)
+
+    return optax.GradientTransformation(init, update)
+
+
+def averaged(state: Any) -> LinearParams:
+    """The mean that `averaging` keeps, of a TrainState or an optimiser's state, also of a grid.
+
+    As `params_fn` of `training.fit` and `crossval.linear_accuracies` it is what they measure.
+
+    Raises:
+        ValueError: an optimiser without `averaging`.
+    """
+    average = optax.tree.get(state, "average")
+    if average is None:
+        raise ValueError("the optimiser keeps no mean: end its chain with optimizers.averaging")
+    return average
 
 
 def _descent(learning_rate: Any, momentum: Any, look_ahead: bool) -> optax.GradientTransformation:

@@ -219,6 +219,7 @@ def fit(
     validation: tuple[AnyArray, AnyArray] | None = None,
     every: int | None = None,
     patience: int | None = None,
+    params_fn: Callable[[TrainState], LinearParams] | None = None,
     on_chunk: Callable[[TrainState, StepInfo], Any] | None = None,
 ) -> tuple[TrainState, History]:
     """Train for `num_steps` more steps and record every one of them.
@@ -236,6 +237,8 @@ def fit(
             large memory-mapped X is read block by block.
         patience: end when no setting has improved for so many validations in a row; a
             setting's own early stop is its best parameters.
+        params_fn: which parameters of a state the validation measures and keeps, such as
+            `optimizers.averaged`; default those of the last step.
         on_chunk: called between chunks with the state and the chunk's StepInfo.
 
     Returns:
@@ -281,8 +284,9 @@ def fit(
         state, info = program(state, piece, affine, hyper, stop=stop)
         infos.append(jax.tree.map(lambda leaf, n=stop - begin: np.asarray(leaf)[:n], info))
         if held_out is not None and at_boundary:
-            looks.append((stop, accuracies_by_block(state.params, held_out, affine)))
-            best = _better(best, *looks[-1], state.params)
+            params = state.params if params_fn is None else params_fn(state)
+            looks.append((stop, accuracies_by_block(params, held_out, affine)))
+            best = _better(best, *looks[-1], params)
         if on_chunk is not None:
             on_chunk(state, infos[-1])
         if not np.any(state.alive) or _exhausted(looks, patience):
