@@ -9,6 +9,9 @@ is a module-level function that builds a chain:
         return optax.chain(optimizers.sgd(learning_rate),
                            optimizers.proximal(penalties.soft_threshold, learning_rate * strength))
 
+    def sgd_in_balls(learning_rate, radius):
+        return optax.chain(optimizers.sgd(learning_rate), optimizers.max_norm(radius))
+
 Schedules come from optax; a schedule that optax lacks is a function of the step.  So does
 what changes gradients on their way, such as clipping:
 

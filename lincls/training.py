@@ -224,6 +224,11 @@ def fit(
 ) -> tuple[TrainState, History]:
     """Train for `num_steps` more steps and record every one of them.
 
+    It goes on from any state, on the same data or on new ones, momentum, schedule and all:
+
+        state, history = fit(state, X, y, hyper, weight=splits.balanced_weights(y), ...)
+        state, history = fit(state, more_X, more_y, hyper, ...)
+
     Args:
         state: of `start` or of an earlier `fit`, which it continues exactly.
         X, y: images (N, H, W, C) or rows (N, D), uint8 or floating; labels (N,).  A
@@ -231,7 +236,8 @@ def fit(
         hyper: numbers; with (G,) leaves all G settings train at once.
         weight: (N,), or (G, N) where settings see different examples; default all 1.
         affine: preprocessing of X; default none.
-        dropout: share of the features dropped at random from each example, in [0, 1).
+        dropout: share of the features dropped at random from each example, in [0, 1); the
+            settings of a grid share the masks.
         validation: (X, y) on which to measure accuracy after every `every` steps (an epoch
             by default) and after the last; the best parameters of each setting are kept.  A
             large memory-mapped X is read block by block.
