@@ -91,6 +91,8 @@ def start(
         if params.W.ndim == 2:
             params = jax.tree.map(lambda p: jnp.broadcast_to(p, (settings, *p.shape)), params)
         opt, alive = jax.vmap(init)(params, hyper), jnp.ones((settings,), bool)
+    # optax's L-BFGS begins with weak types and goes on without: the loop would compile twice.
+    opt = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), opt)
     return TrainState(params, opt, alive, key, jnp.zeros((), jnp.int32))
 
 

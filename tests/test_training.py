@@ -267,6 +267,22 @@ def test_lbfgs_takes_the_place_of_sgd():
     assert history.loss[-1] <= history.loss[5]
 
 
+@pytest.mark.parametrize("optimizer", [optax.lbfgs, optimizers.sgd])
+def test_the_state_of_the_start_has_the_types_of_every_later_one(optimizer):
+    hyper = HYPER if optimizer is optimizers.sgd else Hyper({}, 0.01)
+    state = training.start(jax.random.key(0), PARAMS, optimizer=optimizer, hyper=hyper)
+    types = [jax.typeof(leaf) for leaf in jax.tree.leaves(state)]
+    batch = Examples(jnp.float32(FLOATS), jnp.asarray(Y), jnp.ones(N))
+
+    def step(state):
+        return training.step(state, batch, hyper, objective=SOFTMAX, optimizer=optimizer)[0]
+
+    later = jax.eval_shape(step, state)  # another type would compile the loop once more
+    assert [(t.shape, t.dtype, t.weak_type) for t in types] == [
+        (t.shape, t.dtype, t.weak_type) for t in jax.tree.leaves(later)
+    ]
+
+
 def sgd_on_plateau(learning_rate):
     return optax.chain(
         optimizers.sgd(learning_rate), optax.contrib.reduce_on_plateau(factor=0.5, patience=2)
