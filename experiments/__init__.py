@@ -21,6 +21,7 @@ ORDER = (
     "random_search",
     "gradient_check",
     "gradient_descent",
+    "optimum",
 )
 QUICK = (
     "images",

@@ -41,7 +41,8 @@ ROWS = (
     Row("48", "recap: scores, losses, regularisation", "svm_softmax"),
     Row("49-50", "random search", "random_search"),
     Row("51-57", "numerical and analytic gradients, the check", "gradient_check"),
-    Row("58-60", "gradient descent, minibatches, the step size", "gradient_descent"),
+    Row("58", "gradient descent: down to the minimum", "optimum"),
+    Row("59-60", "minibatches, the step size", "gradient_descent"),
 )
 IN_WORDS = (  # slips that are no numbers: slide, printed, right, why
     ("48, 56", "L_i + R(W); mean + sum of W²", "with λ, on 48 with the mean", "as on 41"),
