@@ -12,6 +12,7 @@ ORDER = (
     "nearest_neighbor",
     "knn_plane",
     "choose_k",
+    "choose_rate",
     "unintuitive",
     "linear_plane",
     "svm_loss",

@@ -272,9 +272,7 @@ def draw(record: Record) -> Iterator[Plot]:
 def _draw_left(record: Record) -> Plot:
     names = record.settings["losses"]
     best = {name: RUNS[int(_left(record, name)[-1].argmin())] for name in names}
-    title = "Nearest to the minimum: " + ", ".join(
-        f"{name}, the {run}" for name, run in best.items()
-    )
+    title = "Nearest to the minimum: " + ", ".join(f"{way} ({name})" for name, way in best.items())
     figure, axes = style.canvas(1, len(best), height=3.3, title=title, sharey=True, squeeze=False)
     for place, name in zip(axes[0], best, strict=True):
         _draw_runs(place, _left(record, name)[1:])

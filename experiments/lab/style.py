@@ -187,6 +187,12 @@ def frame(outline: Rectangle, color: str, dashed: bool = False) -> None:
     outline.set(visible=True, edgecolor=color, linewidth=2.5, linestyle=line)
 
 
+def cell(axes: Axes, row: int, column: int, line: str = "-", inset: float = 0.0) -> None:
+    """Frame a square of a picture whose squares are 1 wide, such as a heat map's."""
+    corner, side = (column - 0.5 + inset, row - 0.5 + inset), 1 - 2 * inset
+    axes.add_patch(Rectangle(corner, side, side, fill=False, ec=RED, lw=2.5, ls=line))
+
+
 def _no_frame(axes: Axes) -> None:
     axes.grid(False)
     axes.tick_params(length=0)

@@ -1,0 +1,197 @@
+"""Choosing a step size and a strength together by cross-validation, and one test of them."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from matplotlib.axes import Axes
+
+from experiments.lab import progress, run, style, tuning, words
+from experiments.lab.experiment import AGREES, DIFFERS, OPEN, Classifier, Findings, Outcome, Plot
+from experiments.lab.gate import Data
+from experiments.lab.options import flag
+from experiments.lab.record import Record
+from lincls import crossval, linear, losses, penalties, preprocessing, quick, splits
+from lincls.objective import Objective
+from lincls.structs import Hyper, LinearParams
+
+SLIDES = "20, 60"
+QUESTION = "Which step size and which strength, together?"
+CLAIM = (
+    "Hyperparameters are chosen on data that are neither trained on nor the test set, which is "
+    "used once, at the end (20). The step size decides how far down the loss comes (60)."
+)
+SECONDS = 6
+SHOWN = 10  # points below the best that the colours tell apart
+LOSSES = {"svm": losses.hinge, "softmax": losses.softmax}
+
+
+@dataclass(frozen=True)
+class Settings:
+    loss: str = flag("softmax", "which loss", choices=tuple(LOSSES))
+    rates: tuple[float, ...] = flag(
+        (0.1, 1.0, 10.0, 100.0, 1000.0, 10000.0),
+        "step sizes tried, rising, as multiples of the one derived from data and loss",
+        low=0,
+        smoke=(0.3, 3.0),
+    )
+    regs: tuple[float, ...] = flag(
+        (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0), "strengths tried, rising", low=0, smoke=(0.0, 1e-2, 1.0)
+    )
+    num_folds: int = flag(5, "folds, stratified", low=2, smoke=3)
+    num_steps: int = flag(500, "minibatches, all the way to step size 0", low=1, smoke=30)
+    batch_size: int = flag(256, "examples in a minibatch", low=1, smoke=64)
+    max_folded: int = flag(
+        5000, "training examples cross-validated, the first ones", low=2, smoke=300
+    )
+    max_train: int = flag(60000, "training examples of the last training", low=2, smoke=300)
+
+    @property
+    def plan(self) -> tuning.Plan:
+        objective = Objective(LOSSES[self.loss], penalties.l2)
+        return tuning.Plan(objective, self.batch_size, self.num_steps)
+
+
+def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
+    """Every pair on every fold as one program; the best pair on everything; one test."""
+    fold_key, cross_key, last_key = jax.random.split(key, 3)
+    folded = tuning.rows(data.train, settings.max_folded)
+    folds = splits.stratified_folds(fold_key, folded.y, settings.num_folds)
+    accuracies = _cross_validated(cross_key, folded, folds, data.num_classes, settings)
+    regs = np.tile(settings.regs, len(settings.rates))
+    settled = crossval.choose(accuracies, complexity=-regs)
+    best, simplest = (_pair(settings, row) for row in (settled.best, settled.one_standard_error))
+    examples = tuning.rows(data.train, settings.max_train)
+    params = tuning.train(
+        last_key, examples, data.num_classes, settings.plan, best["rate"], best["reg"]
+    )
+    numbers = {"best": best, "one_standard_error": simplest, "num_folded": len(folded.y)}
+    shape = (len(settings.rates), len(settings.regs), settings.num_folds)
+    return Outcome(
+        numbers, {"accuracies": accuracies.reshape(shape)}, [_tested(data, params, best, settings)]
+    )
+
+
+def _cross_validated(
+    key: jax.Array, folded: tuning.Rows, folds: np.ndarray, num_classes: int, settings: Settings
+) -> np.ndarray:
+    """Accuracies (rates * strengths, folds), strength by strength."""
+    affine = preprocessing.fit(folded.X)
+    derived = quick.step_size(folded.X, affine, LOSSES[settings.loss], num_classes)
+    rates, regs = map(np.ravel, np.meshgrid(settings.rates, settings.regs, indexing="ij"))
+    hyper = Hyper({"learning_rate": derived * rates, "num_steps": settings.num_steps}, regs)
+    watch = progress.watcher(f"{len(rates) * settings.num_folds} trainings")
+    return crossval.linear_accuracies(
+        key, *folded, folds, hyper, objective=settings.plan.objective, optimizer=quick.annealed,
+        num_steps=settings.num_steps, batch_size=settings.batch_size, affine=affine,
+        params=linear.init(key, folded.X.shape[1], num_classes),
+        on_chunk=lambda state, _: watch(int(state.step), settings.num_steps),
+    )  # fmt: skip
+
+
+def _pair(settings: Settings, row: int) -> dict[str, float]:
+    """Step size and strength of a row of the table of all pairs."""
+    rate, reg = divmod(row, len(settings.regs))
+    return {"rate": settings.rates[rate], "reg": settings.regs[reg]}
+
+
+def _tested(
+    data: Data, params: LinearParams, best: dict[str, float], settings: Settings
+) -> Classifier:
+    """The one use of the test set."""
+    test = tuning.rows(data.open_test("accuracy of the chosen step size and strength"))
+    correct = int(np.sum(np.asarray(linear.predict(params, test.X)) == test.y))
+    chosen = f"step size × {best['rate']:g}, strength {best['reg']:g}"
+    return Classifier(
+        f"linear, {words.NAMES[settings.loss]}, cross-validated", chosen, correct, len(test.y),
+        params.W.size + params.b.size,
+    )  # fmt: skip
+
+
+def findings(record: Record) -> Findings:
+    """The choice, the simplest one that is as good, what either number costs, and the test."""
+    best, simplest = record.numbers["best"], record.numbers["one_standard_error"]
+    of_best = record.arrays["accuracies"][_cell(record, best)]
+    pairs = record.arrays["accuracies"][..., 0].size
+    sentences = [
+        f"{record.settings['num_folds']}-fold cross-validation on {record.numbers['num_folded']:,} "
+        f"training images, {pairs} pairs as one program, chooses {_named(best)}: "
+        f"{of_best.mean():.1%} right, with a standard deviation of "
+        f"{100 * of_best.std(ddof=1):.1f} points over the folds.",
+        f"The greatest strength within one standard error of it is {simplest['reg']:g}, with step "
+        f"size × {simplest['rate']:g}.",
+        _costs(record),
+        f"Tested once, after training on everything else: {words.right(record.classifiers[0])}.",
+    ]
+    ends = sum(loss > 0 for loss in _losses(record))  # a step size can be too low and too high
+    return Findings(sentences, (DIFFERS, OPEN, AGREES)[ends])
+
+
+def _named(pair: dict[str, float]) -> str:
+    return f"step size × {pair['rate']:g} with strength {pair['reg']:g}"
+
+
+def _cell(record: Record, pair: dict[str, float]) -> tuple[int, int]:
+    settings = record.settings
+    return settings["rates"].index(pair["rate"]), settings["regs"].index(pair["reg"])
+
+
+def _losses(record: Record) -> tuple[float, float]:
+    """Points lost at the least and at the greatest step size, each at its own best strength."""
+    by_rate = 100 * record.arrays["accuracies"].mean(axis=-1).max(axis=1)
+    return float(by_rate.max() - by_rate[0]), float(by_rate.max() - by_rate[-1])
+
+
+def _costs(record: Record) -> str:
+    """What the two ends of the step sizes cost, and those of the strengths."""
+    low, high = _losses(record)
+    by_reg = 100 * record.arrays["accuracies"].mean(axis=-1).max(axis=0)
+    weak, strong = by_reg.max() - by_reg[[0, -1]]
+    rates, regs = record.settings["rates"], record.settings["regs"]
+    return (
+        f"At the best strength for each, step size × {rates[0]:g} is {low:.1f} points below the "
+        f"best and × {rates[-1]:g} {high:.1f} points; at the best step size for each, strength "
+        f"{regs[0]:g} is {weak:.1f} points below and {regs[-1]:g} {strong:.1f} points."
+    )
+
+
+def draw(record: Record) -> Iterator[Plot]:
+    """The accuracy of every pair as a heat map, the two choices marked."""
+    best, simplest = record.numbers["best"], record.numbers["one_standard_error"]
+    title = f"Cross-validation chooses {_named(best)}"
+    figure, axes = style.canvas(height=3.9, title=title)
+    _draw_map(figure, axes, record)
+    yield Plot(
+        "rates_and_strengths",
+        figure,
+        f"Accuracy in {record.settings['num_folds']}-fold cross-validation, in percent, of every "
+        "pair of a step size and a strength. Step sizes are multiples of the one that lincls "
+        "derives from data and loss. The solid frame is the best pair, the dashed one the "
+        "greatest strength within one standard error of it.",
+        f"Heat map of accuracy over step sizes (rows) and strengths (columns). {title}; within one "
+        f"standard error of it, {_named(simplest)} has the greatest strength.",
+    )
+
+
+def _draw_map(figure: Any, axes: Axes, record: Record) -> None:
+    mean = 100 * record.arrays["accuracies"].mean(axis=-1)
+    high, low = mean.max(), max(mean.min(), mean.max() - SHOWN)
+    picture = axes.imshow(mean, cmap="Blues", aspect="auto", origin="lower", vmin=low, vmax=high)
+    axes.grid(False)
+    for (row, column), value in np.ndenumerate(mean):
+        color = "white" if value > (high + low) / 2 else style.INK
+        axes.text(column, row, f"{value:.1f}", ha="center", va="center", size=9, color=color)
+    axes.set_xticks(range(mean.shape[1]), [f"{reg:g}" for reg in record.settings["regs"]])
+    axes.set_yticks(range(mean.shape[0]), [f"× {rate:g}" for rate in record.settings["rates"]])
+    axes.set(xlabel="strength of the L2 penalty", ylabel="step size")
+    figure.colorbar(picture, label="accuracy (%)", extend="min")
+    for name, line, inset in (("one_standard_error", "--", 0.08), ("best", "-", 0.03)):
+        row, column = _cell(record, record.numbers[name])
+        style.cell(axes, row, column, line, inset)
+
+
+if __name__ == "__main__":
+    sys.exit(run.main(__file__))

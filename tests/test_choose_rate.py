@@ -1,0 +1,72 @@
+"""The step size and the strength that are chosen together, beside a loop over trainings."""
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import choose_rate
+from experiments.lab import gate, tuning
+from experiments.lab.record import Record
+from lincls import linear, preprocessing, quick, splits, training
+from lincls.structs import Hyper
+
+SETTINGS = choose_rate.Settings(
+    rates=(0.01, 3.0), regs=(0.0, 1e-2, 1.0), num_folds=3, num_steps=40, batch_size=64,
+    max_folded=300, max_train=300,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def found():
+    data = gate.Data(gate.load("digits", ""))
+    outcome = choose_rate.compute(data, jax.random.key(4), SETTINGS)
+    assert len(data.test_uses) == 1
+    settings = {name: getattr(SETTINGS, name) for name in ("rates", "regs", "num_folds", "loss")}
+    meta = {
+        "numbers": outcome.numbers, "settings": settings,
+        "classifiers": [row._asdict() for row in outcome.classifiers],
+    }  # fmt: skip
+    return Record(meta, outcome.arrays)
+
+
+def test_every_cell_is_a_training_of_its_own_pair(found):
+    fold_key, cross_key, _ = jax.random.split(jax.random.key(4), 3)
+    X, y = tuning.rows(gate.load("digits", "").train, 300)
+    folds = splits.stratified_folds(fold_key, y, 3)
+    affine, plan = preprocessing.fit(X), SETTINGS.plan
+    derived = quick.step_size(X, affine, plan.objective.loss, 10)
+    for rate, reg, fold in ((0, 1, 2), (1, 2, 0)):
+        numbers = {"learning_rate": derived * SETTINGS.rates[rate], "num_steps": 40}
+        how = {"hyper": Hyper(numbers, SETTINGS.regs[reg]), "optimizer": quick.annealed}
+        state = training.start(cross_key, linear.init(cross_key, 64, 10), **how)
+        state, _ = training.fit(
+            state, X, y, objective=plan.objective, batch_size=64, num_steps=40, affine=affine,
+            weight=np.float32(folds != fold), **how,
+        )  # fmt: skip
+        out = folds == fold
+        right = linear.predict(linear.on_pixels(state.params, affine), X[out]) == y[out]
+        assert found.arrays["accuracies"][rate, reg, fold] == pytest.approx(
+            np.mean(right), abs=1.1 / out.sum()
+        )
+
+
+def test_the_choices_are_of_the_table_and_the_simplest_is_no_weaker(found):
+    mean = found.arrays["accuracies"].mean(axis=-1)
+    best, simplest = found.numbers["best"], found.numbers["one_standard_error"]
+    cell, other = (choose_rate._cell(found, pair) for pair in (best, simplest))
+    assert mean[cell] == mean.max()
+    error = found.arrays["accuracies"][cell].std(ddof=1) / np.sqrt(3)
+    assert mean[other] >= mean.max() - error
+    assert simplest["reg"] >= best["reg"]
+    enough = (mean >= mean.max() - error - 1e-9).any(axis=0)
+    assert simplest["reg"] == max(np.array(SETTINGS.regs)[enough])
+
+
+def test_findings_and_the_map_tell_the_record(found):
+    findings = choose_rate.findings(found)
+    assert f"{found.numbers['best']['rate']:g}" in findings.sentences[0]
+    losses = 100 * found.arrays["accuracies"].mean(axis=-1).max(axis=1)
+    assert f"× 0.01 is {losses.max() - losses[0]:.1f} points below" in findings.sentences[2]
+    (plot,) = choose_rate.draw(found)
+    cells = [text.get_text() for text in plot.figure.axes[0].texts]
+    assert cells == [f"{100 * v:.1f}" for v in found.arrays["accuracies"].mean(axis=-1).ravel()]
