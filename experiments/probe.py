@@ -1,12 +1,14 @@
 """How good embeddings are: a linear probe and a kNN probe, tested once.
 
     python -m experiments.probe --dataset FILE.npz --shots 1 4 16 all --folds 5
+    python -m experiments.probe --dataset FILE.npz --folds 5 grouped
 
 Features (N, D), floating or uint8, and labels come from any --dataset.  The strength of the
 linear probe (softmax with L2) and the k of every kNN probe are chosen on a validation part of
-the training set, or on stratified folds of it; then each is fitted to everything but the test
-set, and the test set is opened once for all of them.  Few-shot results draw so many examples
-of each class to learn from, and choose on all held-out ones.
+the training set, or on folds of it, stratified or grouped (no patient, writer or source is in
+two of them; the file's array `groups` says who belongs together); then each is fitted to
+everything but the test set, and the test set is opened once for all of them.  Few-shot results
+draw so many examples of each class to learn from, and choose on all held-out ones.
 
 An interval speaks of other test examples.  What --seeds repeats is everything drawn: the
 validation part or the folds, the few shots, the batches; that spread is shown apart.
@@ -40,7 +42,11 @@ class Settings:
         "scale", "scale: minus the mean, over one scale; unit: rows of norm 1 before that",
         choices=("scale", "unit"),
     )  # fmt: skip
-    folds: int = flag(0, "choose on so many stratified folds; 0: on a validation part", low=0)
+    folds: tuple[str, ...] = flag(
+        ("0",), "choose on so many folds, stratified unless followed by the word grouped (which "
+        "alone means 5 grouped); 0: on a validation part",
+    )  # fmt: skip
+    groups: str = flag("groups", "the array of the file that has every training example's group")
     validation: float = flag(0.2, "share of the validation part, between 0 and 1", low=0)
     shots: tuple[str, ...] = flag(("all",), "training examples of each class; all: every one")
     seeds: int = flag(3, "how often all that is random is drawn, from --seed on", low=1, smoke=2)
@@ -70,8 +76,47 @@ class Settings:
         return {word: None if word == "all" else int(word) for word in typed}
 
     @property
+    def grouped(self) -> bool:
+        return "grouped" in self.folds
+
+    @property
+    def num_folds(self) -> int:
+        """How many folds, 0 for a validation part."""
+        typed = [word for word in self.folds if word != "grouped"] or ["5"]
+        number = int(typed[0]) if len(typed) == 1 and typed[0].isdecimal() else -1
+        if number >= 2 or (number == 0 and not self.grouped):
+            return number
+        raise ValueError(
+            "--folds must be 0, for a validation part, or at least 2, then perhaps the word "
+            f"grouped, got {' '.join(self.folds)}"
+        )
+
+    @property
     def plan(self) -> probing.Plan:
         return probing.Plan(self.epochs, self.examples, self.batch_size, self.learning_rate)
+
+
+def read_groups(path: str, name: str, num_examples: int) -> np.ndarray:
+    """The group (N,) of every training example: an array of an .npz file, or a folder's .npy.
+
+    Raises:
+        ValueError: no such array, or of another length than the training set.
+    """
+    source = Path(path)
+    try:
+        if source.is_dir():
+            groups = np.load(source / f"{name}.npy", allow_pickle=False)
+        else:
+            with np.load(source, allow_pickle=False) as arrays:
+                groups = arrays[name]
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(f"--folds grouped needs an array {name} in {path}: {error}") from error
+    if groups.shape != (num_examples,):
+        raise ValueError(
+            f"{name} must have shape ({num_examples},), one group for each training example, got "
+            f"{groups.shape}; a file for grouped folds has X_train and X_test apart"
+        )
+    return groups
 
 
 class Task(NamedTuple):
@@ -94,13 +139,16 @@ class Task(NamedTuple):
 # --- choosing, without the test set ------------------------------------------------------------
 
 
-def tasks(data: gate.Data, settings: Settings, seed: int) -> Iterator[Task]:
+def tasks(
+    data: gate.Data, settings: Settings, seed: int, groups: np.ndarray | None = None
+) -> Iterator[Task]:
     """One task per seed; the features are prepared once."""
     X, y = features(data.train.images, settings), np.asarray(data.train.labels)
     rotated = probing.rotate(X)
     for number in range(seed, seed + settings.seeds):
         key = jax.random.key(number)
-        yield Task(number, key, X, rotated, y, data.num_classes, held_out(key, y, settings))
+        held = held_out(key, y, settings, groups)
+        yield Task(number, key, X, rotated, y, data.num_classes, held)
 
 
 def features(images: np.ndarray, settings: Settings) -> np.ndarray:
@@ -108,10 +156,16 @@ def features(images: np.ndarray, settings: Settings) -> np.ndarray:
     return probing.unit_rows(X) if settings.normalise == "unit" else np.asarray(X)
 
 
-def held_out(key: jax.Array, y: np.ndarray, settings: Settings) -> np.ndarray:
+def held_out(
+    key: jax.Array, y: np.ndarray, settings: Settings, groups: np.ndarray | None = None
+) -> np.ndarray:
     """(P, N) bool: the validation part, or fold after fold."""
-    if settings.folds:
-        return splits.train_weights(splits.stratified_folds(key, y, settings.folds)) == 0
+    if settings.grouped:
+        if groups is None:
+            raise ValueError("grouped folds need the groups of the training examples")
+        return splits.train_weights(splits.grouped_folds(key, groups, settings.num_folds)) == 0
+    if settings.num_folds:
+        return splits.train_weights(splits.stratified_folds(key, y, settings.num_folds)) == 0
     return splits.validation_mask(key, y, settings.validation)[None]
 
 
@@ -204,10 +258,12 @@ def final_scores(
         yield vote(one.probe, searches[name], task.num_classes, settings, int(one.value))[0]
 
 
-def choose(data: gate.Data, settings: Settings, seed: int) -> tuple[Task, list[Chosen]]:
+def choose(
+    data: gate.Data, settings: Settings, seed: int, groups: np.ndarray | None = None
+) -> tuple[Task, list[Chosen]]:
     """The last task, and every probe of every seed: seed by seed, shots by shots."""
     chosen: list[Chosen] = []
-    for task in tasks(data, settings, seed):
+    for task in tasks(data, settings, seed, groups):
         for shots in settings.shot_counts:
             progress.say(f"seed {task.seed}, shots {shots}: choosing")
             if "linear" in settings.probes:
@@ -217,10 +273,10 @@ def choose(data: gate.Data, settings: Settings, seed: int) -> tuple[Task, list[C
 
 
 def compute(
-    data: gate.Data, settings: Settings, seed: int
+    data: gate.Data, settings: Settings, seed: int, groups: np.ndarray | None = None
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Choose for all seeds, then open the test set: results for JSON, and arrays."""
-    task, chosen = choose(data, settings, seed)
+    task, chosen = choose(data, settings, seed, groups)
     test = data.open_test(f"{len(chosen)} chosen probes")
     queries, labels = features(test.images, settings), np.asarray(test.labels)
     of_first, predictions, in_five = [], [], []
@@ -254,7 +310,7 @@ def save(folder: Path, found: dict[str, Any], arrays: dict[str, np.ndarray]) -> 
     record.write_file(folder / record.RESULTS, lambda f: f.write(body.encode()))
 
 
-def refuse(settings: Settings, data: gate.Data) -> None:
+def refuse(settings: Settings, data: gate.Data, groups: np.ndarray | None) -> None:
     """Raise ValueError for settings that do not fit together, or not these data."""
     if not settings.shot_counts:
         raise ValueError("--shots must name a number of examples, or all")
@@ -262,9 +318,7 @@ def refuse(settings: Settings, data: gate.Data) -> None:
         raise ValueError(
             f"--weakest {settings.weakest:g} must be at most --strongest {settings.strongest:g}"
         )
-    if settings.folds == 1:
-        raise ValueError("--folds must be 0, for a validation part, or at least 2, got 1")
-    held_out(jax.random.key(0), np.asarray(data.train.labels), settings)
+    held_out(jax.random.key(0), np.asarray(data.train.labels), settings, groups)
     features(data.train.images, settings)
 
 
@@ -276,13 +330,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings: Settings = chosen["probe"]
     try:
         data = gate.Data(gate.load(common.dataset, common.data_dir, common.data_url))
-        refuse(settings, data)
+        together = None
+        if settings.grouped and settings.num_folds:
+            together = read_groups(common.dataset, settings.groups, len(data.train.labels))
+        refuse(settings, data, together)
     except (ValueError, TypeError, OSError) as error:
         parser.error(str(error))
     began = time.perf_counter()
-    results, arrays = compute(data, settings, common.seed)
+    results, arrays = compute(data, settings, common.seed, together)
     found = {
-        "settings": asdict(settings), "seed": common.seed, "data": record.of_data(data),
+        "settings": asdict(settings)
+        | {"num_folds": settings.num_folds, "grouped": settings.grouped},
+        "seed": common.seed, "data": record.of_data(data),
         "versions": record.versions(), "device": record.device(),
         "test_set": {"times_used": len(data.test_uses), "for": data.test_uses},
         "seconds": time.perf_counter() - began, **results,

@@ -99,8 +99,8 @@ def test_what_is_chosen_does_not_depend_on_the_test_set(out, features, monkeypat
 
 
 def test_choosing_k_on_folds_agrees_with_scikit_learn(features):
-    task = only_task(features, folds=3, probes=("l1",))
-    found = probe.choose_knn(task, "all", settings(folds=3, probes=("l1",)))[0]
+    task = only_task(features, folds=("3",), probes=("l1",))
+    found = probe.choose_knn(task, "all", settings(folds=("3",), probes=("l1",)))[0]
     folds = splits.stratified_folds(jax.random.key(0), features["y_train"], 3)
     X, y = features["X_train"], features["y_train"]
     expected = []
@@ -116,7 +116,7 @@ def test_choosing_k_on_folds_agrees_with_scikit_learn(features):
 
 
 def test_all_strengths_and_folds_in_one_program_reach_their_optima(features):
-    task = only_task(features, folds=3)
+    task = only_task(features, folds=("3",))
     weights, regs = task.weights(None, to_choose=True), np.array([1e-1, 3e-2, 1e-2])
     plan = probing.Plan(3, 150_000, 512, 1e-3)
     params = probing.fit_linear(
@@ -143,6 +143,34 @@ def test_all_strengths_and_folds_in_one_program_reach_their_optima(features):
 def loss(params, Z, y, reg):
     batch = Examples(Z, y, np.ones(len(y), np.float32))
     return float(objective.evaluate(objective.Objective(), params, batch, Hyper({}, reg))[0])
+
+
+def test_grouped_folds_part_no_group_and_are_what_is_chosen_on(tmp_path, features):
+    groups = np.random.default_rng(1).integers(0, 30, 240)
+    np.savez(tmp_path / "grouped.npz", **features, source=groups.astype(str))
+    words = ["--dataset", str(tmp_path / "grouped.npz"), "--out", str(tmp_path), "--folds",
+             "grouped", "4", "--groups", "source", "--probes", "l2", "--seeds", "1",
+             "--num-neighbors", "9", "--samples", "20"]  # fmt: skip
+    assert probe.main(words) == 0
+    found = json.loads((tmp_path / "grouped" / "probe" / "results.json").read_text())
+    assert "4 grouped folds" in probe_results.caption(found)
+    folds = splits.grouped_folds(jax.random.key(0), groups.astype(str), 4)
+    X, y = features["X_train"], features["y_train"]
+    model = KNeighborsClassifier(found["results"][0]["k"])
+    parts = [
+        model.fit(X[folds != f], y[folds != f]).score(X[folds == f], y[folds == f])
+        for f in range(4)
+    ]
+    assert found["results"][0]["selection"] == pytest.approx(np.mean(parts))
+
+
+def test_groups_of_another_length_are_refused(tmp_path, features):
+    np.savez(tmp_path / "short.npz", **features, groups=np.arange(300))
+    with pytest.raises(ValueError, match=r"shape \(240,\).*got \(300,\)"):
+        probe.read_groups(str(tmp_path / "short.npz"), "groups", 240)
+    np.save(tmp_path / "writer.npy", np.arange(7) % 3)
+    found = probe.read_groups(str(tmp_path), "writer", 7)
+    assert found.tolist() == [0, 1, 2, 0, 1, 2, 0]
 
 
 # --- few shots ---------------------------------------------------------------------------------
@@ -300,6 +328,9 @@ def test_the_table_is_markdown_with_a_line_for_every_result_of_the_first_seed(ou
         (["--dataset", "nowhere.npz"], "nowhere.npz"),
         (["--foldz", "3"], "there is no flag --foldz; did you mean --folds?"),
         (["--folds", "1"], "--folds must be 0"),
+        (["--folds", "grouped", "1"], "--folds must be 0"),
+        (["--folds", "5", "random"], "got 5 random"),
+        (["--folds", "grouped"], "--folds grouped needs an array groups in digits"),
         (["--shots", "2,some"], "--shots must be whole numbers from 1 on, or all, got 'some'"),
         (["--validation", "1.5"], "between 0 and 1, got 1.5"),
         (["--weakest", "1", "--strongest", "0.1"], "--weakest 1 must be at most --strongest 0.1"),

@@ -142,8 +142,10 @@ def over_seeds(told: dict[str, Any]) -> str:
 def caption(found: dict[str, Any]) -> str:
     """What the table is about, in a paragraph."""
     data, settings = found["data"], found["settings"]
-    on = (f"{settings['folds']} stratified folds" if settings["folds"]
-          else f"a validation part of {settings['validation']:.0%}")  # fmt: skip
+    kind = "grouped" if settings["grouped"] else "stratified"
+    on = f"a validation part of {settings['validation']:.0%}"
+    if settings["num_folds"]:
+        on = f"{settings['num_folds']} {kind} folds"
     times = found["test_set"]["times_used"]
     over = f"Over seeds: mean ± standard deviation of {settings['seeds']} runs. "
     return (
