@@ -18,7 +18,7 @@ from lincls import crossval, linear, losses, penalties, preprocessing, quick, sp
 from lincls.objective import Objective
 from lincls.structs import Hyper, LinearParams
 
-SLIDES = "20, 60"
+SLIDES = "20-22"
 QUESTION = "Which step size and which strength, together?"
 CLAIM = (
     "Hyperparameters are chosen on data that are neither trained on nor the test set, which is "

@@ -85,7 +85,8 @@ def optimum(
     num_classes = int(y.max()) + 1 if num_classes is None else num_classes
     affine = preprocessing.fit(X, weight) if affine is None else affine
     hyper, how = Hyper({}, reg), {"optimizer": optax.lbfgs}
-    with jax.enable_x64(np.dtype(dtype) == np.float64):
+    # optax's L-BFGS promotes its counts, which a caller may have forbidden.
+    with jax.enable_x64(np.dtype(dtype) == np.float64), jax.numpy_dtype_promotion("standard"):
         if params is None:
             params = LinearParams(np.zeros((num_classes, X.shape[1])), np.zeros(num_classes))
         params = jax.tree.map(lambda p: jnp.asarray(p, dtype), params)
@@ -155,6 +156,7 @@ def duality_gap(
     X = checks.rows(X, num_features=params.W.shape[1])
     y = checks.labels(y, len(X), params.W.shape[0], "y")
     weight = np.ones(len(X)) if weight is None else checks.weights(weight, len(X))
+    weight = np.asarray(weight, np.float64)
     affine = preprocessing.identity(X.shape[1]) if affine is None else affine
     with jax.enable_x64(True):
         W, b = (jnp.asarray(np.asarray(p), jnp.float64) for p in params)

@@ -15,11 +15,10 @@ from lincls import preprocessing
 
 @pytest.fixture(scope="module", autouse=True)
 def _quick_compiles():
-    """Most of the time goes to compiling programs that run once; optax promotes its counts."""
+    """Most of the time goes to compiling programs that run once."""
     before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)
-    with jax.numpy_dtype_promotion("standard"):
-        yield
+    yield
     jax.config.update("jax_disable_most_optimizations", before)
 
 

@@ -17,12 +17,6 @@ WEIGHT = RNG.integers(1, 4, N).astype(np.float32)
 NONE = preprocessing.identity(D)
 
 
-@pytest.fixture(autouse=True)
-def _standard_promotion():
-    with jax.numpy_dtype_promotion("standard"):  # optax's L-BFGS promotes its counts
-        yield
-
-
 def sklearn_optimum(reg):
     strength = 1 / (2 * WEIGHT.sum() * reg)
     model = LogisticRegression(C=strength, tol=1e-12, max_iter=10_000)

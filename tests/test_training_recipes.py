@@ -41,10 +41,9 @@ def train(hyper, num_steps, optimizer, X=X, y=Y, state=None, penalty=penalties.l
 def test_balanced_weights_are_scikit_learns_class_weights():
     weight = splits.balanced_weights(Y)
     assert len(np.unique(weight)) == C
-    with jax.numpy_dtype_promotion("standard"):  # optax's L-BFGS promotes its counts
-        best = reference.optimum(
-            X, Y, reg=0.02, weight=weight, affine=preprocessing.identity(D), tol=1e-6
-        )
+    best = reference.optimum(
+        X, Y, reg=0.02, weight=weight, affine=preprocessing.identity(D), tol=1e-6
+    )
     model = LogisticRegression(C=1 / (2 * N * 0.02), class_weight="balanced", tol=1e-10)
     np.testing.assert_allclose(best.params.W, model.fit(X.astype(np.float64), Y).coef_, atol=1e-4)
 
