@@ -60,7 +60,7 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
     fold_key, cross_key, last_key = jax.random.split(key, 3)
     folded = tuning.rows(data.train, settings.max_folded)
     folds = splits.stratified_folds(fold_key, folded.y, settings.num_folds)
-    accuracies = _cross_validated(cross_key, folded, folds, data.num_classes, settings)
+    accuracies, alive = _cross_validated(cross_key, folded, folds, data.num_classes, settings)
     regs = np.tile(settings.regs, len(settings.rates))
     settled = crossval.choose(accuracies, complexity=-regs)
     best, simplest = (_pair(settings, row) for row in (settled.best, settled.one_standard_error))
@@ -70,26 +70,32 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
     )
     numbers = {"best": best, "one_standard_error": simplest, "num_folded": len(folded.y)}
     shape = (len(settings.rates), len(settings.regs), settings.num_folds)
-    return Outcome(
-        numbers, {"accuracies": accuracies.reshape(shape)}, [_tested(data, params, best, settings)]
-    )
+    arrays = {"accuracies": accuracies.reshape(shape), "alive": alive.reshape(shape)}
+    return Outcome(numbers, arrays, [_tested(data, params, best, settings)])
 
 
 def _cross_validated(
     key: jax.Array, folded: tuning.Rows, folds: np.ndarray, num_classes: int, settings: Settings
-) -> np.ndarray:
-    """Accuracies (rates * strengths, folds), strength by strength."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Accuracies (rates * strengths, folds), strength by strength, and which stayed finite."""
     affine = preprocessing.fit(folded.X)
     derived = quick.step_size(folded.X, affine, LOSSES[settings.loss], num_classes)
     rates, regs = map(np.ravel, np.meshgrid(settings.rates, settings.regs, indexing="ij"))
     hyper = Hyper({"learning_rate": derived * rates, "num_steps": settings.num_steps}, regs)
     watch = progress.watcher(f"{len(rates) * settings.num_folds} trainings")
-    return crossval.linear_accuracies(
+    alive = [np.ones(1, bool)]
+
+    def on_chunk(state: Any, _: Any) -> None:
+        watch(int(state.step), settings.num_steps)
+        alive[0] = np.asarray(state.alive)
+
+    accuracies = crossval.linear_accuracies(
         key, *folded, folds, hyper, objective=settings.plan.objective, optimizer=quick.annealed,
         num_steps=settings.num_steps, batch_size=settings.batch_size, affine=affine,
         params=linear.init(key, folded.X.shape[1], num_classes),
-        on_chunk=lambda state, _: watch(int(state.step), settings.num_steps),
+        on_chunk=on_chunk,
     )  # fmt: skip
+    return accuracies, alive[0]
 
 
 def _pair(settings: Settings, row: int) -> dict[str, float]:
@@ -170,7 +176,8 @@ def draw(record: Record) -> Iterator[Plot]:
         f"Accuracy in {record.settings['num_folds']}-fold cross-validation, in percent, of every "
         "pair of a step size and a strength. Step sizes are multiples of the one that lincls "
         "derives from data and loss. The solid frame is the best pair, the dashed one the "
-        "greatest strength within one standard error of it.",
+        "greatest strength within one standard error of it. Diverged: in some fold the loss left "
+        "the finite numbers.",
         f"Heat map of accuracy over step sizes (rows) and strengths (columns). {title}; within one "
         f"standard error of it, {_named(simplest)} has the greatest strength.",
     )
@@ -181,9 +188,11 @@ def _draw_map(figure: Any, axes: Axes, record: Record) -> None:
     high, low = mean.max(), max(mean.min(), mean.max() - SHOWN)
     picture = axes.imshow(mean, cmap="Blues", aspect="auto", origin="lower", vmin=low, vmax=high)
     axes.grid(False)
+    finite = record.arrays["alive"].all(axis=-1)
     for (row, column), value in np.ndenumerate(mean):
         color = "white" if value > (high + low) / 2 else style.INK
-        axes.text(column, row, f"{value:.1f}", ha="center", va="center", size=9, color=color)
+        axes.text(column, row, f"{value:.1f}" if finite[row, column] else "diverged",
+                  ha="center", va="center", size=9, color=color)  # fmt: skip
     axes.set_xticks(range(mean.shape[1]), [f"{reg:g}" for reg in record.settings["regs"]])
     axes.set_yticks(range(mean.shape[0]), [f"× {rate:g}" for rate in record.settings["rates"]])
     axes.set(xlabel="strength of the L2 penalty", ylabel="step size")
