@@ -188,7 +188,7 @@ def _draw_map(figure: Any, axes: Axes, record: Record) -> None:
     high, low = mean.max(), max(mean.min(), mean.max() - SHOWN)
     picture = axes.imshow(mean, cmap="Blues", aspect="auto", origin="lower", vmin=low, vmax=high)
     axes.grid(False)
-    finite = record.arrays["alive"].all(axis=-1)
+    finite = np.asarray(record.arrays["alive"].all(axis=-1))
     for (row, column), value in np.ndenumerate(mean):
         color = "white" if value > (high + low) / 2 else style.INK
         axes.text(column, row, f"{value:.1f}" if finite[row, column] else "diverged",
