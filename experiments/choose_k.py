@@ -1,4 +1,4 @@
-"""Choosing k and the distance by cross-validation, and one test of what was chosen."""
+"""Choosing k and the distance by cross-validation, one test of the choice, and the bad idea."""
 
 import sys
 from collections.abc import Iterator
@@ -9,8 +9,17 @@ import jax
 import numpy as np
 from matplotlib.axes import Axes
 
-from experiments.lab import progress, run, style, tuning, words
-from experiments.lab.experiment import AGREES, DIFFERS, OPEN, Classifier, Findings, Outcome, Plot
+from experiments.lab import intervals, progress, run, style, tuning, words
+from experiments.lab.experiment import (
+    AGREES,
+    DIFFERS,
+    OPEN,
+    Classifier,
+    Findings,
+    Outcome,
+    Plot,
+    Table,
+)
 from experiments.lab.gate import Data
 from experiments.lab.options import flag
 from experiments.lab.record import Record
@@ -19,11 +28,11 @@ from lincls import crossval, distances, knn, splits
 SLIDES = "20-22"
 QUESTION = "Which k and which distance?"
 CLAIM = (
-    "Hyperparameters are tuned by cross-validation: cycle through the folds and average (21). "
-    "In the 5-fold example k of about 7 works best for its data (22). The test set is used "
-    "once, at the end (20)."
+    "Hyperparameters are tuned by cross-validation: cycle through the folds and average (21). To "
+    "choose them on the test set is a very bad idea; it is used once, at the end (20). In the "
+    "5-fold example k of about 7 works best for its data (22)."
 )
-SECONDS = 2
+SECONDS = 4
 SLIDE_K = 7
 METRICS = {"l1": distances.l1, "l2": distances.l2, "cosine": distances.cosine}
 
@@ -35,26 +44,40 @@ class Settings:
     )
     metrics: tuple[str, ...] = flag(("l1", "l2"), "distances tried", choices=tuple(METRICS))
     num_folds: int = flag(5, "folds, contiguous in file order", low=2)
-    max_folded: int = flag(
-        5000, "training examples cross-validated, the first ones", low=2, smoke=300
+    sizes: tuple[int, ...] = flag(
+        (5000, 10000, 60000),
+        "training examples cross-validated, the first ones; the choice is made on the most",
+        low=2,
+        smoke=(300,),
     )
     max_train: int = flag(60000, "training examples the chosen k votes with", low=1, smoke=300)
     max_test: int = flag(10000, "test examples used, the first ones", low=1, smoke=50)
+    halvings: int = flag(500, "random halves of the test set that are chosen on", low=2, smoke=20)
 
 
 def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
-    """Accuracy of every k and distance on every fold; the test set for the best pair alone."""
-    folded = tuning.rows(data.train, settings.max_folded)
-    accuracies = _cross_validated(folded, settings)
-    table = np.concatenate(list(accuracies.values()))
-    settled = crossval.choose(table, complexity=[-k for _ in accuracies for k in settings.ks])
-    best = _pair(settings, settled.best)
+    """Accuracy of every k and distance on every fold; a test of the best pair, then of all."""
+    sizes = sorted({min(size, len(data.train.labels)) for size in settings.sizes})
+    accuracies = [_cross_validated(tuning.rows(data.train, size), settings) for size in sizes]
+    choices = [_chosen(of_size, settings) for of_size in accuracies]
+    best = choices[-1]["best"]
+    right = _all_tested(data, settings)
+    tested = right[settings.metrics.index(best["metric"]), settings.ks.index(best["k"])]
     numbers = {
-        "best": best,
-        "one_standard_error": _pair(settings, settled.one_standard_error),
-        "num_folded": len(folded.y),
+        "sizes": sizes,
+        "choices": choices,
+        "on_test": _pair(settings, int(right.sum(axis=-1).argmax())),
+        "optimism": _optimism(key, right.reshape(-1, right.shape[-1]), settings.halvings),
     }
-    return Outcome(numbers, accuracies, [_tested(data, settings, **best)])
+    arrays = {
+        name: np.stack([of_size[name] for of_size in accuracies]) for name in settings.metrics
+    }
+    folds = splits.folds(sizes[-1], settings.num_folds)
+    arrays |= {"test_right": right, "folds": folds, "labels": data.train.labels[: sizes[-1]]}
+    chosen = f"k = {best['k']}, {words.NAMES[best['metric']]}"
+    stored = min(settings.max_train, len(data.train.labels)) * int(np.prod(data.image_shape))
+    row = Classifier("k nearest neighbours", chosen, int(tested.sum()), len(tested), stored)
+    return Outcome(numbers, arrays, [row])
 
 
 def _cross_validated(folded: tuning.Rows, settings: Settings) -> dict[str, np.ndarray]:
@@ -66,9 +89,19 @@ def _cross_validated(folded: tuning.Rows, settings: Settings) -> dict[str, np.nd
             folds,
             settings.ks,
             METRICS[name],
-            on_block=progress.watcher(f"folds by {words.NAMES[name]}"),
+            on_block=progress.watcher(f"{len(folded.y):,} in folds by {words.NAMES[name]}"),
         )
         for name in settings.metrics
+    }
+
+
+def _chosen(accuracies: dict[str, np.ndarray], settings: Settings) -> dict[str, Any]:
+    """The best pair of a distance and a k, and the simplest within one standard error."""
+    table = np.concatenate(list(accuracies.values()))
+    settled = crossval.choose(table, complexity=[-k for _ in accuracies for k in settings.ks])
+    return {
+        "best": _pair(settings, settled.best),
+        "one_standard_error": _pair(settings, settled.one_standard_error),
     }
 
 
@@ -78,88 +111,264 @@ def _pair(settings: Settings, row: int) -> dict[str, Any]:
     return {"metric": settings.metrics[metric], "k": settings.ks[k]}
 
 
-def _tested(data: Data, settings: Settings, metric: str, k: int) -> Classifier:
-    """The one use of the test set: what was chosen, with the votes of all training examples."""
+def _all_tested(data: Data, settings: Settings) -> np.ndarray:
+    """Whether each test image is right (metrics, ks, M): the choice's row, and all, on purpose."""
     train = tuning.rows(data.train, settings.max_train)
     test = tuning.rows(data.open_test("accuracy of the chosen k and distance"), settings.max_test)
-    model = knn.fit(*train, metric=METRICS[metric], num_classes=data.num_classes)
-    predictions = knn.predict(model, test.X, k, on_block=progress.watcher("test"))
-    correct = int(np.sum(np.asarray(predictions) == test.y))
-    chosen = f"k = {k}, {words.NAMES[metric]}"
-    return Classifier("k nearest neighbours", chosen, correct, len(test.y), train.X.size)
+    data.open_test(
+        "on purpose: what choosing on the test set would have claimed; nothing is chosen"
+    )
+    right = []
+    for name in settings.metrics:
+        model = knn.fit(*train, metric=METRICS[name], num_classes=data.num_classes)
+        watch = progress.watcher(f"test by {words.NAMES[name]}")
+        predictions = knn.predict_by_k(model, test.X, settings.ks, on_block=watch)
+        right.append(np.asarray(predictions) == test.y)
+    return np.stack(right)
+
+
+def _optimism(key: jax.Array, right: np.ndarray, halvings: int) -> float:
+    """By how much the best of all settings on a random half excels itself on the other half."""
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    size = right.shape[1] // 2
+    orders = rng.permuted(np.tile(np.arange(2 * size), (halvings, 1)), axis=1)
+    half = orders < size  # (halvings, 2 size): as many of the first images as of the others
+    picked = right[:, : 2 * size].astype(np.float32)
+    mine, others = picked @ half.T / size, picked @ ~half.T / size
+    best = mine.argmax(axis=0)[None]
+    gaps = np.take_along_axis(mine, best, 0) - np.take_along_axis(others, best, 0)
+    return float(gaps.mean())
 
 
 def findings(record: Record) -> Findings:
-    """The choice, its test, and how the slide's k compares."""
-    best, simplest = record.numbers["best"], record.numbers["one_standard_error"]
-    of_best = _of_k(record, best["k"])
-    about_slide, verdict = _beside_slide(record)
+    """The choices, the test of the last, the bad idea, and how the slide's k compares."""
+    numbers = record.numbers
+    places = range(len(numbers["sizes"]))
+    about, verdicts = zip(*(_about_size(record, place) for place in places), strict=True)
+    simplest = numbers["choices"][-1]["one_standard_error"]
+    fewest, most = _class_shares(record)
     sentences = [
-        f"{record.settings['num_folds']}-fold cross-validation on "
-        f"{record.numbers['num_folded']:,} training images chooses k = {best['k']} with "
-        f"{words.NAMES[best['metric']]}: {of_best.mean():.1%} right, with a standard deviation of "
-        f"{100 * of_best.std(ddof=1):.1f} points over the folds.",
-        "The simplest choice within one standard error of it, the one with the largest k, is "
-        f"k = {simplest['k']} with {words.NAMES[simplest['metric']]}.",
-        about_slide,
+        f"The {record.settings['num_folds']} folds are contiguous parts of the training set: of "
+        f"{numbers['sizes'][-1]:,} images, {fewest:,} to {most:,} of a class in each.",
+        *about,
+        "The simplest choice within one standard error of the last, the one with the largest k, "
+        f"is k = {simplest['k']} with {words.NAMES[simplest['metric']]}.",
         f"Tested once, with all training images: {words.right(record.classifiers[0])}.",
+        *_about_bad_idea(record),
     ]
-    return Findings(sentences, verdict)
+    return Findings(sentences, verdicts[-1], (_table(record),))
 
 
-def _of_k(record: Record, k: int) -> np.ndarray:
-    """The accuracies (folds,) of a k with the chosen distance."""
-    return record.arrays[record.numbers["best"]["metric"]][record.settings["ks"].index(k)]
+def _class_shares(record: Record) -> tuple[int, int]:
+    """The least and the greatest number of images of a class in a fold."""
+    folds, labels = record.arrays["folds"], record.arrays["labels"]
+    counts = np.zeros((folds.max() + 1, labels.max() + 1), int)
+    np.add.at(counts, (folds, labels), 1)
+    return int(counts.min()), int(counts.max())
 
 
-def _beside_slide(record: Record) -> tuple[str, str]:
-    """How far the slide's k is from the best one, in a sentence, and the verdict."""
-    best = record.numbers["best"]["k"]
-    near = min(record.settings["ks"], key=lambda k: abs(k - SLIDE_K))
-    loss = _of_k(record, best) - _of_k(record, near)
-    error = loss.std(ddof=1) / np.sqrt(len(loss))
-    if near == best:
-        return "Of the values of k tried, that is the nearest to the slide's.", AGREES
+def _of(record: Record, place: int, metric: str, k: int) -> np.ndarray:
+    """The accuracies (folds,) of a k and a distance on one of the sizes."""
+    return record.arrays[metric][place, record.settings["ks"].index(k)]
+
+
+def _about_size(record: Record, place: int) -> tuple[str, str]:
+    """What one size chooses, and the slide's k beside it: no worse than the best, and a peak?"""
+    best = record.numbers["choices"][place]["best"]
+    metric, ks = best["metric"], record.settings["ks"]
+    of_best = _of(record, place, metric, best["k"])
+    near = min(ks, key=lambda k: abs(k - SLIDE_K))
+    loss = intervals.of_mean(of_best - _of(record, place, metric, near))
+    of_near = _of(record, place, metric, near)
+    ends = {k: intervals.of_mean(of_near - _of(record, place, metric, k)) for k in _ends(record)}
+    beaten = [f"k = {k}" for k, end in ends.items() if end.low > 0]
     sentence = (
-        f"k = {near} is {100 * loss.mean():.1f} points below the best, with a standard error of "
-        f"{100 * error:.1f} over the folds."
+        f"On {record.numbers['sizes'][place]:,} images cross-validation chooses k = {best['k']} "
+        f"with {words.NAMES[metric]}: {of_best.mean():.1%} right, with a standard deviation of "
+        f"{100 * of_best.std(ddof=1):.1f} points over the folds."
     )
-    if 5 <= best <= 10:
-        return sentence, AGREES
-    return sentence, OPEN if loss.mean() < 2 * error else DIFFERS
+    if near != best["k"]:
+        sentence += (
+            f" k = {near} is {100 * np.mean(of_best - of_near):.1f} points below it (95% interval "
+            f"{words.between(loss)})."
+        )
+        if loss.low > 0:
+            return sentence, DIFFERS
+    sentence += (
+        f" Of k = {' and k = '.join(map(str, ends))}, k = {near} is above "
+        f"{' and '.join(beaten) or 'neither'} by more than chance explains."
+    )
+    return sentence, AGREES if len(beaten) == len(ends) else OPEN
+
+
+def _ends(record: Record) -> tuple[int, int]:
+    """The least and the greatest k: what works best in between is above both."""
+    return min(record.settings["ks"]), max(record.settings["ks"])
+
+
+def _about_bad_idea(record: Record) -> list[str]:
+    """What the test set would have chosen, and how much such a choice flatters itself."""
+    claimed, right = record.numbers["on_test"], record.arrays["test_right"]
+    tested, best = record.classifiers[0], right.sum(axis=-1).max()
+    settings = right.shape[0] * right.shape[1]
+    return [
+        "Chosen on the test set, which is done here on purpose, once, and for this sentence: "
+        f"k = {claimed['k']} with {words.NAMES[claimed['metric']]}, claiming "
+        f"{best / tested.total:.1%}, {100 * (best - tested.correct) / tested.total:.1f} points "
+        "more than was tested above.",
+        f"Such a claim flatters: the best of {settings} settings on a random half of the test "
+        f"images is {100 * record.numbers['optimism']:.2f} points worse on the other half, on "
+        f"average over {record.settings['halvings']} halvings.",
+    ]
+
+
+def _table(record: Record) -> Table:
+    """The choice for every size, and the accuracy of the nearest k to the slide's."""
+    rows = []
+    for place, size in enumerate(record.numbers["sizes"]):
+        for metric in record.settings["metrics"]:
+            means = record.arrays[metric][place].mean(axis=1)
+            k = record.settings["ks"][int(means.argmax())]
+            deviation = _of(record, place, metric, k).std(ddof=1)
+            cells = (f"{k}", f"{means.max():.1%}", f"{100 * deviation:.1f}", f"{means[0]:.1%}")
+            rows.append((f"{size:,}", words.NAMES[metric], *cells))
+    first = f"k = {record.settings['ks'][0]}"
+    header = ("images", "distance", "best k", "mean of folds", "deviation (points)", first)
+    return Table("Cross-validation on more and more training images.", header, rows)
 
 
 def draw(record: Record) -> Iterator[Plot]:
-    """Slide 22's figure: points, means, standard deviations, one panel for each distance."""
-    best, metrics = record.numbers["best"], record.settings["metrics"]
-    title = f"Cross-validation chooses k = {best['k']} with {words.NAMES[best['metric']]}"
-    figure, axes = style.canvas(
-        1, len(metrics), height=3.6, title=title, sharey=True, squeeze=False
+    """The folds; slide 22's figure for every size and distance; the test set against the folds."""
+    yield _draw_split(record)
+    yield _draw_choice(record)
+    yield _draw_test(record)
+
+
+def _draw_split(record: Record) -> Plot:
+    """The index arrays as bars: what is trained on, what validates, what waits."""
+    folds, num_test = record.arrays["folds"], record.data["num_test"]
+    num_folds, size = int(folds.max()) + 1, len(folds)
+    names = ["the data", "one split", *(f"round {fold + 1}" for fold in range(num_folds))]
+    held_out = [np.zeros(size, bool), folds == num_folds - 1]
+    held_out += [folds == fold for fold in range(num_folds)]
+    title = (
+        f"Each of {size:,} training images validates once in {num_folds} rounds; the "
+        f"{num_test:,} test images wait"
     )
-    for place, name in zip(axes[0], metrics, strict=True):
-        _draw_folds(place, name, record)
-    axes[0, 0].set_ylabel("validation accuracy (%)")
-    yield Plot(
+    figure, axes = style.canvas(height=2.9, title=title)
+    start = round(1.03 * size)
+    for row, mask in enumerate(held_out):
+        axes.broken_barh(_runs(~mask), (row - 0.38, 0.76), color=style.SKY)
+        axes.broken_barh(_runs(mask), (row - 0.38, 0.76), color=style.ORANGE)
+        axes.broken_barh([(start, num_test)], (row - 0.38, 0.76), color="#D0D0D0")
+        for fold in range(num_folds) if row > 1 else ():
+            middle = np.flatnonzero(folds == fold).mean()
+            axes.text(middle, row, f"fold {fold + 1}", ha="center", va="center", size=8.5)
+    labels = ((0, size / 2, "training set"), (1, size * (1 - 1 / num_folds) / 2, "train"),
+              (1, size * (1 - 0.5 / num_folds), "validate"))  # fmt: skip
+    for row, place, text in (*labels, (0, start + num_test / 2, "test set")):
+        axes.text(place, row, text, ha="center", va="center", size=8.5)
+    axes.set_yticks(range(len(names)), names)
+    axes.set(ylim=(len(names) - 0.5, -0.5), xlim=(0, start + num_test))
+    axes.set_xlabel("place of the training image in the data", x=0.5 * size / (start + num_test))
+    style.ticks(axes, [*(int(np.argmax(folds == fold)) for fold in range(num_folds)), size])
+    axes.grid(False)
+    axes.tick_params(axis="y", length=0)
+    return Plot(
+        "folds",
+        figure,
+        "Drawn from the arrays of indices that were used: blue trains, orange validates, grey is "
+        "the test set, which no round touches. Cross-validation goes through the rounds and "
+        "averages; one split is its last round alone.",
+        f"Bars of training, validation and test images in {num_folds} rounds. {title}.",
+    )
+
+
+def _runs(mask: np.ndarray) -> list[tuple[int, int]]:
+    """Where the true stretches of a mask begin and how long they are."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(int), [0]])))
+    return [(int(begin), int(end - begin)) for begin, end in edges.reshape(-1, 2)]
+
+
+def _draw_choice(record: Record) -> Plot:
+    """Slide 22's figure: points, means, standard deviations, a panel for each size and distance."""
+    numbers, metrics = record.numbers, record.settings["metrics"]
+    best, rows = numbers["choices"][-1]["best"], len(numbers["sizes"])
+    title = (
+        f"Cross-validation on {numbers['sizes'][-1]:,} images chooses k = {best['k']} with "
+        f"{words.NAMES[best['metric']]}"
+    )
+    figure, places = style.canvas(
+        rows, len(metrics), height=max(3.3, 2.2 * rows), title=title, sharey="row", sharex=True,
+        squeeze=False,
+    )  # fmt: skip
+    for place, size in enumerate(numbers["sizes"]):
+        for axes, name in zip(places[place], metrics, strict=True):
+            _draw_folds(axes, name, record, place)
+            axes.set_title(f"{words.NAMES[name]}, {size:,} images", size=10)
+        places[place, 0].set_ylabel("accuracy (%)")
+    for axes in places[-1]:
+        axes.set_xlabel("neighbours k")
+    return Plot(
         "cross_validation",
         figure,
-        f"{record.settings['num_folds']}-fold cross-validation on the first "
-        f"{record.numbers['num_folded']:,} training images. Each grey point is one fold, the line "
-        "goes through the means, bars are one standard deviation; the ring is the choice.",
-        "Accuracy against k, one panel for each distance: "
-        f"{', '.join(words.NAMES[name] for name in metrics)}. {title}.",
+        f"{record.settings['num_folds']}-fold cross-validation on the first training images. Each "
+        "grey point is one fold, the line goes through the means, bars are one standard "
+        "deviation; the ring is the choice. Axes differ from row to row.",
+        "Accuracy against k, one panel for each distance "
+        f"({', '.join(words.NAMES[name] for name in metrics)}) and number of images. {title}.",
     )
 
 
-def _draw_folds(place: Axes, name: str, record: Record) -> None:
-    """One distance: a point for each fold, the means with their deviations, the choice."""
-    best, ks, scores = record.numbers["best"], record.settings["ks"], 100 * record.arrays[name]
-    place.plot(ks, scores, ".", color=style.FAINT, ms=5)
-    place.errorbar(ks, scores.mean(1), scores.std(1, ddof=1), color=style.COLORS[name], capsize=3)
+def _draw_folds(axes: Axes, name: str, record: Record, place: int) -> None:
+    """One panel: a point for each fold, the means with their deviations, the choice."""
+    best, ks = record.numbers["choices"][place]["best"], record.settings["ks"]
+    scores = 100 * record.arrays[name][place]
+    axes.plot(ks, scores, ".", color=style.FAINT, ms=5)
+    axes.errorbar(ks, scores.mean(1), scores.std(1, ddof=1), color=style.COLORS[name], capsize=3)
     if name == best["metric"]:
         mean = scores[ks.index(best["k"])].mean()
-        place.plot(best["k"], mean, "o", ms=14, mfc="none", mec=style.RED, mew=2)
-    place.set(title=words.NAMES[name], xlabel="neighbours k", xscale="log")
-    style.ticks(place, [k for k in ks if k in (1, 3, 7, 20, 50, 100)] or ks)
+        axes.plot(best["k"], mean, "o", ms=14, mfc="none", mec=style.RED, mew=2)
+    _draw_axis(axes, ks)
+
+
+def _draw_axis(axes: Axes, ks: list[int]) -> None:
+    axes.set_xscale("log")
+    style.ticks(axes, [k for k in ks if k in (1, 3, 7, 20, 50, 100)] or ks)
+
+
+def _draw_test(record: Record) -> Plot:
+    """The means of the folds and the test accuracy of every k, and what either would choose."""
+    numbers, metrics, ks = record.numbers, record.settings["metrics"], record.settings["ks"]
+    claimed, best = numbers["on_test"], numbers["choices"][-1]["best"]
+    shares = 100 * record.arrays["test_right"].mean(axis=-1)
+    gap = shares.max() - shares[metrics.index(best["metric"]), ks.index(best["k"])]
+    title = f"The bad idea of slide 20: choosing on the test set would claim {gap:.1f} points more"
+    figure, places = style.canvas(
+        1, len(metrics), height=2.9, title=title, sharey=True, squeeze=False
+    )
+    for axes, name, share in zip(places[0], metrics, shares, strict=True):
+        axes.plot(ks, 100 * record.arrays[name][-1].mean(axis=1), color=style.COLORS[name],
+                  marker="o", ms=4, label="mean of the folds")  # fmt: skip
+        axes.plot(ks, share, "--", color=style.INK, marker="s", ms=4, label="test set")
+        for pair, row, color in ((best, None, style.RED), (claimed, share, style.PURPLE)):
+            if pair["metric"] == name:
+                place = ks.index(pair["k"])
+                value = share[place] if row is None else row[place]
+                size = 14 if row is None else 9
+                axes.plot(pair["k"], value, "o", ms=size, mfc="none", mec=color, mew=2)
+        axes.set(title=words.NAMES[name], xlabel="neighbours k")
+        _draw_axis(axes, ks)
+    places[0, 0].set_ylabel("accuracy (%)")
+    places[0, -1].legend()
+    return Plot(
+        "test_set",
+        figure,
+        "Every k on the test set, shown on purpose and after the choice. The large red ring is "
+        "what cross-validation chose, the small purple one what the test set would have chosen.",
+        "Accuracy on the folds and on the test set against k, one panel for each distance. "
+        f"{title}.",
+    )
 
 
 if __name__ == "__main__":

@@ -1,38 +1,42 @@
-"""Images as arrays: type, shape and range, the pixel grid, samples, and distances between them."""
+"""Images as arrays: type, shape and range, samples, what keeps a class and moves the pixels."""
 
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
 from matplotlib.axes import Axes
 
-from experiments.lab import run, style, tuning, words
-from experiments.lab.experiment import DIFFERS, Findings, Outcome, Plot, Printed, Table
+from experiments.lab import intervals, pictures, run, style, tuning, words
+from experiments.lab.experiment import DIFFERS, OPEN, Findings, Outcome, Plot, Table
 from experiments.lab.gate import Data
 from experiments.lab.options import flag
 from experiments.lab.record import Record
-from lincls import distances, knn
+from lincls import distances, evaluation, knn
 
-SLIDES = "1-14"
+SLIDES = "1-12"
 QUESTION = "What does a classifier get to see of an image?"
 CLAIM = (
-    "Images are 3-D arrays of integers between 0 and 255 (3). Images of one class differ among "
-    "themselves (4-9). CIFAR-10 has 50,000 training images of 32 × 32 (12). The L1 distance of "
-    "the example is 456 (14)."
+    "The task: one of a set of labels for an image (2). Images are 3-D arrays of integers between "
+    "0 and 255 (3). Viewpoint, illumination, deformation, occlusion and clutter change them and "
+    "not their class (4-8), and images of one class differ among themselves (9). CIFAR-10 has 10 "
+    "labels, 50,000 training and 10,000 test images of 32 × 32 (12)."
 )
-SECONDS = 1
-WORKED_EXAMPLE = (  # slide 14: the test image and the training image
-    (56, 32, 10, 18, 90, 23, 128, 133, 24, 26, 178, 200, 2, 0, 255, 220),
-    (10, 20, 24, 17, 8, 10, 89, 100, 12, 16, 178, 170, 4, 32, 233, 112),
-)
+SECONDS = 4
+METRICS = {"l1": distances.l1, "l2": distances.l2}
 
 
 @dataclass(frozen=True)
 class Settings:
     num_samples: int = flag(10, "images shown of each class, the first ones", low=1, smoke=3)
     num_compared: int = flag(500, "training images compared, the first ones", low=10, smoke=100)
+    num_changed: int = flag(1000, "training images changed, the first ones", low=8, smoke=50)
+    num_searched: int = flag(
+        5000, "training images searched for the nearest, the first ones", low=10, smoke=300
+    )
+    num_shown: int = flag(5, "changed images shown, the first of so many classes", low=1)
 
 
 def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
@@ -41,48 +45,81 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
     classes = [np.flatnonzero(labels == label) for label in range(min(10, data.num_classes))]
     shown = min(settings.num_samples, *map(len, classes))
     samples = np.stack([images[places[:shown]] for places in classes])
-    compared = tuning.rows(data.train, settings.num_compared)
-    within, between = _distances(compared)
+    within, between = _pairs(data, settings.num_compared, "l2")
     numbers = {
         "dtype": str(images.dtype),
         "low": images.min(),
         "high": images.max(),
         "counts": np.bincount(labels, minlength=data.num_classes),
-        "worked": _worked_example(),
-        "num_compared": len(compared.y),
+        "num_compared": min(settings.num_compared, len(labels)),
         "nearer": float(np.mean(np.median(between) > within)),
     }
     arrays = {"grid": images[0].reshape(data.image_shape),
               "samples": samples.reshape(len(classes), shown, *data.image_shape),
               "within": within, "between": between}  # fmt: skip
-    return Outcome(numbers, arrays)
+    outcome = Outcome(numbers, arrays)
+    if images.dtype == np.uint8 and min(data.image_shape[:2]) >= pictures.SMALLEST:
+        _change(outcome, data, settings)
+    return outcome
 
 
-def _worked_example() -> dict[str, int]:
-    """Slide 14's distance, by the library and by slide 16's line on uint8, which wraps around."""
-    test, train = np.array(WORKED_EXAMPLE, np.uint8)
-    ours = knn.neighbors(knn.fit(train[None], metric=distances.l1), test[None], 1).distances
-    return {"ours": int(ours[0, 0]), "slide_16": int(np.sum(np.abs(train - test)))}
-
-
-def _distances(examples: tuning.Rows) -> tuple[np.ndarray, np.ndarray]:
-    """L2 distances of all pairs of the same class, and of different classes."""
-    X = examples.X.astype(np.float64)
-    squares = np.sum(X**2, axis=1)
-    apart = np.sqrt(np.maximum(squares[:, None] + squares - 2 * X @ X.T, 0))
-    same = examples.y[:, None] == examples.y
+def _pairs(data: Data, num_compared: int, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Distances of all pairs of the same class, and of different classes."""
+    X, y = tuning.rows(data.train, num_compared)
+    apart, same = pictures.all_distances(X, METRICS[name]), y[:, None] == y
     pairs = np.triu(np.ones_like(same), k=1).astype(bool)
     return apart[pairs & same], apart[pairs & ~same]
 
 
+def _change(outcome: Outcome, data: Data, settings: Settings) -> None:
+    """Changed copies, how far they moved, and what their nearest training images are."""
+    train = tuning.rows(data.train, settings.num_searched)
+    images = train.X[: settings.num_changed].reshape(-1, *data.image_shape)
+    copies = pictures.changed(images, np.roll(images, 1, axis=0))
+    names = list(copies)
+    for name in METRICS:
+        within, between = _pairs(data, settings.num_compared, name)
+        unit = float(np.median(within))
+        moved = [_moved(images, copies[change], name) / unit for change in names]
+        outcome.arrays[f"moved_{name}"] = np.stack(moved)
+        outcome.numbers[f"between_{name}"] = float(np.median(between)) / unit
+    model = knn.fit(*train)
+    found = [_nearest(model, train, rows) for rows in (images, *copies.values())]
+    classes = min(settings.num_shown, data.num_classes)
+    chosen = [int(np.argmax(train.y[: len(images)] == label)) for label in range(classes)]
+    outcome.numbers |= {"changes": names, "num_searched": len(train.y)}
+    outcome.arrays |= {
+        "right": np.stack([right for right, _ in found]),
+        "its_own": np.stack([own for _, own in found[1:]]),
+        "changed": np.stack([images[chosen], *(copies[change][chosen] for change in names)], 1),
+        "changed_labels": train.y[chosen],
+    }
+
+
+def _moved(images: np.ndarray, copies: np.ndarray, name: str) -> np.ndarray:
+    """The distance (n,) of each copy to its original."""
+    gaps = np.abs(copies.astype(np.int64) - images).reshape(len(images), -1)
+    return gaps.sum(axis=1) if name == "l1" else np.sqrt(np.sum(gaps**2, axis=1))
+
+
+def _nearest(model: Any, train: tuning.Rows, copies: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whether the nearest image but the original has its class; whether the original is nearest."""
+    found = knn.neighbors(model, copies.reshape(len(copies), -1), 2).indices
+    own = found == np.arange(len(copies))[:, None]
+    other = np.where(own[:, 0], found[:, 1], found[:, 0])
+    return train.y[other] == train.y[: len(copies)], own[:, 0]
+
+
 def findings(record: Record) -> Findings:
-    """What an image is here, the counts, the worked example, within and between classes."""
-    numbers, shape = record.numbers, record.image_shape
-    printed, counts = _printed(record), numbers["counts"]
+    """What an image is here, the counts, the changes, within and between classes."""
+    numbers, shape, names = record.numbers, record.image_shape, record.class_names
+    counts = numbers["counts"]
     within, between = record.arrays["within"], record.arrays["between"]
+    few = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
     sentences = [
-        f"An image of {record.data['name']} is an array of shape {' × '.join(map(str, shape))} "
-        f"and type {numbers['dtype']}, its numbers from {numbers['low']} to {numbers['high']}: "
+        f"The task on {record.data['name']}: given an image, one of {len(names)} labels ({few}).",
+        f"An image is an array of shape {' × '.join(map(str, shape))} and type "
+        f"{numbers['dtype']}, its numbers from {numbers['low']} to {numbers['high']}: "
         f"{np.prod(shape):,} numbers, {'in colour' if shape[-1] == 3 else 'brightness alone'}.",
         f"{record.data['num_train']:,} training and {record.data['num_test']:,} test images, "
         f"{min(counts):,} to {max(counts):,} training images in each of {len(counts)} classes.",
@@ -91,19 +128,59 @@ def findings(record: Record) -> Findings:
         f"{numbers['nearer']:.0%} of the pairs of one class are nearer than half of the others.",
     ]
     fits = numbers["dtype"] == "uint8" and numbers["low"] >= 0 and numbers["high"] <= 255
-    # The second line is what slide 16's code makes of slide 14, a trap and no print of the slide.
-    agreement = words.agreement(printed[:1])
-    tables = (_counts(record),)
-    return Findings(sentences, agreement if fits else DIFFERS, tables, printed)
+    if "changes" not in numbers:
+        return Findings(sentences, OPEN if fits else DIFFERS, (_counts(record),))
+    told, verdict = _about_changes(record)
+    tables = (_changes(record), _counts(record))
+    return Findings([*sentences, *told], verdict if fits else DIFFERS, tables)
 
 
-def _printed(record: Record) -> tuple[Printed, ...]:
-    worked = record.numbers["worked"]
-    trap = "np.abs(Xtr - x) wraps around on uint8; it is right for floats"
-    return (
-        Printed("14", "L1 distance", "456", worked["ours"]),
-        Printed("16", "the same by slide 16's code on uint8", "456", worked["slide_16"], trap),
+def _lost(record: Record) -> list[evaluation.Interval]:
+    """By how much each change lowers the share of nearest images of the right class."""
+    before, *after = record.arrays["right"].astype(np.float64)
+    return [intervals.of_mean(before - one) for one in after]
+
+
+def _about_changes(record: Record) -> tuple[list[str], str]:
+    """How far the changes move an image and what they cost, and whether that is a challenge."""
+    names, right = record.numbers["changes"], record.arrays["right"].mean(axis=1)
+    moved = np.median(record.arrays["moved_l2"], axis=1)
+    lost = _lost(record)
+    verdict = intervals.together(map(intervals.above_zero, lost))
+    costly = [name for name, one in zip(names, lost, strict=True) if one.low > 0]
+    farthest, worst = int(moved.argmax()), int(right[1:].argmin())
+    which = "all five of them" if len(costly) == len(names) else ", ".join(costly) or "none"
+    return [
+        "The changes of slides 4-8, made on real images, keep the class. In L2 they move the "
+        f"median image by {moved.min():.2f} to {moved.max():.2f} of the median distance between "
+        f"two images of one class, {names[farthest]} the farthest.",
+        f"The nearest other image has the right class for {right[0]:.1%} of "
+        f"{_num_changed(record):,} images as they are, and for {right[1 + worst]:.1%} after "
+        f"{names[worst]}. Of the changes these cost more than chance explains (95%): {which}.",
+    ], verdict
+
+
+def _num_changed(record: Record) -> int:
+    return record.arrays["right"].shape[1]
+
+
+def _changes(record: Record) -> Table:
+    """Each change: how far it moves, whether the original is still nearest, what it costs."""
+    numbers, arrays = record.numbers, record.arrays
+    rows = [("none", "0", "0", "", f"{arrays['right'][0].mean():.1%}", "")]
+    for place, (name, lost) in enumerate(zip(numbers["changes"], _lost(record), strict=True)):
+        moved = [f"{np.median(arrays[f'moved_{metric}'][place]):.2f}" for metric in METRICS]
+        own, right = arrays["its_own"][place].mean(), arrays["right"][1 + place].mean()
+        points = f"{100 * lost.low:+.1f} to {100 * lost.high:+.1f}"
+        rows.append((name, *moved, f"{own:.1%}", f"{right:.1%}", points))
+    caption = (
+        f"{_num_changed(record):,} training images changed, among {numbers['num_searched']:,}. "
+        "L1 and L2: median distance of a copy to its original, 1 being the median distance "
+        "between two images of one class. Then how often L2 finds the original nearest of all, "
+        "how often the nearest image but the original has the right class, and the points lost."
     )
+    header = ("change", "L1", "L2", "original nearest", "right class", "points lost (95%)")
+    return Table(caption, header, rows)
 
 
 def _counts(record: Record) -> Table:
@@ -114,9 +191,12 @@ def _counts(record: Record) -> Table:
 
 
 def draw(record: Record) -> Iterator[Plot]:
-    """An image beside its numbers; samples of every class; distances as histograms."""
+    """An image beside its numbers; samples; changed copies; distances as histograms."""
     yield _draw_numbers(record)
     yield _draw_samples(record)
+    if "changes" in record.numbers:
+        yield _draw_changed(record)
+        yield _draw_moved(record)
     yield _draw_distances(record)
 
 
@@ -161,6 +241,69 @@ def _draw_samples(record: Record) -> Plot:
         "images (slide 12).",
         f"A grid of small images, {rows} classes by {columns} samples: {', '.join(names[:rows])}.",
     )
+
+
+def _draw_changed(record: Record) -> Plot:
+    arrays, names = record.arrays, record.numbers["changes"]
+    rows, columns = arrays["changed"].shape[:2]
+    labels = [record.class_names[label] for label in arrays["changed_labels"]]
+    height = 5.9 * rows / columns * record.image_shape[0] / record.image_shape[1] + 0.3
+    own = arrays["its_own"].mean(axis=1)
+    title = (
+        f"Same class, other pixels: L2 still finds the original nearest for {own.min():.0%} "
+        f"({names[int(own.argmin())]}) to {own.max():.0%} ({names[int(own.argmax())]})"
+    )
+    figure, axes = style.canvas(height=height, title=title)
+    colours = style.pixels(arrays["changed"], record.data["levels"])
+    style.tiles(axes, colours, labels, ("original", *names))
+    axes.tick_params(axis="x", labelsize=8)
+    clutter = (
+        "the margin of another around the middle"
+        if record.image_shape[-1] == 3
+        else ("another faintly behind it")
+    )
+    return Plot(
+        "changes",
+        figure,
+        "Training images and what slides 4-8 name: seen from the side (turned and narrowed), "
+        f"darker (0.6 times the brightness), bent by waves, a quarter covered, {clutter}.",
+        f"A grid of {rows} images, each followed by five changed copies: {', '.join(names)}. "
+        f"{title}.",
+    )
+
+
+def _draw_moved(record: Record) -> Plot:
+    moved = np.median(record.arrays["moved_l2"], axis=1)
+    names = record.numbers["changes"]
+    title = (
+        f"{words.capital(names[int(moved.argmax())])} moves an image by {moved.max():.2f} of the "
+        f"L2 distance between two of one class, {names[int(moved.argmin())]} by {moved.min():.2f}"
+    )
+    figure, places = style.canvas(1, 2, height=2.7, title=title, sharey=True, sharex=True)
+    for axes, metric in zip(places, METRICS, strict=True):
+        _draw_quantiles(axes, record, metric)
+    places[0].set_yticks(range(len(names)), names)
+    places[0].set(ylim=(len(names) - 0.5, -0.5), xlim=(0, None))
+    return Plot(
+        "moved",
+        figure,
+        f"Distance of {_num_changed(record):,} copies to their originals: the median, and the "
+        "middle 80 % as a bar. 1 (solid) is the median distance between two images of one class, "
+        "the dashed line that between two images of different classes.",
+        f"Dots with bars for five changes, one panel for L1 and one for L2. {title}.",
+    )
+
+
+def _draw_quantiles(axes: Axes, record: Record, metric: str) -> None:
+    """Median and middle 80 % of how far each change moves an image, beside the two medians."""
+    low, middle, high = np.quantile(record.arrays[f"moved_{metric}"], [0.1, 0.5, 0.9], axis=1)
+    errors = np.stack([middle - low, high - middle])
+    color = style.COLORS[metric]
+    axes.errorbar(middle, range(len(middle)), xerr=errors, fmt="o", color=color, capsize=4)
+    axes.axvline(1, color=style.INK, lw=1.2)
+    axes.axvline(record.numbers[f"between_{metric}"], color=style.RED, lw=1.2, ls="--")
+    axes.set(title=words.NAMES[metric], xlabel="distance to the original")
+    axes.tick_params(axis="y", length=0)
 
 
 def _draw_distances(record: Record) -> Plot:

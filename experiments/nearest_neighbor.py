@@ -1,4 +1,4 @@
-"""The nearest neighbour: ten nearest images, accuracy with L1 and L2, and what a query costs."""
+"""The nearest neighbour: slide 14's example, the slides' own class, accuracy, and time."""
 
 import sys
 import time
@@ -10,28 +10,34 @@ import jax
 import numpy as np
 from matplotlib.axes import Axes
 
-from experiments.lab import progress, run, style, tuning, words
+from experiments.lab import intervals, progress, run, style, tuning, words
 from experiments.lab.experiment import (
-    AGREES,
-    DIFFERS,
     OPEN,
     Classifier,
     Findings,
     Outcome,
     Plot,
+    Printed,
 )
 from experiments.lab.gate import Data
 from experiments.lab.options import flag
 from experiments.lab.record import Record
+from experiments.lab.slide_code import NearestNeighbor
 from lincls import distances, knn
 
-SLIDES = "11-17"
+SLIDES = "10-17"
 QUESTION = "Is the most similar training image of the same class?"
 CLAIM = (
-    "Remember all training images; predict the label of the most similar one (11). The time per "
-    "test image is linear in the number of training images: the opposite of what we like (17)."
+    "Train, then predict labels of withheld images (10): remember all training images, predict "
+    "the label of the most similar one (11). The L1 distance of the example is 456 (14). The time "
+    "per test image is linear in the number of training images: the opposite of what we like (17)."
 )
-SECONDS = 5
+SECONDS = 7
+LINEAR = (0.75, 1.25)  # powers of N that are called linear
+WORKED_EXAMPLE = (  # slide 14: the test image and the training image
+    (56, 32, 10, 18, 90, 23, 128, 133, 24, 26, 178, 200, 2, 0, 255, 220),
+    (10, 20, 24, 17, 8, 10, 89, 100, 12, 16, 178, 170, 4, 32, 233, 112),
+)
 METRICS = {"l1": distances.l1, "l2": distances.l2, "cosine": distances.cosine}
 
 
@@ -50,6 +56,11 @@ class Settings:
     )
     num_timed: int = flag(64, "queries in a timed call", low=1)
     repeats: int = flag(5, "timed calls, of which the fastest counts", low=1, smoke=1)
+    slide_train: int = flag(
+        5000, "training examples of slide 16's class, the first ones", low=8, smoke=300
+    )
+    slide_test: int = flag(300, "test examples it predicts, the first ones", low=2, smoke=20)
+    slide_timed: int = flag(20, "its queries timed, one by one", low=2, smoke=2)
 
 
 def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
@@ -57,12 +68,76 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
     train = tuning.rows(data.train, settings.max_train)
     test = tuning.rows(data.open_test("accuracy of every distance and k asked for; none is chosen"),
                        settings.max_test)  # fmt: skip
-    outcome = Outcome({"num_train": len(train.y)})
+    outcome = Outcome({"num_train": len(train.y), "worked": _worked_example()})
     for name in settings.metrics:
         outcome.classifiers += _tested(outcome, data.num_classes, name, train, test, settings.ks)
         _time_queries(outcome, name, train, test, settings)
     outcome.arrays |= _gallery(data, train, test, settings)
+    part = tuning.Rows(train.X[: settings.slide_train], train.y[: settings.slide_train])
+    asked = tuning.Rows(test.X[: settings.slide_test], test.y[: settings.slide_test])
+    _beside_slide(outcome, part, asked, settings)
+    _time_slide(outcome, part, asked, settings)
     return outcome
+
+
+def _worked_example() -> dict[str, int]:
+    """Slide 14's distance, by the library and by slide 16's line on uint8, which wraps around."""
+    test, train = np.array(WORKED_EXAMPLE, np.uint8)
+    ours = knn.neighbors(knn.fit(train[None], metric=distances.l1), test[None], 1).distances
+    return {"ours": int(ours[0, 0]), "slide_16": int(np.sum(np.abs(train - test)))}
+
+
+def _beside_slide(
+    outcome: Outcome, train: tuning.Rows, test: tuning.Rows, settings: Settings
+) -> None:
+    """Slide 16's class on floats and on pixels as they are, beside ours, all by L1."""
+    model, repeats = knn.fit(*train, metric=distances.l1), settings.repeats
+    ours, outcome.seconds["ours, on slide 16's data"] = _predicted(
+        lambda X: np.asarray(knn.predict(model, X, 1)), test.X, repeats
+    )
+    slide, floats = NearestNeighbor(), train.X.astype(np.float32)
+    began = time.perf_counter()
+    slide.train(floats, train.y)
+    outcome.seconds["slide 16: training"] = time.perf_counter() - began
+    theirs, outcome.seconds["slide 16: test"] = _predicted(slide.predict, test.X.astype(np.float32))
+    slide.train(*train)
+    bare, _ = _predicted(slide.predict, test.X)
+    outcome.numbers["slide"] = {"num_train": len(train.y), "same": int(np.sum(theirs == ours))}
+    outcome.arrays["slide_right"] = np.stack([theirs, bare]) == test.y
+    outcome.numbers["wraps"] = train.X.dtype == np.uint8
+
+
+def _predicted(
+    predict: Any, X: np.ndarray, repeats: int = 0, clock: Any = time.perf_counter
+) -> tuple[np.ndarray, float]:
+    """What it predicts, and in how many seconds: the least of so many repetitions, if any."""
+    times = []
+    for _ in range(1 + repeats):
+        began = clock()
+        predicted = predict(X)
+        times.append(clock() - began)
+    return predicted, min(times[bool(repeats) :])
+
+
+def _time_slide(
+    outcome: Outcome, train: tuning.Rows, test: tuning.Rows, settings: Settings
+) -> None:
+    """Seconds (queries, parts) of slide 16's class for single queries, the least of repetitions.
+
+    It runs on one thread, whose own clock other programs on the machine do not disturb.
+    """
+    counts = sorted(len(train.y) // part for part in settings.parts)
+    X = train.X.astype(np.float32)
+    times = np.empty((settings.slide_timed, len(counts)))
+    for query, row in enumerate(np.resize(test.X, (settings.slide_timed, X.shape[1]))):
+        for place, count in enumerate(counts):
+            slide = NearestNeighbor()
+            slide.train(X[:count], train.y[:count])
+            _, times[query, place] = _predicted(
+                slide.predict, row[None].astype(np.float32), settings.repeats, time.thread_time
+            )
+    outcome.numbers["slide_counts"] = counts
+    outcome.arrays["slide_times"] = times
 
 
 def _tested(
@@ -74,7 +149,9 @@ def _tested(
     jax.block_until_ready(model.points)
     outcome.seconds[f"{name}: training"] = time.perf_counter() - began
     watch = progress.watcher(f"neighbours by {words.NAMES[name]}")
-    predictions = np.asarray(knn.predict_by_k(model, test.X, ks, on_block=watch))
+    predictions, outcome.seconds[f"{name}: test"] = _predicted(
+        lambda X: np.asarray(knn.predict_by_k(model, X, ks, on_block=watch)), test.X
+    )
     return [
         Classifier(_title(k, name), "nothing", int((row == test.y).sum()), len(row), train.X.size)
         for k, row in zip(ks, predictions, strict=True)
@@ -123,7 +200,7 @@ def _gallery(
 
 
 def findings(record: Record) -> Findings:
-    """Accuracies, the share of neighbours of the right class, the growth of the time with N."""
+    """The example, accuracies, the slide's class beside ours, the growth of the time with N."""
     sentences = [
         f"{words.capital(tested.name)}: {words.right(tested)}." for tested in record.classifiers
     ]
@@ -132,23 +209,74 @@ def findings(record: Record) -> Findings:
         f"Of the {same.size} neighbours in the figure {same.sum()} are of the class of their "
         f"test image; of the {len(same)} very nearest ones, {same[:, 0].sum()} are."
     )
+    about_time, verdict = _about_time(record)
+    sentences += [*_about_slide(record), about_time, _about_ours(record)]
+    printed = _printed(record)
+    # The second line is what slide 16's code makes of slide 14, a trap and no print of the slide.
+    verdicts = words.agreement(printed[:1]), verdict
+    return Findings(sentences, intervals.together(verdicts), (), printed)
+
+
+def _about_slide(record: Record) -> list[str]:
+    """Slide 16's class: the same predictions, its speed, and what it makes of bare pixels."""
+    found, (floats, bare) = record.numbers["slide"], record.arrays["slide_right"].astype(float)
+    slow, fast = (
+        record.seconds[name] / len(floats)
+        for name in ("slide 16: test", "ours, on slide 16's data")
+    )
+    told = [
+        f"Slide 16's own class, on {len(floats)} test images with {found['num_train']:,} training "
+        f"images as floats, predicts the same label as ours for {found['same']}; a query takes "
+        f"it {words.duration(slow)}, ours {words.duration(fast)}."
+    ]
+    if record.numbers["wraps"]:
+        lost = intervals.of_mean(floats - bare)
+        told.append(
+            f"On the uint8 pixels themselves its differences wrap around: {bare.mean():.1%} of "
+            f"them right instead of {floats.mean():.1%} (95% interval of the loss "
+            f"{words.between(lost)} points)."
+        )
+    return told
+
+
+def _about_time(record: Record) -> tuple[str, str]:
+    """How the time of slide 16's class grows with N, and whether that is linear."""
+    counts, times = record.numbers["slide_counts"], record.arrays["slide_times"]
+    training = words.duration(record.seconds["slide 16: training"])
+    if len(counts) < 2:
+        return f"Slide 16's class trains in {training}: it remembers.", OPEN
+    powers = np.log(times[:, -1] / times[:, -2]) / np.log(counts[-1] / counts[-2])
+    growth = intervals.of_mean(powers)
+    return (
+        f"Slide 16's class trains in {training}; from "
+        f"{counts[-2]:,} to {counts[-1]:,} training images the time of a query grows like N to the "
+        f"power of {powers.mean():.2f} (95% interval {growth.low:.2f} to {growth.high:.2f}; linear "
+        f"is {LINEAR[0]} to {LINEAR[1]})."
+    ), intervals.inside(growth, *LINEAR)
+
+
+def _about_ours(record: Record) -> str:
+    """How ours grows, which need not look at every image, and training against testing."""
     name = record.settings["metrics"][-1]
     counts, times = _query_times(record, name)
     growth = float(np.polyfit(np.log(counts), np.log(times), 1)[0]) if len(counts) > 1 else 0.0
-    sentences.append(
-        f"By {words.NAMES[name]}, a query costs {words.duration(times[0])} among {counts[0]:,} "
-        f"training images and {words.duration(times[-1])} among {counts[-1]:,}: the time grows "
-        f"like N to the power of {growth:.2f}. Training, all of it, took "
-        f"{words.duration(record.seconds[f'{name}: training'])}."
+    training, test = (record.seconds[f"{name}: {verb}"] for verb in ("training", "test"))
+    return (
+        f"Ours, by {words.NAMES[name]}, rules most images out by bounds where that pays: "
+        f"{words.duration(times[0])} a query among {counts[0]:,} and "
+        f"{words.duration(times[-1])} among {counts[-1]:,}, N to the power of {growth:.2f}. It "
+        f"trained in {words.duration(training)} and labelled all test images in "
+        f"{words.duration(test)}."
     )
-    return Findings(sentences, _verdict(counts, growth))
 
 
-def _verdict(counts: np.ndarray, growth: float) -> str:
-    """Linear means a power near 1; on a few thousand images a fixed cost hides it."""
-    if 0.75 <= growth <= 1.25:
-        return AGREES
-    return DIFFERS if counts[-1] >= 20000 else OPEN
+def _printed(record: Record) -> tuple[Printed, ...]:
+    worked = record.numbers["worked"]
+    trap = "np.abs(Xtr - x) wraps around on uint8; it is right for floats"
+    return (
+        Printed("14", "L1 distance", "456", worked["ours"]),
+        Printed("16", "the same by slide 16's code on uint8", "456", worked["slide_16"], trap),
+    )
 
 
 def _query_times(record: Record, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -164,9 +292,40 @@ def _query_times(record: Record, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw(record: Record) -> Iterator[Plot]:
-    """Test images with their nearest training images; time per query against N."""
+    """Slide 14's example; test images with their nearest training images; time against N."""
+    yield _draw_example(record)
     yield _draw_gallery(record)
     yield _draw_times(record)
+
+
+def _draw_example(record: Record) -> Plot:
+    """Slide 14's subtraction, and what uint8 makes of it."""
+    test, train = np.array(WORKED_EXAMPLE).reshape(2, 4, 4)
+    worked = record.numbers["worked"]
+    apart, bare = np.abs(test - train), train.astype(np.uint8) - test.astype(np.uint8)
+    title = f"Slide 14's distance is {worked['ours']}; in uint8 it becomes {worked['slide_16']}"
+    parts = {"test image": test, "training image": train,
+             f"|difference|, sum {worked['ours']}": apart,
+             f"in uint8, sum {worked['slide_16']}": bare}  # fmt: skip
+    figure, axes = style.canvas(1, len(parts), height=2.0, title=title)
+    for place, (name, values) in zip(axes, parts.items(), strict=True):
+        place.imshow(values, cmap="Greys_r", vmin=0, vmax=255, alpha=0.35)
+        for (row, column), value in np.ndenumerate(values):
+            wrong = values is bare and value != apart[row, column]
+            color = style.WRONG if wrong else style.INK
+            place.text(column, row, f"{value}", ha="center", va="center", size=9, color=color)
+        place.set_title(name, size=9)
+        place.grid(False)
+        place.spines[:].set_visible(False)
+        place.set(xticks=[], yticks=[])
+    return Plot(
+        "example",
+        figure,
+        "The two images of slide 14, the absolute differences, and slide 16's "
+        "np.abs(Xtr - x) on unsigned bytes: where the training pixel is the smaller, 256 is "
+        "added (red).",
+        f"Four grids of 4 by 4 numbers. {title}.",
+    )
 
 
 def _draw_gallery(record: Record) -> Plot:
@@ -197,20 +356,25 @@ def _draw_gallery(record: Record) -> Plot:
 def _draw_times(record: Record) -> Plot:
     metrics = record.settings["metrics"]
     counts, times = _query_times(record, metrics[-1])
+    slide = np.median(record.arrays["slide_times"], axis=0)
     title = (
-        f"{counts[-1] / counts[0]:.0f} times the training images make a query "
-        f"{times[-1] / times[0]:.1f} times as slow ({words.NAMES[metrics[-1]]})"
+        f"{counts[-1] / counts[0]:.0f} times the training images: a query of slide 16's class "
+        f"takes {slide[-1] / slide[0]:.1f} times as long, of ours {times[-1] / times[0]:.1f} times"
     )
     figure, axes = style.canvas(height=3.2, title=title)
     _draw_lines(axes, record)
+    style.legend(figure)
     return Plot(
         "query_time",
         figure,
-        f"The fastest of {record.settings['repeats']} calls of {record.settings['num_timed']} "
-        "queries each, on logarithmic axes: a line as steep as the dotted one is time in "
-        "proportion to N. The fixed cost of a call shows on small training sets.",
+        f"Ours: the fastest of {record.settings['repeats']} calls of "
+        f"{record.settings['num_timed']} queries each. Slide 16's class: the median of "
+        f"{len(record.arrays['slide_times'])} queries, in time of its one thread. On logarithmic "
+        "axes a line as steep as the dotted one is time in proportion to N; the fixed cost of a "
+        "call shows on small training sets.",
         "Line chart of the time per query against the number of training images for "
-        f"{' and '.join(words.NAMES[name] for name in metrics)}, with a dotted line of slope one. "
+        f"{' and '.join(words.NAMES[name] for name in metrics)} and for slide 16's class, with a "
+        "dotted line of slope one. "
         f"{title}.",
     )
 
@@ -219,15 +383,25 @@ def _draw_lines(axes: Axes, record: Record) -> None:
     """Seconds per query of each distance, and a line in proportion to N through the last."""
     for name, marker in zip(record.settings["metrics"], style.MARKERS, strict=False):
         counts, times = _query_times(record, name)
-        color, label = style.COLORS[name], words.NAMES[name]
+        color, label = style.COLORS[name], f"ours, {words.NAMES[name]}"
         axes.plot(counts, times, marker=marker, color=color, label=label)
-    line = times[-1] * counts / counts[-1]
-    axes.plot(counts, line, ":", color=style.FAINT, label="in proportion to N", zorder=1)
+    parts, slide = record.numbers["slide_counts"], np.median(record.arrays["slide_times"], axis=0)
+    axes.plot(parts, slide, marker="^", color=style.INK, label="slide 16, L1")
+    line = slide[-1] * np.array(parts) / parts[-1]
+    axes.plot(parts, line, ":", color=style.FAINT, label="in proportion to N", zorder=1)
     axes.set(xscale="log", yscale="log", xlabel="training images N", ylabel="time per query")
-    style.ticks(axes, counts)
+    style.ticks(axes, _spaced([*counts.tolist(), *parts]))
     axes.yaxis.set_major_formatter(lambda seconds, _: words.duration(seconds))
     axes.yaxis.set_minor_formatter("")
-    axes.legend()
+
+
+def _spaced(counts: list[int]) -> list[int]:
+    """Those that are at least 1.8 times the one before, so that their ticks have room."""
+    kept: list[int] = []
+    for count in sorted(counts):
+        if not kept or count >= 1.8 * kept[-1]:
+            kept.append(count)
+    return kept
 
 
 if __name__ == "__main__":

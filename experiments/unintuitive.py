@@ -1,26 +1,29 @@
-"""Distances are unintuitive: three altered copies, all equally far from the original in L2."""
+"""Distances are unintuitive: equally far copies, the background, and a map by L2 distance."""
 
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import jax
+import matplotlib as mpl
 import numpy as np
+from matplotlib.patches import Patch
 
-from experiments.lab import run, style, tuning, words
-from experiments.lab.experiment import AGREES, DIFFERS, Findings, Outcome, Plot, Table
+from experiments.lab import intervals, pictures, run, style, tuning, words
+from experiments.lab.experiment import AGREES, DIFFERS, OPEN, Findings, Outcome, Plot, Table
 from experiments.lab.gate import Data
 from experiments.lab.options import flag
 from experiments.lab.record import Record
-from lincls import knn
+from lincls import distances, knn
 
-SLIDES = "23-24"
+SLIDES = "23-25"
 QUESTION = "What does L2 take for similar?"
 CLAIM = (
     "Distances between whole images can be very unintuitive: three altered images have the same "
-    "L2 distance to the original (23)."
+    "L2 distance to the original (23). On the map of images laid out by L2 distance, near ones "
+    "share their background more than their class (24-25)."
 )
-SECONDS = 1
+SECONDS = 7
 CHANGES = ("shifted", "dimmed", "covered")
 TOLERANCE = 1e-4  # of a distance
 
@@ -29,6 +32,8 @@ TOLERANCE = 1e-4  # of a distance
 class Settings:
     num_originals: int = flag(3, "training images altered, the first of so many classes", low=1)
     num_searched: int = flag(2000, "training images searched, the first ones", low=10, smoke=200)
+    map_side: int = flag(30, "images along a side of the map, the first ones", low=3, smoke=8)
+    num_near: int = flag(5, "neighbours on the map that are looked at", low=1)
 
 
 def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
@@ -48,7 +53,50 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
         "nearer_other": np.sum(nearer & of_other_class, axis=1),
     }
     arrays = {"originals": originals, "copies": copies, "apart": apart}
-    return Outcome(numbers, arrays | {"labels": train.y[places]})
+    outcome = Outcome(numbers, arrays | {"labels": train.y[places]})
+    _map(outcome, data, key, settings)
+    return outcome
+
+
+def _map(outcome: Outcome, data: Data, key: jax.Array, settings: Settings) -> None:
+    """Images laid out by L2 distance, and whether near ones share class or background."""
+    side = min(settings.map_side, int(np.sqrt(len(data.train.labels))))
+    images, y = data.train.images[: side * side], data.train.labels[: side * side]
+    images = images.reshape(-1, *data.image_shape)
+    groups = pictures.equal_groups(pictures.background(images), data.num_classes)
+    apart = pictures.all_distances(images.reshape(len(images), -1), distances.l2)
+    places = pictures.map_by_distance(apart, int(np.asarray(jax.random.key_data(key))[-1] >> 1))
+    np.fill_diagonal(apart, np.inf)
+    nearest = np.argsort(apart, axis=1, kind="stable")[:, : settings.num_near]
+    outcome.arrays |= {
+        "map_grid": pictures.on_grid(places),
+        "map_images": images,
+        "map_labels": y,
+        "map_groups": groups,
+        "map_bright": pictures.background(images),
+        "pair_means": _pair_means(apart, y, groups),
+    }
+    for name, of in (("class", y), ("background", groups)):
+        outcome.arrays[f"map_same_{name}"] = pictures.same_near(places, of, settings.num_near)
+        outcome.arrays[f"l2_same_{name}"] = np.mean(of[nearest] == of[:, None], axis=1)
+        outcome.numbers[f"chance_{name}"] = float(np.sum((np.bincount(of) / len(of)) ** 2))
+
+
+def _pair_means(apart: np.ndarray, y: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Mean distance (N, 2, 2) of each image to others of its class or not, its background or not.
+
+    NaN where there are none.
+    """
+    same_class, same_background = y[:, None] == y, groups[:, None] == groups
+    finite = np.isfinite(apart)  # not itself
+    means = np.full((len(y), 2, 2), np.nan)
+    for row, of_class in enumerate((same_class, ~same_class)):
+        for column, of_background in enumerate((same_background, ~same_background)):
+            mask = of_class & of_background & finite
+            counts = mask.sum(axis=1)
+            sums = np.sum(np.where(mask, apart, 0), axis=1)
+            means[:, row, column] = np.where(counts, sums / np.maximum(counts, 1), np.nan)
+    return means
 
 
 def _altered(image: np.ndarray, low: float) -> np.ndarray:
@@ -74,15 +122,64 @@ def findings(record: Record) -> Findings:
         f"Of {total:,} comparisons with training images, {nearer:,} are nearer than the copies, "
         f"{sum(numbers['nearer_other']):,} of them of another class.",
     ]
-    verdict = AGREES if spread <= TOLERANCE else DIFFERS
-    return Findings(sentences, verdict, (_table(record),))
+    told, of_background = _about_background(record)
+    verdicts = (AGREES if spread <= TOLERANCE else DIFFERS), of_background
+    tables = _table(record), _pairs(record)
+    return Findings([*sentences, *told], intervals.together(verdicts), tables)
+
+
+def _word(record: Record) -> str:
+    """What stands for the background: in grey there is none but the ground."""
+    return "background" if record.image_shape[-1] == 3 else "brightness"
+
+
+def _about_background(record: Record) -> tuple[list[str], str]:
+    """What near images on the map share, what the distance itself says, and the verdict."""
+    arrays, numbers, word = record.arrays, record.numbers, _word(record)
+    shares = {name: float(arrays[name].mean()) for name in arrays if "_same_" in name}
+    more = intervals.of_mean(arrays["map_same_background"] - arrays["map_same_class"])
+    nearer = _nearer(record)
+    what = (
+        "the brightness of its margin"
+        if word == "background"
+        else "the brightness of the whole image, since grey ones stand on an empty ground"
+    )
+    return [
+        f"Background is told by {what}, in as many equal groups as there are classes.",
+        f"On the map of {len(arrays['map_labels']):,} images, {shares['map_same_class']:.0%} of "
+        f"the {record.settings['num_near']} nearest of an image are of its class (by chance "
+        f"{numbers['chance_class']:.0%}) and {shares['map_same_background']:.0%} of its {word} "
+        f"({numbers['chance_background']:.0%}): a difference of {100 * more.low:+.0f} to "
+        f"{100 * more.high:+.0f} points (95% interval). By L2 itself, without the map: "
+        f"{shares['l2_same_class']:.0%} and {shares['l2_same_background']:.0%}.",
+        f"An image of another class and the same {word} is nearer, on average, than one of the "
+        f"same class and another {word} for {nearer:.0%} of the images.",
+    ], intervals.above_zero(more)
+
+
+def _nearer(record: Record) -> float:
+    """Share of images that are nearer to others of their background than to their class."""
+    other_class, other_background = (record.arrays["pair_means"][:, *at] for at in ((1, 0), (0, 1)))
+    both = np.isfinite(other_class) & np.isfinite(other_background)
+    return float(np.mean(other_class[both] < other_background[both]))
+
+
+def _pairs(record: Record) -> Table:
+    """Mean distances of pairs that share class, background, both or neither."""
+    means, word = np.nanmean(record.arrays["pair_means"], axis=0), _word(record)
+    rows = [
+        (of_class, *(f"{value:.4g}" for value in row))
+        for of_class, row in zip(("same class", "other class"), means, strict=True)
+    ]
+    header = ("", f"same {word}", f"other {word}")
+    return Table("Mean L2 distance between two images of the map.", header, rows)
 
 
 def _table(record: Record) -> Table:
     """The distances of the copies, to six digits."""
     rows = [
-        (record.class_names[label], *(f"{distance:.6g}" for distance in distances), f"{nearer:,}")
-        for label, distances, nearer in zip(
+        (record.class_names[label], *(f"{distance:.6g}" for distance in apart), f"{nearer:,}")
+        for label, apart, nearer in zip(
             record.arrays["labels"], record.arrays["apart"], record.numbers["nearer"], strict=True
         )
     ]
@@ -91,25 +188,84 @@ def _table(record: Record) -> Table:
 
 
 def draw(record: Record) -> Iterator[Plot]:
-    """Each original with its copies."""
+    """Each original with its copies; the map, and what it is sorted by."""
+    yield _draw_copies(record)
+    yield _draw_map(record)
+    yield _draw_sorting(record)
+
+
+def _draw_copies(record: Record) -> Plot:
     arrays = record.arrays
-    pictures = np.concatenate([arrays["originals"][:, None], arrays["copies"]], axis=1)
+    shown = np.concatenate([arrays["originals"][:, None], arrays["copies"]], axis=1)
     names = [record.class_names[label] for label in arrays["labels"]]
-    rows, columns = pictures.shape[:2]
+    rows, columns = shown.shape[:2]
     height = 5.6 * rows / columns * record.image_shape[0] / record.image_shape[1] + 0.3
     title = f"L2 finds these {columns - 1} copies of each image equally far from it"
     figure, axes = style.canvas(height=height, title=title)
-    colours = style.pixels(np.clip(pictures, *record.data["levels"]), record.data["levels"])
+    colours = style.pixels(np.clip(shown, *record.data["levels"]), record.data["levels"])
     labels = [f"{name}\nat {apart[0]:.3g}" for name, apart in
               zip(names, arrays["apart"], strict=True)]  # fmt: skip
     style.tiles(axes, colours, labels, ("original", *CHANGES))
-    yield Plot(
+    return Plot(
         "copies",
         figure,
         "First column: a training image. Then three copies, each changed as far as the weakest "
         "change reaches: moved by a pixel, dimmed, a box over it. All three have the same L2 "
         "distance to the original, which stands beside its class.",
         f"A grid of {rows} images, each with a shifted, a dimmed and a covered copy. {title}.",
+    )
+
+
+def _draw_map(record: Record) -> Plot:
+    """Every image at its place, moved to the nearest free cell of a grid: nothing is hidden."""
+    grid = record.arrays["map_grid"]
+    shown = style.pixels(record.arrays["map_images"][grid], record.data["levels"])
+    gap = max(1, shown.shape[3] // 16)
+    shown = np.pad(shown, [(0, 0), (0, 0), (0, gap), (0, gap), (0, 0)], constant_values=1)
+    rows, columns, height, width, _ = shown.shape
+    about = [f"{_word(record)} more than class", f"class more than {_word(record)}"]
+    verdict = _about_background(record)[1]
+    shared = {AGREES: about[0], DIFFERS: about[1], OPEN: f"class and {_word(record)} alike"}[
+        verdict
+    ]
+    title = f"{grid.size:,} images laid out by L2 distance: near ones share {shared}"
+    figure, axes = style.canvas(height=7.0 * height / width, title=title)
+    axes.imshow(shown.swapaxes(1, 2).reshape(rows * height, columns * width, 3))
+    axes.set_axis_off()
+    return Plot(
+        "map",
+        figure,
+        f"The first {grid.size:,} training images; near ones are near in L2 (t-SNE of the "
+        "distances, then each image on a cell of its own, moved as little as possible). It is "
+        "slide 25's map.",
+        f"A square of {rows} by {columns} small images. {title}.",
+    )
+
+
+def _draw_sorting(record: Record) -> Plot:
+    """The map once more, its cells coloured by class and shaded by background."""
+    arrays, word = record.arrays, _word(record)
+    shares = [arrays[f"map_same_{name}"].mean() for name in ("class", "background")]
+    title = f"On the map {shares[0]:.0%} of near images share the class, {shares[1]:.0%} the {word}"
+    figure, (left, right) = style.canvas(1, 2, height=3.9, title=title)
+    names = record.class_names[:10]
+    colors = mpl.colormaps["tab10"]
+    left.imshow(colors(arrays["map_labels"][arrays["map_grid"]] % 10))
+    right.imshow(arrays["map_bright"][arrays["map_grid"]], cmap="Greys_r")
+    left.set_title("class")
+    right.set_title(f"{word} (its brightness)" if word == "background" else word)
+    marks = [Patch(color=colors(label), label=name) for label, name in enumerate(names)]
+    figure.legend(handles=marks, loc="outside lower center", ncols=5, fontsize=9)
+    for axes in (left, right):
+        axes.set(xticks=[], yticks=[])
+        axes.grid(False)
+        axes.spines[:].set_visible(False)
+    return Plot(
+        "sorting",
+        figure,
+        f"The same cells as in the map. Left: coloured by class. Right: the brightness that stands "
+        f"for the {word}. Where a panel has large areas of one shade, near images share that.",
+        f"Two squares of coloured cells, by class and by {word}. {title}.",
     )
 
 

@@ -28,8 +28,8 @@ from experiments.lab.gate import Data
 RESULTS = "results.json"
 ARRAYS = "arrays.npz"
 READERS = ("findings", "draw")  # functions of a module that read the record and make no number
-SHOWING = ("closing", "experiment", "gate", "interactive", "lecture", "options", "page",
-           "progress", "record", "run", "style", "words")  # no number depends on them  # fmt: skip
+SHOWING = ("closing", "experiment", "gate", "interactive", "intervals", "lecture", "options",
+           "page", "progress", "record", "run", "style", "words")  # no number depends on them  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
