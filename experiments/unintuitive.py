@@ -230,7 +230,8 @@ def _draw_map(record: Record) -> Plot:
     ]
     title = f"{grid.size:,} images laid out by L2 distance: near ones share {shared}"
     figure, axes = style.canvas(height=7.0 * height / width, title=title)
-    axes.imshow(shown.swapaxes(1, 2).reshape(rows * height, columns * width, 3))
+    mosaic = shown.swapaxes(1, 2).reshape(rows * height, columns * width, 3)
+    axes.imshow(mosaic[:-gap, :-gap], interpolation="nearest")
     axes.set_axis_off()
     return Plot(
         "map",
