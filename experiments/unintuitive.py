@@ -23,7 +23,7 @@ CLAIM = (
     "L2 distance to the original (23). On the map of images laid out by L2 distance, near ones "
     "share their background more than their class (24-25)."
 )
-SECONDS = 7
+SECONDS = 5
 CHANGES = ("shifted", "dimmed", "covered")
 TOLERANCE = 1e-4  # of a distance
 
