@@ -45,6 +45,13 @@ def test_a_warp_of_a_flat_image_is_flat():
     assert np.all(copies["deformation"] == 9)
 
 
+def test_the_side_view_narrows_a_ramp_about_its_middle():
+    ramp = np.uint8(10 * np.arange(11) * np.ones((1, 11, 1)))[..., None]
+    seen = pictures.changed(ramp, ramp)["viewpoint"][0, 5, :, 0]
+    places = 5 + (np.arange(11) - 5) * np.cos(np.pi / 12) / 0.75
+    np.testing.assert_allclose(seen, 10 * np.clip(places, 0, 10), atol=0.51)
+
+
 @pytest.mark.parametrize(("metric", "order"), [(distances.l1, 1), (distances.l2, 2)])
 def test_all_distances_are_numpys(stripes, metric, order):
     X = stripes.reshape(20, -1)
@@ -84,7 +91,7 @@ def test_a_grid_of_places_stays_where_it_is():
 def test_slide_16s_class_is_right_on_floats_and_wraps_on_uint8():
     # By L1 the second image (4 darker) is nearer than the first (9 brighter); in uint8,
     # 96 - 100 is 252 and 109 - 100 is 9.
-    train, labels, query = np.uint8([[109], [96]]), np.array([0, 1]), np.uint8([[100]])
+    train, labels, query = np.uint8([[109], [96], [50]]), np.arange(3), np.uint8([[100]])
     slide = NearestNeighbor()
     slide.train(train.astype(float), labels)
     assert slide.predict(query.astype(float)).tolist() == [1]
@@ -128,7 +135,7 @@ def test_choosing_on_noise_flatters_and_choosing_among_equals_does_not():
         (choose_k, {"folds", "cross_validation", "test_set"}),
         (unintuitive, {"copies", "map", "sorting"}),
     ],
-    ids=lambda value: getattr(value, "__name__", ""),
+    ids=("images", "nearest_neighbor", "choose_k", "unintuitive"),
 )
 def test_every_figure_of_the_first_slides_is_there(module, wanted, tmp_path, monkeypatch):
     from experiments.lab import run
