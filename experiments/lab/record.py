@@ -28,8 +28,9 @@ from experiments.lab.gate import Data
 RESULTS = "results.json"
 ARRAYS = "arrays.npz"
 READERS = ("findings", "draw")  # functions of a module that read the record and make no number
+# Modules of lab/ on which no number depends.
 SHOWING = ("closing", "experiment", "gate", "interactive", "intervals", "lecture", "options",
-           "page", "progress", "record", "run", "style", "words")  # no number depends on them  # fmt: skip
+           "page", "progress", "record", "run", "style", "words")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
