@@ -9,10 +9,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.stats
+from matplotlib.axes import Axes
 from matplotlib.ticker import LogFormatter
 
 from experiments.lab import run, style, tuning
-from experiments.lab.experiment import AGREES, DIFFERS, Findings, Outcome, Plot
+from experiments.lab.experiment import AGREES, DIFFERS, Findings, Outcome, Plot, Table
 from experiments.lab.gate import Data
 from experiments.lab.options import flag
 from experiments.lab.record import Record
@@ -39,10 +41,18 @@ class Settings:
     )
     rate: float = flag(1.0, "step size of all batch sizes, in units of 1 / D", low=0)
     batch_size: int = flag(256, "examples in a minibatch (slide 59)", low=1)
-    batch_sizes: tuple[int, ...] = flag((1, 32, 256), "batch sizes compared", low=1, smoke=(256,))
+    batch_sizes: tuple[int, ...] = flag(
+        (1, 32, 64, 128, 256), "batch sizes compared", low=1, smoke=(256,)
+    )
     reg: float = flag(1e-3, "strength of the L2 penalty", low=0)
     epochs: int = flag(20, "passes over the training examples", low=1, smoke=1)
     max_train: int = flag(10000, "training examples used, the first ones", low=2, smoke=300)
+    plane_train: int = flag(2000, "training examples of the map, the first ones", low=2, smoke=100)
+    plane_rate: float = flag(30.0, "step size of the paths on the map, in units of 1 / D", low=0)
+    plane_batch: int = flag(8, "examples in a step of the map's SGD", low=1)
+    plane_stride: int = flag(2, "steps between two points of a path", low=1)
+    plane_points: int = flag(60, "points of a path", low=2, smoke=3)
+    plane_cells: int = flag(61, "places along each axis of the map", low=2, smoke=5)
 
 
 def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
@@ -57,7 +67,7 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
         if name not in arrays:
             arrays[name] = descend(key, data, examples, settings, settings.rate, size)
     numbers = {"num_examples": len(examples.y), "log_classes": float(np.log(data.num_classes))}
-    return Outcome(numbers, arrays)
+    return Outcome(numbers, arrays | _plane(key, data, settings))
 
 
 def descend(
@@ -76,6 +86,79 @@ def descend(
     return history.loss
 
 
+def _plane(key: jax.Array, data: Data, settings: Settings) -> dict[str, np.ndarray]:
+    """Two paths through the space of (W | b), and the objective on a plane close to both.
+
+    The plane goes through the mean of all points of the paths and is spanned by their first
+    two principal directions: no plane leaves less of their squared distances from it.
+    """
+    examples = tuning.rows(data.train, settings.plane_train)
+    affine = preprocessing.fit(examples.X)
+    sizes = {"descent": None, "sgd": settings.plane_batch}
+    paths = [_path(key, data, examples, affine, settings, size) for size in sizes.values()]
+    points = np.concatenate(paths)
+    centre = points.mean(axis=0)
+    away = (points - centre).reshape(len(points), -1)
+    _, lengths, axes = np.linalg.svd(away, full_matrices=False)
+    places, axes = away @ axes[:2].T, axes[:2].reshape(2, *centre.shape)
+    ends = [np.linspace(low, high, settings.plane_cells, dtype=np.float32)
+            for low, high in _widened(places)]  # fmt: skip
+    X = np.pad(preprocessing.apply(affine, examples.X), [(0, 0), (0, 1)], constant_values=1)
+    surface = _surface(X, examples.y, centre, axes, *ends, settings.reg)
+    arrays = {"plane_x": ends[0], "plane_y": ends[1], "plane_loss": surface}
+    whole = [_objective(X @ path[-1].T, examples.y, path[-1], settings.reg) for path in paths]
+    arrays |= {"plane_share": (lengths**2 / np.sum(lengths**2))[:2], "plane_ends": whole}
+    return arrays | dict(zip(sizes, np.split(places, 2), strict=True))
+
+
+def _path(
+    key: jax.Array, data: Data, examples: tuning.Rows, affine: Any, settings: Settings, size: Any
+) -> np.ndarray:
+    """(W | b) at the start and after every stride, (points + 1, C, D + 1); size None is all."""
+    count, features = examples.X.shape
+    hyper = Hyper({"learning_rate": settings.plane_rate / features}, settings.reg)
+    params = linear.init(key, features, data.num_classes)
+    state = training.start(key, params, optimizer=optimizers.sgd, hyper=hyper)
+    points = [np.asarray(linear.fold_bias(params))]
+    for _ in range(settings.plane_points):
+        state, _ = training.fit(
+            state, *examples, hyper, objective=OBJECTIVE, affine=affine,
+            batches=batches.shuffled if size else batches.full, batch_size=size or count,
+            num_steps=settings.plane_stride,
+        )  # fmt: skip
+        points.append(np.asarray(linear.fold_bias(state.params)))
+    return np.stack(points)
+
+
+def _widened(places: np.ndarray) -> np.ndarray:
+    """The range of each coordinate, (2, 2), with a margin around it."""
+    low, high = places.min(axis=0), places.max(axis=0)
+    margin = 0.15 * (high - low)
+    return np.stack([low - margin, high + margin], axis=1)
+
+
+def _objective(scores: Any, labels: Any, folded: Any, reg: Any) -> jax.Array:
+    """What is minimised, of scores (N, C) and of the (W | b) that gave them."""
+    return OBJECTIVE.loss(scores, labels).mean() + reg * OBJECTIVE.penalty(folded[:, :-1])
+
+
+@jax.jit
+def _surface(X: Any, y: Any, centre: Any, axes: Any, across: Any, up: Any, reg: Any) -> jax.Array:
+    """The objective at centre + a axes[0] + b axes[1], (len(up), len(across)).
+
+    Scores are linear in (W | b), so the data are multiplied with three of them only.
+    """
+    middle, one, two = (X @ folded.T for folded in (centre, *axes))
+
+    def at(place: jax.Array) -> jax.Array:
+        a, b = place
+        folded = centre + a * axes[0] + b * axes[1]
+        return _objective(middle + a * one + b * two, y, folded, reg)
+
+    places = jnp.stack(jnp.meshgrid(across, up), axis=-1).reshape(-1, 2)
+    return jax.lax.map(at, places).reshape(len(up), len(across))
+
+
 def findings(record: Record) -> Findings:
     """Where each step size began and ended, and each batch size after as many examples."""
     curves, rates = record.arrays["rates"], record.settings["rates"]
@@ -84,27 +167,74 @@ def findings(record: Record) -> Findings:
         f"{rate:g}/D ({name}) ends at {end:.3g}"
         for rate, name, end in zip(rates, names, _ends(record, curves), strict=True)
     )
-    after = ", ".join(
-        f"{end:.3g} with {label}"
-        for label, end in ((label, _ends(record, curve)) for label, curve in _by_size(record))
-    )
+    descent, sgd = record.arrays["plane_ends"]
+    share = record.arrays["plane_share"].sum()
     sentences = [
         f"With small weights the loss begins at {start:.3f}; log C is "
         f"{record.numbers['log_classes']:.3f}.",
         f"Mean loss over the last of {record.settings['epochs']} passes, by step size: {ends}.",
-        f"At step size {record.settings['rate']:g}/D, after as many examples: {after}.",
+        _about_sizes(record),
+        f"On the map, {record.settings['plane_points'] * record.settings['plane_stride']} steps of "
+        f"gradient descent end at a loss of {descent:.3f} over all its examples, as many steps of "
+        f"SGD in batches of {record.settings['plane_batch']} at {sgd:.3f}; the plane holds "
+        f"{share:.0%} of the squared distances of their points from the mean of all.",
     ]
-    expected = names[0] == "low" and names[-1] == "very high" and "good" in names
-    return Findings(sentences, AGREES if expected else DIFFERS)
+    down = _ends(record, curves[:, names.index("good")]) < start
+    expected = names[0] == "low" and names[-1] == "very high" and "high" in names and down
+    return Findings(sentences, AGREES if expected else DIFFERS, (_size_table(record),))
+
+
+def _about_sizes(record: Record) -> str:
+    ends = {label: float(_ends(record, curve)) for label, curve in _by_size(record)}
+    order = sorted(ends, key=lambda label: ends[label])
+    return (
+        f"At step size {record.settings['rate']:g}/D, after as many examples, {order[0]} are "
+        f"lowest ({ends[order[0]]:.3g}), {order[-1]} highest ({ends[order[-1]]:.3g}): small "
+        "batches take more steps."
+    )
+
+
+def _size_table(record: Record) -> Table:
+    """Each batch size after as many examples."""
+    passes = record.settings["epochs"]
+    rows = [
+        (label, f"{len(curve):,}", f"{float(_ends(record, curve)):.4f}",
+         f"{np.std(curve[-(len(curve) // passes):]):.4f}")
+        for label, curve in _by_size(record)
+    ]  # fmt: skip
+    caption = (
+        f"{passes} passes over {record.numbers['num_examples']:,} examples at step size "
+        f"{record.settings['rate']:g}/D; mean and standard deviation of the loss over the batches "
+        "of the last pass."
+    )
+    return Table(caption, ("gradient from", "steps", "loss", "spread of the batches"), rows)
 
 
 def _names(record: Record) -> list[str]:
-    """The slide's word for each step size, by where its loss ends: beside the best, the start."""
+    """The slide's word for each step size, by where its loss ends: beside the best, the start.
+
+    What does not end above the best beyond the scatter of the last pass is good as well.
+    """
     curves = record.arrays["rates"]
     ends = _ends(record, curves)
     best = int(ends.argmin())
-    above = ["very high" if end > curves[0, 0] else "high" for end in ends]
-    return ["low"] * best + ["good"] + above[best + 1 :]
+    names = ["low"] * best + ["good"] + ["high"] * (len(ends) - best - 1)
+    for place, end in enumerate(ends):
+        if end > curves[0, 0]:
+            names[place] = "very high"
+        elif not _above(record, place, best):
+            names[place] = "good"
+    return names
+
+
+def _above(record: Record, place: int, best: int) -> bool:
+    """Whether a step size's losses of the last pass are above the best's (paired t test, 5%)."""
+    curves = record.arrays["rates"]
+    last = curves[-(len(curves) // record.settings["epochs"]) :]
+    apart = last[:, place] - last[:, best]
+    if not np.all(np.isfinite(apart)) or len(apart) < 2 or not apart.std():
+        return not np.all(np.isfinite(apart)) or bool(apart.mean() > 0)
+    return bool(scipy.stats.ttest_1samp(apart, 0, alternative="greater").pvalue < 0.05)
 
 
 def _ends(record: Record, curve: np.ndarray) -> Any:
@@ -121,10 +251,11 @@ def _by_size(record: Record) -> list[tuple[str, np.ndarray]]:
 
 
 def draw(record: Record) -> Iterator[Plot]:
-    """The loss of every minibatch, the effect of the step size, the effect of the batch size."""
+    """The loss of every minibatch, the step size, the batch size, the paths on a map."""
     yield _draw_minibatches(record)
     yield _draw_rates(record)
     yield _draw_sizes(record)
+    yield _draw_plane(record)
 
 
 def _draw_minibatches(record: Record) -> Plot:
@@ -200,6 +331,51 @@ def _draw_sizes(record: Record) -> Plot:
         f"Line chart of the loss against the number of examples looked at. {title}; the curve "
         f"of all examples ends at {ends['all examples']:.2f}.",
     )
+
+
+def _draw_plane(record: Record) -> Plot:
+    settings, arrays = record.settings, record.arrays
+    ends, start = arrays["plane_ends"], record.numbers["log_classes"]
+    title = (
+        f"From {start:.2f}, gradient descent comes down smoothly to {ends[0]:.2f}, SGD in a "
+        f"zigzag to {ends[1]:.2f}"
+    )
+    figure, axes = style.canvas(height=4.6, title=title)
+    _draw_levels(axes, arrays)
+    steps = settings["plane_points"] * settings["plane_stride"]
+    looks = (
+        ("descent", f"gradient descent, {settings['plane_train']:,} examples a step", style.RED),
+        ("sgd", f"SGD, {settings['plane_batch']} examples a step", style.BLUE),
+    )
+    for (name, label, color), marker in zip(looks, style.MARKERS, strict=False):
+        axes.plot(*arrays[name].T, marker + "-", ms=3, lw=1.2, color=color, label=label)
+    axes.plot(*arrays["descent"][0], "*", ms=16, color=style.INK, label="start")
+    for name, share, side in zip("xy", arrays["plane_share"], ("first", "second"), strict=True):
+        text = f"along the {side} principal direction of the paths ({share:.0%})"
+        axes.set(**{f"{name}label": text})
+    figure.legend(loc="outside lower center", ncols=3, fontsize=9)
+    return Plot(
+        "paths",
+        figure,
+        "The objective on a plane through the space of W and b, with its levels in nats. The plane "
+        "goes through the mean of all points of both paths along their two principal directions; "
+        "in brackets, the share of the points' squared distances from the mean that lies along "
+        f"each. The paths, projected onto it, are {steps} steps at step size "
+        f"{settings['plane_rate']:g}/D from one start; a marker every {settings['plane_stride']}.",
+        f"A contour map of the loss with two paths that begin at one point. {title}.",
+    )
+
+
+def _draw_levels(axes: Axes, arrays: dict[str, np.ndarray]) -> None:
+    """Contours at equal ratios of the loss, each with its number."""
+    loss = arrays["plane_loss"]
+    levels = np.geomspace(loss.min() * 1.02, loss.max(), 14)
+    axes.contourf(arrays["plane_x"], arrays["plane_y"], loss, np.append(loss.min(), levels),
+                  cmap="Greys", alpha=0.35)  # fmt: skip
+    lines = axes.contour(arrays["plane_x"], arrays["plane_y"], loss, levels, colors=style.FAINT,
+                         linewidths=0.8)  # fmt: skip
+    axes.clabel(lines, fmt="%.2g", fontsize=8, colors=style.INK)
+    axes.grid(False)
 
 
 def _smooth(curve: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:

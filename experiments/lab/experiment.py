@@ -20,13 +20,18 @@ OPEN = "cannot be told on these data"
 
 
 class Classifier(NamedTuple):
-    """A row of the closing table: one classifier, tested once."""
+    """A row of the closing table: one classifier, tested once.
+
+    Its times, which differ from run to run, stand in `Outcome.seconds` as
+    "training: NAME" and "a test image: NAME", both without compilation.
+    """
 
     name: str
     chosen: str  # what was chosen without the test set, and its value
     correct: int  # test examples classified right
     total: int  # test examples
     stored: int  # numbers the model keeps
+    memory: int = 0  # bytes they take, 0 where nobody counted
 
 
 @dataclass
