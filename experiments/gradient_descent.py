@@ -336,22 +336,20 @@ def _draw_sizes(record: Record) -> Plot:
 def _draw_plane(record: Record) -> Plot:
     settings, arrays = record.settings, record.arrays
     ends, start = arrays["plane_ends"], record.numbers["log_classes"]
-    title = (
-        f"From {start:.2f}, gradient descent comes down smoothly to {ends[0]:.2f}, SGD in a "
-        f"zigzag to {ends[1]:.2f}"
-    )
+    count = min(settings["plane_train"], record.data["num_train"])
+    title = f"From {start:.2f}, gradient descent comes to {ends[0]:.2f}, SGD to {ends[1]:.2f}"
     figure, axes = style.canvas(height=4.6, title=title)
     _draw_levels(axes, arrays)
     steps = settings["plane_points"] * settings["plane_stride"]
     looks = (
-        ("descent", f"gradient descent, {settings['plane_train']:,} examples a step", style.RED),
+        ("descent", f"gradient descent, {count:,} examples a step", style.RED),
         ("sgd", f"SGD, {settings['plane_batch']} examples a step", style.BLUE),
     )
     for (name, label, color), marker in zip(looks, style.MARKERS, strict=False):
         axes.plot(*arrays[name].T, marker + "-", ms=3, lw=1.2, color=color, label=label)
     axes.plot(*arrays["descent"][0], "*", ms=16, color=style.INK, label="start")
     for name, share, side in zip("xy", arrays["plane_share"], ("first", "second"), strict=True):
-        text = f"along the {side} principal direction of the paths ({share:.0%})"
+        text = f"{side} principal direction ({share:.0%})"
         axes.set(**{f"{name}label": text})
     figure.legend(loc="outside lower center", ncols=3, fontsize=9)
     return Plot(
@@ -361,7 +359,8 @@ def _draw_plane(record: Record) -> Plot:
         "goes through the mean of all points of both paths along their two principal directions; "
         "in brackets, the share of the points' squared distances from the mean that lies along "
         f"each. The paths, projected onto it, are {steps} steps at step size "
-        f"{settings['plane_rate']:g}/D from one start; a marker every {settings['plane_stride']}.",
+        f"{settings['plane_rate']:g}/D from one start, with a marker every "
+        f"{settings['plane_stride']}; beside the plane the loss is another than on it.",
         f"A contour map of the loss with two paths that begin at one point. {title}.",
     )
 

@@ -1,5 +1,6 @@
 """Regularisation: validation accuracy and sparsity against the strength of five kinds."""
 
+import dataclasses
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.lab import progress, run, style, tuning, words
+from experiments.lab import progress, regularising, run, tuning
 from experiments.lab.experiment import (
     AGREES,
     DIFFERS,
@@ -19,7 +20,6 @@ from experiments.lab.experiment import (
     Outcome,
     Plot,
     Printed,
-    Table,
 )
 from experiments.lab.gate import Data
 from experiments.lab.options import flag
@@ -47,9 +47,7 @@ CLAIM = (
 )
 SECONDS = 5
 OBJECTIVE = Objective(losses.softmax, penalties.l2)
-PENALTIES = {"l2": "L2", "l1": "L1", "elastic": "elastic net"}
-KINDS = PENALTIES | {"max_norm": "max norm", "dropout": "dropout"}
-COLORS = dict(zip(KINDS, style.CYCLE, strict=False))
+KINDS = regularising.KINDS
 FREE = 1e6  # the radius of a max norm that never binds
 
 
@@ -73,7 +71,12 @@ class Settings:
     rate: float = flag(5.0, "step size, a multiple of the derived one", low=0)
     num_steps: int = flag(200, "steps, each on all examples fitted", low=1, smoke=50)
     max_fitted: int = flag(100, "training examples fitted, the first ones", low=2)
-    max_validation: int = flag(2000, "training examples for validation, the next ones", low=1)
+    sizes: tuple[int, ...] = flag(
+        (25, 50, 100, 200, 400), "numbers of training images, rising", low=2, smoke=(25, 100)
+    )
+    max_validation: int = flag(
+        4000, "training examples that choose and judge, the next ones", low=2
+    )
 
 
 def regularised(learning_rate: Any, threshold: Any, radius: Any) -> optax.GradientTransformation:
@@ -86,25 +89,91 @@ def regularised(learning_rate: Any, threshold: Any, radius: Any) -> optax.Gradie
 
 
 def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
-    """All penalties and radii as one grid; the same program under every dropout."""
-    fitted = tuning.rows(data.train, settings.max_fitted)
-    rest = tuning.rows(data.train, settings.max_fitted + settings.max_validation)
-    held_out = tuning.Rows(rest.X[len(fitted.y) :], rest.y[len(fitted.y) :])
+    """Every kind at every strength on few images; L2 and none on ever more of them."""
+    pool = max(settings.max_fitted, *settings.sizes)
+    seen = tuning.rows(data.train, pool + settings.max_validation)
+    part = np.arange(len(seen.y)) < pool
+    examples, held_out = seen.where(part), seen.where(~part)
+    chooses = np.arange(len(held_out.y)) % 2 == 0  # the other half judges what was chosen
+    numbers = {"chosen_by": int(chooses.sum()), "judged_by": int((~chooses).sum()), **_slide_42()}
+    outcome = Outcome(numbers | {"fitted": min(settings.max_fitted, len(examples.y))})
+    _by_kind(outcome, data, key, examples, held_out, chooses, settings)
+    outcome.numbers["sizes"] = _by_size(data, key, examples, held_out, chooses, settings)
+    return outcome
+
+
+def _by_kind(
+    outcome: Outcome, data: Data, key: jax.Array, examples: tuning.Rows, held_out: tuning.Rows,
+    chooses: np.ndarray, settings: Settings,
+) -> None:  # fmt: skip
+    """Accuracies, zeros and influence of every setting; templates of each kind at its best."""
+    count = outcome.numbers["fitted"]
+    fitted = tuning.Rows(examples.X[:count], examples.y[:count])
     grid = _grid(settings)
-    found: dict[str, Any] = {name: [] for name in ("accuracy", "zeros", "influence")}
-    predictions, varies = [], fitted.X.min(axis=0) < fitted.X.max(axis=0)
+    trained: list[LinearParams] = []
     for share in progress.bar((0.0, *settings.shares), "dropout", 1 + len(settings.shares)):
         params = _trained(key, fitted, data.num_classes, grid, share, settings)
-        for one in tuning.each(params)[: None if share == 0 else 1]:
-            W, b = np.asarray(one.W), np.asarray(one.b)
-            predictions.append(np.argmax(held_out.X @ W.T + b, axis=1))
-            found["zeros"].append(np.mean(W[:, varies] == 0))
-            found["influence"].append(np.abs(W).max() * (data.levels[1] - data.levels[0]))
-    right = np.array(predictions) == held_out.y
-    found["accuracy"] = right.mean(axis=1)
-    p = [evaluation.mcnemar(row, predictions[0], held_out.y) for row in predictions]
-    numbers = {"fitted": len(fitted.y), "validation": len(held_out.y), **_slide_42()}
-    return Outcome(numbers, found | {"p": p})
+        trained += tuning.each(params)[: None if share == 0 else 1]
+    W, b = (
+        np.stack([np.asarray(leaf) for leaf in leaves]) for leaves in zip(*trained, strict=True)
+    )
+    predictions = _predicted(LinearParams(W, b), held_out)
+    right, varies = predictions == held_out.y, fitted.X.min(axis=0) < fitted.X.max(axis=0)
+    judged = [evaluation.mcnemar(row[~chooses], predictions[0][~chooses], held_out.y[~chooses])
+              for row in predictions]  # fmt: skip
+    outcome.arrays |= {
+        "accuracy": right[:, chooses].mean(axis=1),
+        "judged": right[:, ~chooses].mean(axis=1),
+        "p": judged,
+        "zeros": np.mean(W[:, :, varies] == 0, axis=(1, 2)),
+        "influence": np.abs(W).max(axis=(1, 2)) * (data.levels[1] - data.levels[0]),
+    }
+    best = [0, *(_best(outcome.arrays["accuracy"], settings, kind) for kind in KINDS)]
+    outcome.arrays["best"] = best
+    outcome.arrays["templates"] = np.stack(
+        [linear.templates(trained[place], data.image_shape) for place in best]
+    )
+
+
+def _by_size(
+    data: Data, key: jax.Array, examples: tuning.Rows, held_out: tuning.Rows,
+    chooses: np.ndarray, settings: Settings,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """L2 at the strength that the choosing half prefers, and none, for every number of images."""
+    regs, sizes = (0.0, *settings.regs), [min(n, len(examples.y)) for n in settings.sizes]
+    l2 = np.tile(regs, len(sizes))
+    grid = {"l2": l2, "l1": 0 * l2, "radius": FREE + 0 * l2}
+    weight = np.repeat(np.arange(len(examples.y)) < np.array(sizes)[:, None], len(regs), axis=0)
+    params = _trained(key, examples, data.num_classes, grid, 0.0, settings, weight)
+    predictions = _predicted(params, held_out).reshape(len(sizes), len(regs), -1)
+    found = []
+    for size, rows in zip(sizes, predictions, strict=True):
+        right = rows == held_out.y
+        chosen = 1 + int(right[1:, chooses].mean(axis=1).argmax())
+        without, with_l2 = (rows[place][~chooses] for place in (0, chosen))
+        found.append(
+            {
+                "size": size,
+                "reg": regs[chosen],
+                "without": int(right[0, ~chooses].sum()),
+                "with": int(right[chosen, ~chooses].sum()),
+                "p": evaluation.mcnemar(with_l2, without, held_out.y[~chooses]),
+            }
+        )
+    return found
+
+
+def _predicted(params: LinearParams, examples: tuning.Rows) -> np.ndarray:
+    """The class of the greatest score for a grid on pixels, (G, N)."""
+    X = examples.X.astype(np.float32)
+    return np.stack([np.argmax(X @ np.asarray(W).T + np.asarray(b), axis=1)
+                     for W, b in zip(*params, strict=True)])  # fmt: skip
+
+
+def _best(accuracy: np.ndarray, settings: Settings, kind: str) -> int:
+    """The place of a kind's most accurate setting on the choosing half."""
+    places = regularising.places(dataclasses.asdict(settings), kind)
+    return places.start + int(accuracy[places].argmax())
 
 
 def _grid(settings: Settings) -> dict[str, np.ndarray]:
@@ -123,6 +192,7 @@ def _trained(
     grid: dict[str, np.ndarray],
     share: float,
     settings: Settings,
+    weight: np.ndarray | None = None,
 ) -> LinearParams:
     """All settings of the grid (G, C, D) on pixels, with a share of the features dropped."""
     affine = preprocessing.fit(fitted.X)
@@ -133,7 +203,7 @@ def _trained(
     state, _ = training.fit(
         training.start(key, start, optimizer=regularised, hyper=hyper), *fitted, hyper,
         objective=OBJECTIVE, optimizer=regularised, batches=batches.full,
-        num_steps=settings.num_steps, affine=affine, dropout=share,
+        num_steps=settings.num_steps, affine=affine, dropout=share, weight=weight,
     )  # fmt: skip
     return linear.on_pixels(state.params, affine)
 
@@ -143,27 +213,6 @@ def _slide_42() -> dict[str, float]:
     return {"W1": float(penalties.l2(W1)), "W2": float(penalties.l2(W2))}
 
 
-def _places(record: Record, kind: str) -> slice:
-    """Where a kind's settings stand in the arrays, in the order of `_grid`."""
-    regs, radii = len(record.settings["regs"]), len(record.settings["radii"])
-    start = 1 + regs * list(KINDS).index(kind)
-    if kind == "dropout":
-        start = 1 + 3 * regs + radii
-        return slice(start, start + len(record.settings["shares"]))
-    return slice(start, start + (radii if kind == "max_norm" else regs))
-
-
-def _strengths(record: Record, kind: str) -> list[float]:
-    name = {"max_norm": "radii", "dropout": "shares"}.get(kind, "regs")
-    return record.settings[name]
-
-
-def _best(record: Record, kind: str) -> int:
-    """The place of a kind's most accurate setting."""
-    places = _places(record, kind)
-    return places.start + int(record.arrays["accuracy"][places].argmax())
-
-
 def findings(record: Record) -> Findings:
     """What each kind gains over none, in accuracy and in influence of a single pixel."""
     arrays, numbers = record.arrays, record.numbers
@@ -171,113 +220,56 @@ def findings(record: Record) -> Findings:
         Printed("42", "L2 penalty of W1", "1.0", numbers["W1"]),
         Printed("42", "L2 penalty of W2", "0.25", numbers["W2"]),
     )
-    gains = {
-        kind: arrays["accuracy"][_best(record, kind)] - arrays["accuracy"][0] for kind in KINDS
+    zeros = {
+        kind: arrays["zeros"][regularising.places(record.settings, kind)][-1] for kind in KINDS
     }
-    helped = [kind for kind in KINDS if gains[kind] > 0 and arrays["p"][_best(record, kind)] < 0.05]
-    hurt = [kind for kind in KINDS if gains[kind] < 0 and arrays["p"][_best(record, kind)] < 0.05]
-    zeros = {kind: arrays["zeros"][_places(record, kind)][-1] for kind in KINDS}
+    gains = {name: 100 * regularising.gain(record, kind) for kind, name in KINDS.items()}
+    helped, hurt = regularising.beyond_chance(record, 1), regularising.beyond_chance(record, -1)
     sentences = [
-        f"Without any, {numbers['fitted']} training images give {arrays['accuracy'][0]:.1%} on "
-        f"{numbers['validation']:,} others. At their best strengths, chosen on those same images: "
-        f"{', '.join(f'{name} {100 * gains[kind]:+.1f}' for kind, name in KINDS.items())} points.",
-        f"Beyond chance (McNemar, p < 0.05, without regard to the choice): "
-        f"{', '.join(KINDS[kind] for kind in helped) or 'none'}.",
+        f"Without any, {numbers['fitted']} training images give {arrays['judged'][0]:.1%} on "
+        f"{numbers['judged_by']:,} others. The strengths are chosen on {numbers['chosen_by']:,} "
+        f"further ones; then the gain is "
+        f"{', '.join(f'{name} {points:+.1f}' for name, points in gains.items())} points.",
+        f"Beyond chance (McNemar, p < 0.05 / {regularising.num_tests(record)}): better with "
+        f"{', '.join(helped) or 'none'}; worse with {', '.join(hurt) or 'none'}.",
+        _of_influence(record),
         "Weights that are exactly 0 at the greatest strength, of those of pixels that vary: "
         f"{', '.join(f'{name} {zeros[kind]:.0%}' for kind, name in KINDS.items())}.",
+        _of_sizes(record),
     ]
-    verdict = AGREES if helped else DIFFERS if len(hurt) == len(KINDS) else OPEN
-    return Findings(sentences, verdict, (_table(record),), printed)
+    verdict = AGREES if helped else DIFFERS if hurt else OPEN
+    return Findings(sentences, verdict, regularising.tables(record), printed)
 
 
-def _gain(record: Record, kind: str) -> float:
-    """Accuracy that a kind at its best is above none."""
-    accuracy = record.arrays["accuracy"]
-    return float(accuracy[_best(record, kind)] - accuracy[0])
-
-
-def _beyond_chance(record: Record, sign: int) -> list[str]:
-    """The kinds whose gain has this sign and passes McNemar's test at 5%."""
-    p = record.arrays["p"]
-    return [k for k in KINDS if sign * _gain(record, k) > 0 and p[_best(record, k)] < 0.05]
-
-
-def _table(record: Record) -> Table:
-    """Each kind at its best strength."""
-    rows = [("none", "", *_row(record, 0))]
-    for kind, name in KINDS.items():
-        place = _best(record, kind)
-        strength = _strengths(record, kind)[place - _places(record, kind).start]
-        rows.append((name, f"{strength:g}", *_row(record, place)))
-    caption = (
-        "Each kind at the strength (of max norm: the radius; of dropout: the share dropped) that "
-        "did best in validation. Influence: the greatest change of a score when one pixel goes "
-        "from the least to the greatest value."
+def _of_influence(record: Record) -> str:
+    """The greatest change of a score by one pixel, without and with each kind (slide 42)."""
+    low, high = record.data["levels"]
+    influence, best = record.arrays["influence"], record.arrays["best"]
+    of_kinds = ", ".join(
+        f"{name} {influence[place]:.3g}"
+        for name, place in zip(KINDS.values(), best[1:], strict=True)
     )
-    header = ("kind", "strength", "validation", "weights that are 0", "greatest influence")
-    return Table(caption, header, rows)
-
-
-def _row(record: Record, place: int) -> tuple[str, str, str]:
-    accuracy, zeros, influence = (
-        record.arrays[name][place] for name in ("accuracy", "zeros", "influence")
+    return (
+        f"One pixel that goes from {low:g} to {high:g} changes a score by at most "
+        f"{influence[0]:.3g} without any, with {of_kinds}; at the greatest strength of L2, by "
+        f"{influence[regularising.places(record.settings, 'l2')][-1]:.3g}."
     )
-    return f"{accuracy:.1%}", f"{zeros:.0%}", f"{influence:.3g}"
+
+
+def _of_sizes(record: Record) -> str:
+    total, sizes = record.numbers["judged_by"], record.numbers["sizes"]
+    told = ", ".join(
+        f"{row['size']:,} images {100 * (row['with'] - row['without']) / total:+.1f} points"
+        for row in sizes
+    )
+    return f"What L2 gains over none: with {told}."
 
 
 def draw(record: Record) -> Iterator[Plot]:
-    """Accuracy and exact zeros against strength, radius and share."""
-    best = max(KINDS, key=lambda kind: record.arrays["accuracy"][_best(record, kind)])
-    accuracy = record.arrays["accuracy"]
-    title = (
-        f"{words.capital(KINDS[best])} does best: {accuracy[_best(record, best)]:.1%}, "
-        f"without any {accuracy[0]:.1%}"
-        f"{'' if _beyond_chance(record, 1) else ': not more than chance explains'}"
-    )
-    figure, axes = style.canvas(2, 3, height=4.4, title=title, sharey="row", sharex="col")
-    columns = (tuple(PENALTIES), ("max_norm",), ("dropout",))
-    for column, kinds in zip(axes.T, columns, strict=True):
-        for kind, marker in zip(kinds, style.MARKERS, strict=False):
-            _draw_kind(column, record, kind, marker)
-    _draw_labels(axes, record.settings["radii"])
-    yield Plot(
-        "strengths",
-        figure,
-        f"Softmax classifiers fitted to {record.numbers['fitted']} images. Top: validation "
-        f"accuracy on {record.numbers['validation']:,} others, with 95% intervals; dotted, "
-        "without regularisation. Bottom: the share of the weights, of pixels that vary, that is "
-        "exactly 0. To the "
-        "right regularisation is stronger; the radius falls.",
-        "Six line charts: accuracy (top) and share of zero weights (bottom) against the strength "
-        f"of the penalties, the radius of max norm and the share dropped. {title}.",
-    )
-
-
-def _draw_kind(column: Any, record: Record, kind: str, marker: str) -> None:
-    top, bottom = column
-    places, strengths = _places(record, kind), _strengths(record, kind)
-    accuracy, total = record.arrays["accuracy"], record.numbers["validation"]
-    ends = [evaluation.wilson_interval(round(a * total), total) for a in accuracy[places]]
-    errors = 100 * np.abs(np.transpose(ends) - accuracy[places])
-    look: dict[str, Any] = {"color": COLORS[kind], "marker": marker, "label": KINDS[kind]}
-    top.errorbar(strengths, 100 * accuracy[places], errors, capsize=2, **look)
-    top.axhline(100 * accuracy[0], color=style.FAINT, ls=":", lw=1.5)
-    bottom.plot(strengths, 100 * record.arrays["zeros"][places], **look)
-
-
-def _draw_labels(axes: np.ndarray, radii: Any) -> None:
-    axes[0, 0].set_ylabel("validation (%)")
-    axes[1, 0].set_ylabel("weights at 0 (%)")
-    axes[0, 0].legend(loc="lower left")
-    for place, (title, label) in enumerate(
-        (("penalties", "strength λ"), ("max norm", "radius of a row"), ("dropout", "share dropped"))
-    ):
-        axes[0, place].set_title(title)
-        axes[1, place].set_xlabel(label)
-    for axis in axes[:, :2].flat:
-        axis.set_xscale("log")
-    axes[1, 1].invert_xaxis()
-    style.ticks(axes[1, 1], radii[::2])
+    """Accuracy, zeros and influence by strength; templates; accuracy by training images."""
+    yield regularising.strengths(record)
+    yield regularising.templates(record)
+    yield regularising.sizes(record)
 
 
 if __name__ == "__main__":

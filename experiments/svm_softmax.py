@@ -34,10 +34,10 @@ SIGNIFICANT = 0.05 / len(LOSSES)  # one test for each
 @dataclasses.dataclass(frozen=True)
 class Settings:
     rates: tuple[float, ...] = flag(
-        (0.3, 1.0, 3.0, 10.0, 30.0),
+        (0.4, 2.0, 10.0, 50.0, 250.0),
         "step sizes tried, as multiples of the one derived from data and loss",
         low=0,
-        smoke=(0.3, 1.0),
+        smoke=(0.4, 2.0),
     )
     regs: tuple[float, ...] = flag(
         (0.0, 1e-3, 1e-2, 1e-1, 1.0), "strengths lambda tried, rising", low=0, smoke=(0.0, 1e-3)
