@@ -53,9 +53,12 @@ FREE = 1e6  # the radius of a max norm that never binds
 
 @dataclass(frozen=True)
 class Settings:
+    l2_regs: tuple[float, ...] = flag(
+        (1e-3, 1e-2, 0.1, 0.3, 1.0), "strengths of L2, rising", low=0, smoke=(1e-3, 0.1)
+    )
     regs: tuple[float, ...] = flag(
         (1e-4, 1e-3, 1e-2, 3e-2, 0.1),
-        "strengths of L2, L1 and elastic net",
+        "strengths of L1 and elastic net, rising",
         low=0,
         smoke=(1e-3, 0.1),
     )
@@ -106,7 +109,7 @@ def _by_kind(
     outcome: Outcome, data: Data, key: jax.Array, examples: tuning.Rows, held_out: tuning.Rows,
     chooses: np.ndarray, settings: Settings,
 ) -> None:  # fmt: skip
-    """Accuracies, zeros and influence of every setting; templates of each kind at its best."""
+    """Accuracies, zeros and influence of every setting; templates at the greatest strengths."""
     count = outcome.numbers["fitted"]
     fitted = tuning.Rows(examples.X[:count], examples.y[:count])
     grid = _grid(settings)
@@ -130,9 +133,11 @@ def _by_kind(
     }
     best = [0, *(_best(outcome.arrays["accuracy"], settings, kind) for kind in KINDS)]
     outcome.arrays["best"] = best
+    where = [regularising.places(dataclasses.asdict(settings), kind) for kind in KINDS]
     outcome.arrays["templates"] = np.stack(
-        [linear.templates(trained[place], data.image_shape) for place in best]
-    )
+        [linear.templates(trained[place], data.image_shape)
+         for place in (0, *(kind.stop - 1 for kind in where))]
+    )  # fmt: skip
 
 
 def _by_size(
@@ -140,7 +145,7 @@ def _by_size(
     chooses: np.ndarray, settings: Settings,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """L2 at the strength that the choosing half prefers, and none, for every number of images."""
-    regs, sizes = (0.0, *settings.regs), [min(n, len(examples.y)) for n in settings.sizes]
+    regs, sizes = (0.0, *settings.l2_regs), [min(n, len(examples.y)) for n in settings.sizes]
     l2 = np.tile(regs, len(sizes))
     grid = {"l2": l2, "l1": 0 * l2, "radius": FREE + 0 * l2}
     weight = np.repeat(np.arange(len(examples.y)) < np.array(sizes)[:, None], len(regs), axis=0)
@@ -178,11 +183,12 @@ def _best(accuracy: np.ndarray, settings: Settings, kind: str) -> int:
 
 def _grid(settings: Settings) -> dict[str, np.ndarray]:
     """The numbers of every setting (G,): none first, then each kind but dropout in turn."""
-    regs, off = settings.regs, [0.0] * len(settings.regs)
-    l2 = [0.0, *regs, *off, *regs, *[0.0] * len(settings.radii)]
-    l1 = [0.0, *off, *regs, *regs, *[0.0] * len(settings.radii)]
-    radii = [FREE] * (1 + 3 * len(regs)) + list(settings.radii)
-    return {"l2": np.array(l2), "l1": np.array(l1), "radius": np.array(radii)}
+    none, regs, radii = [0.0], list(settings.regs), list(settings.radii)
+    of_l2, off = list(settings.l2_regs), [0.0] * len(settings.regs)
+    l2 = none + of_l2 + off + regs + [0.0] * len(radii)
+    l1 = none + [0.0] * len(of_l2) + regs + regs + [0.0] * len(radii)
+    free = [FREE] * (len(l2) - len(radii))
+    return {"l2": np.array(l2), "l1": np.array(l1), "radius": np.array(free + radii)}
 
 
 def _trained(

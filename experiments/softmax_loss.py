@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.special
 from matplotlib.axes import Axes
 
 from experiments.lab import run, style, tuning, words
@@ -15,7 +16,8 @@ from experiments.lab.experiment import Findings, Outcome, Plot, Printed, Table
 from experiments.lab.gate import Data
 from experiments.lab.options import flag
 from experiments.lab.record import Record
-from lincls import linear, losses, preprocessing
+from lincls import evaluation, linear, losses, penalties, preprocessing
+from lincls.objective import Objective
 from lincls.structs import LinearParams
 
 SLIDES = "43-47"
@@ -39,6 +41,19 @@ class Settings:
     scale: float = flag(1e-4, "standard deviation of a small W", low=0)
     change: float = flag(0.5, "how far the right score is moved down (slide 47)", low=0)
     num_points: int = flag(121, "points of a curve", low=2)
+    regs: tuple[float, ...] = flag(
+        (0.0, 1e-3, 1e-2, 1e-1), "strengths at which probabilities are judged, rising", low=0,
+        smoke=(0.0, 1e-1),
+    )  # fmt: skip
+    rate: float = flag(3.0, "step size, a multiple of the derived one", low=0)
+    num_steps: int = flag(1000, "minibatches of a training", low=1, smoke=20)
+    batch_size: int = flag(256, "examples in a minibatch", low=1, smoke=32)
+    max_train: int = flag(10000, "training examples used, the first ones", low=2, smoke=300)
+    num_folds: int = flag(5, "folds of the training examples", low=2)
+    num_validated: int = flag(
+        2000, "held-out examples that judge: as many folds as bring them", low=1, smoke=50
+    )
+    num_bins: int = flag(10, "bins of the probabilities", low=2)
 
 
 def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
@@ -57,7 +72,9 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
     arrays = {f"{name}_swept": loss[8:].reshape(3, -1) for name, loss in found.items()}
     arrays |= {f"{name}_examples": loss[:8] for name, loss in found.items()}
     numbers = {"scores": example[0], "num_classes": data.num_classes}
-    return Outcome(numbers | _small(data, key, settings), arrays | {"rights": rights})
+    numbers |= _small(data, key, settings)
+    bins, numbers["calibration"] = _calibration(data, key, settings)
+    return Outcome(numbers, arrays | bins | {"rights": rights})
 
 
 @jax.jit
@@ -72,6 +89,34 @@ def _small(data: Data, key: jax.Array, settings: Settings) -> dict[str, float]:
     params = linear.init(key, examples.X.shape[1], data.num_classes, settings.scale)
     scores = (examples.X - affine.shift) * affine.scale @ np.asarray(params.W).T
     return {"small": float(_losses(scores, examples.y)["softmax"].mean())}
+
+
+def _calibration(
+    data: Data, key: jax.Array, settings: Settings
+) -> tuple[dict[str, np.ndarray], list[dict[str, float]]]:
+    """How far the probabilities of held-out examples can be believed, for every strength."""
+    plan = tuning.Plan(
+        Objective(losses.softmax, penalties.l2), settings.batch_size, settings.num_steps
+    )
+    examples = tuning.rows(data.train, settings.max_train)
+    rates = np.full(len(settings.regs), settings.rate)
+    found = tuning.held_out(
+        key, examples, data.num_classes, plan, rates, np.array(settings.regs), settings
+    )
+    shares = scipy.special.softmax(found.scores.astype(np.float64), axis=-1)
+    judged = [evaluation.reliability(each, found.labels, settings.num_bins) for each in shares]
+    bins = {f"bin_{name}": np.stack([getattr(one, name) for one in judged])
+            for name in ("total", "right", "confidence")}  # fmt: skip
+    return bins, [
+        {
+            "reg": reg,
+            "error": one.error,
+            "confidence": float(each.max(axis=-1).mean()),
+            "accuracy": evaluation.accuracy(each.argmax(axis=-1), found.labels),
+            "log_loss": evaluation.log_loss(scores, found.labels),
+        }
+        for reg, one, each, scores in zip(settings.regs, judged, shares, found.scores, strict=True)
+    ]
 
 
 def _shares(scores: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -92,8 +137,10 @@ def findings(record: Record) -> Findings:
         "The least loss is 0, approached but never reached while the scores are finite; there is "
         f"no greatest one. With scores 10, −2, 3 it is {words.power(float(softmax[2]))}.",
         _about_moves(record),
+        _about_probabilities(record),
     ]
-    return Findings(sentences, words.agreement(printed), (_moves(record),), printed)
+    tables = (_moves(record), _calibration_table(record))
+    return Findings(sentences, words.agreement(printed), tables, printed)
 
 
 def _printed(record: Record) -> tuple[Printed, ...]:
@@ -157,7 +204,92 @@ def _moves(record: Record) -> Table:
     return Table("The examples of slide 47, the first class the right one.", header, rows)
 
 
+def _about_probabilities(record: Record) -> str:
+    """The strength moves the probabilities: which is nearest to the truth, which farthest."""
+    found = record.numbers["calibration"]
+    count = int(record.arrays["bin_total"][0].sum())
+    nearest, farthest = (pick(found, key=lambda one: one["error"]) for pick in (min, max))
+    side = "too sure" if farthest["confidence"] > farthest["accuracy"] else "not sure enough"
+    return (
+        f"Are the probabilities what they are called? On {count:,} held-out training examples they "
+        f"are off by {nearest['error']:.1%} on average at strength {nearest['reg']:g} (expected "
+        f"calibration error) and by {farthest['error']:.1%} at {farthest['reg']:g}, where they are "
+        f"{side}: {farthest['confidence']:.1%} on average, {farthest['accuracy']:.1%} are right."
+    )
+
+
+def _calibration_table(record: Record) -> Table:
+    rows = [
+        (f"{one['reg']:g}", f"{one['confidence']:.1%}", f"{one['accuracy']:.1%}",
+         f"{one['error']:.1%}", f"{one['log_loss']:.3f}")
+        for one in record.numbers["calibration"]
+    ]  # fmt: skip
+    header = ("strength", "mean probability", "right", "calibration error", "softmax loss")
+    return Table("Probabilities of the predicted class on held-out examples.", header, rows)
+
+
 def draw(record: Record) -> Iterator[Plot]:
+    """Both losses on moved scores; how far the probabilities can be believed."""
+    yield _draw_losses(record)
+    yield _draw_reliability(record)
+
+
+def _draw_reliability(record: Record) -> Plot:
+    found, arrays = record.numbers["calibration"], record.arrays
+    first, last = found[0], found[-1]
+    title = (
+        f"Strength {last['reg']:g} makes softmax less sure: {last['confidence']:.0%} on average, "
+        f"{first['confidence']:.0%} at {first['reg']:g}"
+    )
+    if first["confidence"] <= last["confidence"]:
+        title = f"Probabilities are {first['confidence']:.0%} on average at {first['reg']:g}"
+    figure, axes = style.canvas(
+        2, len(found), height=3.8, title=title, sharex=True, sharey="row",
+        gridspec_kw={"height_ratios": [3, 1]},
+    )  # fmt: skip
+    for column, one, *bins in zip(
+        axes.T, found, *(arrays[f"bin_{name}"] for name in ("total", "right", "confidence")),
+        strict=True,
+    ):  # fmt: skip
+        _draw_bins(column, one, *bins)
+    axes[0, 0].set_ylabel("right (%)")
+    axes[1, 0].set_ylabel("examples\n(%)")
+    figure.supxlabel("probability of the predicted class (%)", size=11)
+    return Plot(
+        "reliability",
+        figure,
+        f"Top: of the predictions made with a probability, how many are right, in "
+        f"{record.settings['num_bins']} bins of equal width with 95% intervals, on "
+        f"{int(arrays['bin_total'][0].sum()):,} held-out training examples. On the dotted line "
+        "probabilities are frequencies; below it the classifier is too sure, above it not sure "
+        "enough. ECE, the expected calibration error, is the mean distance from that line. "
+        "Bottom: the share of the examples in each bin.",
+        "Reliability diagrams, one per strength of the L2 penalty: accuracy against probability "
+        f"beside the diagonal, above histograms. {title}.",
+    )
+
+
+def _draw_bins(
+    column: Any, one: Any, count: np.ndarray, right: np.ndarray, confidence: np.ndarray
+) -> None:
+    """One reliability diagram over its histogram."""
+    top, bottom = column
+    seen = count > 0
+    share = right[seen] / count[seen]
+    pairs = zip(right[seen], count[seen], strict=True)
+    ends = np.array([evaluation.wilson_interval(int(hits), int(total)) for hits, total in pairs])
+    top.plot([0, 100], [0, 100], ":", color=style.INK, lw=1.5)
+    top.errorbar(100 * confidence[seen], 100 * share, 100 * np.abs(ends.T - share), fmt="o-", ms=4,
+                 lw=1.5, capsize=2, color=style.BLUE)  # fmt: skip
+    top.set_title(f"λ = {one['reg']:g}\nECE {one['error']:.1%}")
+    width = 100 / len(count)
+    places = width * (np.arange(len(count)) + 0.5)
+    bottom.bar(places, 100 * count / count.sum(), 0.9 * width, color=style.SKY)
+    top.set(xlim=(0, 104), ylim=(0, 104))
+    style.ticks(bottom, (0, 50, 100))
+
+
+def _draw_losses(record: Record) -> Plot:
     """Slide 47: both losses against the right score, one panel per example."""
     loss = record.arrays["softmax_examples"][3]
     title = f"At 10 against 9 and 9 the SVM is content, softmax still has a loss of {loss:.2f}"
@@ -167,7 +299,7 @@ def draw(record: Record) -> Iterator[Plot]:
         axes[place].set_title("others {:g} and {:g}".format(*scores[1:]))
     axes[0].set_ylabel("loss")
     style.legend(figure)
-    yield Plot(
+    return Plot(
         "moved_scores",
         figure,
         "The three examples of slide 47: the score of the right class moves, the others stay. "

@@ -34,7 +34,7 @@ SIGNIFICANT = 0.05 / len(LOSSES)  # one test for each
 @dataclasses.dataclass(frozen=True)
 class Settings:
     rates: tuple[float, ...] = flag(
-        (0.4, 2.0, 10.0, 50.0, 250.0),
+        (0.4, 2.0, 10.0, 50.0, 250.0, 1000.0),
         "step sizes tried, as multiples of the one derived from data and loss",
         low=0,
         smoke=(0.4, 2.0),
@@ -44,7 +44,7 @@ class Settings:
     )
     num_folds: int = flag(5, "folds of the training examples that choose", low=2)
     num_validated: int = flag(
-        5000, "held-out examples that choose: as many folds as bring them", low=1, smoke=50
+        1000, "held-out examples that choose: as many folds as bring them", low=1, smoke=50
     )
     num_steps: int = flag(2000, "minibatches, all the way to step size 0", smoke=20, low=1)
     batch_size: int = flag(256, "examples in a minibatch", low=1, smoke=32)

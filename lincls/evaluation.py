@@ -83,6 +83,37 @@ def log_loss(
     return _mean(-np.take_along_axis(logs, labels[:, None], axis=1)[:, 0], weight)
 
 
+class Reliability(NamedTuple):
+    """How often predictions made with a certain confidence are right, bin by bin."""
+
+    total: Int[np.ndarray, "bins"]  # examples of a bin
+    right: Int[np.ndarray, "bins"]  # those predicted right
+    confidence: Float[np.ndarray, "bins"]  # mean greatest probability, NaN in an empty bin
+    error: float  # expected calibration error, in 0..1
+
+
+def reliability(
+    probabilities: Float[AnyArray, "N C"], labels: Int[AnyArray, "N"], num_bins: int = 10
+) -> Reliability:
+    """Predictions binned by their probability, in bins of equal width over 0..1.
+
+    The expected calibration error is the mean over all examples of |accuracy - mean
+    probability| of their bin; 0 means that of predictions made with 80 %, 80 % are right.
+
+    Source: Guo et al., ICML 2017; Naeini et al., AAAI 2015.
+    """
+    probabilities = np.asarray(probabilities, np.float64)
+    predictions, labels = _pair(probabilities.argmax(axis=1), labels)
+    greatest, hits = probabilities.max(axis=1), predictions == labels
+    place = np.clip(np.ceil(greatest * num_bins).astype(int) - 1, 0, num_bins - 1)
+    total, right, summed = (
+        np.bincount(place, weights, num_bins) for weights in (None, hits, greatest)
+    )
+    confidence = np.divide(summed, total, out=np.full(num_bins, np.nan), where=total > 0)
+    error = float(np.abs(right - summed).sum() / len(labels))
+    return Reliability(total.astype(int), right.astype(int), confidence, error)
+
+
 def wilson_interval(num_correct: int, num_examples: int, confidence: float = 0.95) -> Interval:
     """Wilson's score interval for the accuracy behind `num_correct` of `num_examples`.
 

@@ -104,3 +104,20 @@ def test_nan_scores_are_never_right():
 def test_what_does_not_match_is_refused(call):
     with pytest.raises(ValueError):
         call()
+
+
+def test_reliability_counts_by_confidence_and_its_error_is_the_mean_gap():
+    probabilities = np.array([[0.95, 0.05], [0.05, 0.95], [0.45, 0.55], [0.6, 0.4]])
+    found = evaluation.reliability(probabilities, np.array([0, 0, 1, 0]), num_bins=10)
+    # 0.6 closes the sixth bin, so 0.55 and 0.6 share it.
+    assert found.total.tolist() == [0, 0, 0, 0, 0, 2, 0, 0, 0, 2]
+    assert found.right.tolist() == [0, 0, 0, 0, 0, 2, 0, 0, 0, 1]
+    assert found.confidence[[5, 9]] == pytest.approx([0.575, 0.95])
+    assert np.isnan(found.confidence[0])
+    assert found.error == pytest.approx((abs(1 - 0.575) + abs(0.5 - 0.95)) / 2)
+
+
+def test_probabilities_that_are_frequencies_have_no_calibration_error():
+    probabilities = np.tile([0.75, 0.25], (400, 1))
+    labels = np.repeat([0, 0, 0, 1], 100)
+    assert evaluation.reliability(probabilities, labels).error == pytest.approx(0, abs=1e-12)

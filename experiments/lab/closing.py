@@ -11,7 +11,16 @@ from experiments.lab.experiment import Classifier, Plot
 from experiments.lab.record import Record
 from lincls import evaluation
 
-HEADER = ("classifier", "chosen on the training set", "test accuracy", "95% interval", "stored")
+HEADER = (
+    "classifier",
+    "chosen on the training set",
+    "test accuracy",
+    "95% interval",
+    "training",
+    "a test image",
+    "stored",
+    "memory",
+)
 TEMPLATES = "softmax_templates"
 
 
@@ -26,15 +35,23 @@ class Row(NamedTuple):
 
 def rows(records: Sequence[Record]) -> list[Row]:
     """The classifiers of all records, the best first."""
-    found = [_row(tested) for record in records for tested in record.classifiers]
+    found = [_row(tested, record) for record in records for tested in record.classifiers]
     return sorted(found, key=lambda row: -row.accuracy)
 
 
-def _row(tested: Classifier) -> Row:
+def _row(tested: Classifier, record: Record) -> Row:
     share = tested.correct / tested.total
     interval = evaluation.wilson_interval(tested.correct, tested.total)
-    stored = f"{tested.stored:,}"
-    cells = (tested.name, tested.chosen, f"{share:.2%}", words.between(interval), stored)
+    times = (record.seconds.get(f"{what}: {tested.name}") for what in ("training", "a test image"))
+    cells = (
+        tested.name,
+        tested.chosen,
+        f"{share:.2%}",
+        words.between(interval),
+        *("–" if seconds is None else words.duration(seconds) for seconds in times),
+        f"{tested.stored:,}",
+        words.size(tested.memory) if tested.memory else "–",
+    )
     return Row(cells, tested.name, share, interval)
 
 

@@ -18,7 +18,7 @@ from lincls import evaluation
 PENALTIES = {"l2": "L2", "l1": "L1", "elastic": "elastic net"}
 KINDS = PENALTIES | {"max_norm": "max norm", "dropout": "dropout"}
 COLORS = dict(zip(KINDS, style.CYCLE, strict=False))
-NUMBERS = {"max_norm": "radii", "dropout": "shares"}  # what tunes a kind; else its strength
+NUMBERS = {"l2": "l2_regs", "max_norm": "radii", "dropout": "shares"}  # what tunes a kind
 
 
 def places(settings: Mapping[str, Any], kind: str) -> slice:
@@ -147,7 +147,7 @@ def _draw_kind(column: Any, record: Record, kind: str, marker: str) -> None:
 def _label(axes: np.ndarray, radii: Any) -> None:
     for place, text in enumerate(("accuracy (%)", "weights at 0 (%)", "influence")):
         axes[place, 0].set_ylabel(text)
-    axes[1, 0].legend(loc="upper left")
+    axes[0, 0].legend(loc="lower left")
     for place, (title, label) in enumerate(
         (("penalties", "strength λ"), ("max norm", "radius of a row"), ("dropout", "share dropped"))
     ):
@@ -161,22 +161,23 @@ def _label(axes: np.ndarray, radii: Any) -> None:
 
 
 def templates(record: Record) -> Plot:
-    """The rows of W as images, under none and under each kind at its best."""
+    """The rows of W as images, under none and under each kind at its greatest strength."""
     names = record.class_names[:10]
     pictures = style.weights(record.arrays["templates"][:, : len(names)])
     rows = ["none", *KINDS.values()]
     shape = record.image_shape
     height = 6.2 / len(names) * len(rows) * shape[0] / shape[1] + 0.3
-    title = "What each class looks for, without and with regularisation"
+    zeros = record.arrays["zeros"][places(record.settings, "l1")][-1]
+    title = f"At the greatest strength L1 leaves {1 - zeros:.0%} of the weights"
     figure, axes = style.canvas(height=height, title=title)
     style.tiles(axes, pictures, rows, names)
     return Plot(
         "templates",
         figure,
         f"The rows of W of softmax classifiers fitted to {record.numbers['fitted']} images, each "
-        "kind at its best strength (in the table), each row of W scaled by its own greatest "
-        "weight. Red (or bright) speaks for the class, blue (or dark) against it, white (or grey) "
-        "is a weight of 0.",
+        "kind at the greatest strength tried, each row of W scaled by its own greatest weight. "
+        "Red (or bright) speaks for the class, blue (or dark) against it, white (or grey) is a "
+        "weight of 0. The title counts pixels that vary.",
         f"Small images in {len(rows)} rows: the weights of {', '.join(names)} for "
         f"{', '.join(rows)}. {title}.",
     )
@@ -186,8 +187,10 @@ def sizes(record: Record) -> Plot:
     """Accuracy against the number of training images, with L2 and without."""
     rows, total = record.numbers["sizes"], record.numbers["judged_by"]
     gains = [100 * (row["with"] - row["without"]) / total for row in rows]
-    most = int(np.argmax(gains))
-    title = f"L2 gains most with {rows[most]['size']:,} images: {gains[most]:+.1f} points"
+    most = int(np.argmax(np.abs(gains)))
+    title = "With L2 and without, no difference beyond chance, however many the images"
+    if min(row["p"] for row in rows) < 0.05 / num_tests(record):
+        title = f"L2 changes most with {rows[most]['size']:,} images: {gains[most]:+.1f} points"
     figure, axes = style.canvas(height=3.4, title=title)
     for name, label, color in (("with", "L2", COLORS["l2"]), ("without", "none", style.FAINT)):
         _draw_sizes(axes, rows, total, name, label, color)

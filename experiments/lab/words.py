@@ -61,3 +61,13 @@ def duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
+def size(num_bytes: int) -> str:
+    """Bytes as one reads them: 650 B, 2.5 kB, 154 MB."""
+    number = float(num_bytes)
+    for unit in ("B", "kB", "MB"):
+        if number < 999.5:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} GB"
