@@ -17,7 +17,7 @@ from experiments.lab.experiment import AGREES, DIFFERS, Findings, Outcome, Plot,
 from experiments.lab.gate import Data
 from experiments.lab.options import flag
 from experiments.lab.record import Record
-from lincls import gradcheck, linear, losses, penalties, preprocessing
+from lincls import evaluation, gradcheck, linear, losses, penalties, preprocessing
 from lincls.objective import Objective, evaluate
 from lincls.structs import Examples, Hyper, LinearParams
 
@@ -81,10 +81,31 @@ class Settings:
     steps: tuple[float, ...] = flag(
         tuple(10.0**-power for power in range(1, 12)), "steps h compared", low=0, smoke=(1e-2, 1e-5)
     )
+    table_h: float = flag(1e-4, "step of the table of W, W + h and dW (slides 52-54)", low=0)
+    max_by_hand: int = flag(
+        4000, "weights that the slide's own code moves, whole rows of W", low=1, smoke=64
+    )
     num_directions: int = flag(32, "random directions along which steps are compared", low=1)
     mistakes: tuple[str, ...] = flag(
         tuple(MISTAKES), "mistakes planted, one at a time", choices=tuple(MISTAKES), smoke=("bias",)
     )
+
+
+def eval_numerical_gradient(f: Callable[[np.ndarray], Any], x: np.ndarray) -> np.ndarray:
+    """Slide 55, as printed but for the names of Python 3."""
+    fx = f(x)
+    grad = np.zeros(x.shape)
+    h = 0.00001
+    it = np.nditer(x, flags=["multi_index"], op_flags=["readwrite"])
+    while not it.finished:
+        ix = it.multi_index
+        old_value = x[ix]
+        x[ix] = old_value + h
+        fxh = f(x)
+        x[ix] = old_value
+        grad[ix] = (fxh - fx) / h
+        it.iternext()
+    return grad
 
 
 def _halve_a_row(grads: LinearParams) -> LinearParams:
@@ -102,7 +123,8 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
     params = linear.init(key, X.shape[1], data.num_classes, settings.scale)
     batch = Examples(X, examples.y, np.ones(len(X), np.float32))
     problem, outcome = Problem(params, batch, settings.reg), Outcome({})
-    _compare(outcome, problem, settings.h)
+    numeric = _compare(outcome, problem, settings.h)
+    _by_hand(outcome, problem, settings, numeric)
     outcome.numbers["mistakes"] = _checked(key, problem, settings)
     directions = _directions(key, params, settings.num_directions)
     for dtype in (np.float32, np.float64):
@@ -113,17 +135,56 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
     return outcome
 
 
-def _compare(outcome: Outcome, problem: Problem, h: float) -> None:
-    """Slide 55's numerical gradient against the analytic one: error, evaluations, seconds."""
+def _compare(outcome: Outcome, problem: Problem, h: float) -> LinearParams:
+    """Ours against the analytic gradient: error, evaluations, seconds; returns the forward one."""
+    found = {}
     analytic, outcome.seconds["analytic"] = _analytic(problem)
     for kind, evaluations in zip(KINDS, (len(analytic) + 1, 2 * len(analytic)), strict=True):
         began = time.perf_counter()
         numeric = gradcheck.numerical_gradient(
             partial(problem.loss, SMOOTH), problem.params, h, centred=kind == "centred"
         )
-        outcome.seconds[kind] = time.perf_counter() - began
+        outcome.seconds[kind], found[kind] = time.perf_counter() - began, numeric
         error = np.linalg.norm(_flat(numeric) - analytic) / np.linalg.norm(analytic)
         outcome.numbers[kind] = {"evaluations": evaluations, "error": float(error)}
+    return found["forward"]
+
+
+def _by_hand(outcome: Outcome, problem: Problem, settings: Settings, ours: LinearParams) -> None:
+    """Slide 55's own code on the first rows of W; the table of W, W + h and dW (52-54)."""
+    W, b = (np.asarray(leaf, np.float64) for leaf in problem.params)
+    count = min(len(W), max(1, settings.max_by_hand // W.shape[1]))
+    loss = partial(_loss_by_hand, W, b, problem)
+    rows = W[:count].copy()
+    began = time.perf_counter()
+    slide = eval_numerical_gradient(loss, rows)
+    outcome.seconds["slide_55"] = time.perf_counter() - began
+    outcome.numbers["slide_55"] = {
+        "moved": rows.size,
+        "all": W.size + b.size,
+        "apart": float(np.abs(slide - ours.W[:count]).max() / np.abs(slide).max()),
+    }
+    analytic = _analytic(problem)[0].reshape(-1)
+    places = np.argsort(-np.abs(analytic[: W.shape[1]]))[:3]
+    moved = np.array([loss(rows + settings.table_h * _unit(rows.shape, place)) for place in places])
+    outcome.numbers["table"] = {
+        "pixel": places, "W": rows[0, places], "loss": loss(rows), "moved": moved,
+        "analytic": analytic[places],
+    }  # fmt: skip
+
+
+def _unit(shape: tuple[int, ...], place: int) -> np.ndarray:
+    """1 at a place of the first row, 0 elsewhere."""
+    found = np.zeros(shape)
+    found[0, place] = 1
+    return found
+
+
+def _loss_by_hand(W: np.ndarray, b: np.ndarray, problem: Problem, rows: np.ndarray) -> float:
+    """The softmax objective in numpy and float64, with other first rows of W."""
+    W = np.concatenate([rows, W[len(rows) :]])
+    scores = np.asarray(problem.batch.X, np.float64) @ W.T + b
+    return evaluation.log_loss(scores, problem.batch.y) + problem.reg * float(np.sum(W**2))
 
 
 def _analytic(problem: Problem) -> tuple[np.ndarray, float]:
@@ -232,14 +293,12 @@ def _crossed(problem: Problem, directions: LinearParams, steps: Any) -> np.ndarr
 
 def findings(record: Record) -> Findings:
     """Slow, approximate, error-prone: each with its number; what the check caught."""
-    seconds, mistakes = record.seconds, record.numbers["mistakes"]
+    mistakes = record.numbers["mistakes"]
     forward, centred = (record.numbers[kind] for kind in KINDS)
     caught = [name for name, report in mistakes.items() if name != "none" and not report["passed"]]
     accepts, planted = mistakes["none"]["passed"], len(mistakes) - 1
     sentences = [
-        f"Slow: the slide's forward differences need {forward['evaluations']:,} evaluations of "
-        f"the loss, {words.duration(seconds['forward'])} with compilation. The analytic gradient "
-        f"takes {words.duration(seconds['analytic'])}.",
+        _about_seconds(record),
         f"Approximate: with h = {words.power(record.settings['h'])} in float64 the forward "
         f"difference is off by {words.power(forward['error'])} of the gradient's length, the "
         f"centred one by {words.power(centred['error'])}.",
@@ -248,8 +307,24 @@ def findings(record: Record) -> Findings:
         *(_best_step(record, kind) for kind in KINDS),
     ]
     right = accepts and len(caught) == planted
-    tables = (_mistake_table(mistakes), _slide_table())
+    tables = (_mistake_table(mistakes), _slide_table(), _table_here(record))
     return Findings(sentences, AGREES if right else DIFFERS, tables)
+
+
+def _about_seconds(record: Record) -> str:
+    """Evaluations and seconds: slide 55's code, ours, the analytic gradient."""
+    seconds, slide = record.seconds, record.numbers["slide_55"]
+    whole = seconds["slide_55"] * slide["all"] / slide["moved"]
+    return (
+        f"Slow: forward differences need {record.numbers['forward']['evaluations']:,} evaluations "
+        f"of the loss. Slide 55's eval_numerical_gradient takes "
+        f"{words.duration(seconds['slide_55'])} for {slide['moved']:,} weights, in proportion "
+        f"{words.duration(whole)} for all; numerical_gradient, which moves 16 weights at a time, "
+        f"{words.duration(seconds['forward'])} for all with compilation, and differs from the "
+        f"slide's by {words.power(slide['apart'])} of the greatest slope. The analytic gradient "
+        f"takes {words.duration(seconds['analytic'])}: {whole / seconds['analytic']:,.0f} times "
+        "less than the slide's code."
+    )
 
 
 def _median(record: Record, dtype: str, kind: str) -> np.ndarray:
@@ -297,6 +372,24 @@ def _slide_table() -> Table:
         f"{unit:.5f} tell dW to about {unit / h:g}."
     )
     return Table(caption, ("dimension", "loss", "loss after W + h", "dW"), rows)
+
+
+def _table_here(record: Record) -> Table:
+    """The same table on these data, its slopes beside the analytic ones."""
+    found, h = record.numbers["table"], record.settings["table_h"]
+    columns = (found[name] for name in ("pixel", "W", "moved", "analytic"))
+    rows = [
+        (f"pixel {pixel}", f"{weight:.4f}", f"{found['loss']:.5f}", f"{moved:.5f}",
+         f"{(round(moved, 5) - round(found['loss'], 5)) / h:.1f}",
+         f"{(moved - found['loss']) / h:.4f}", f"{slope:.4f}")
+        for pixel, weight, moved, slope in zip(*columns, strict=True)
+    ]  # fmt: skip
+    caption = (
+        f"The same on {record.data['name']}: the three steepest weights of the first class, "
+        f"h = {h:g}; dW of the losses as printed, of the losses in float64, and analytic."
+    )
+    header = ("weight of", "W", "loss", "loss after W + h", "dW, printed", "dW", "analytic")
+    return Table(caption, header, rows)
 
 
 def draw(record: Record) -> Iterator[Plot]:

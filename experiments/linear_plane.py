@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 
 from experiments.lab import run, style, words
-from experiments.lab.experiment import DIFFERS, Findings, Outcome, Plot, Printed
+from experiments.lab.experiment import AGREES, DIFFERS, Findings, Outcome, Plot, Printed
 from experiments.lab.gate import Data
 from experiments.lab.options import flag
 from experiments.lab.record import Record
@@ -107,7 +107,9 @@ def findings(record: Record) -> Findings:
         f"{stored:,}: {kept / stored:,.0f} times fewer.",
     ]
     expected = set(hard) == set(record.settings["toys"]) - {"blobs"} and stored < kept
-    return Findings(sentences, words.agreement(printed) if expected else DIFFERS, printed=printed)
+    verdict = words.agreement(printed) if expected else DIFFERS
+    by_slides = {"26-27": AGREES if expected else DIFFERS}
+    return Findings(sentences, verdict, printed=printed, by_slides=by_slides)
 
 
 def _accuracy(record: Record, name: str) -> float:
@@ -131,6 +133,51 @@ def _printed(record: Record) -> tuple[Printed, ...]:
 
 
 def draw(record: Record) -> Iterator[Plot]:
+    """Slide 28's templates; the points in the plane with what a classifier makes of them."""
+    yield _draw_example(record)
+    yield _draw_plane(record)
+
+
+def _draw_example(record: Record) -> Plot:
+    """Slide 28: the image, the rows of W as images of its size, the scores."""
+    scores = record.numbers["scores"]
+    best = int(np.argmax(scores))
+    title = f"Row {best + 1} of W fits the image best: its score is {scores[best]:.1f}"
+    figure, axes = style.canvas(1, 4, height=2.1, title=title)
+    image = np.reshape(X, (2, 2))
+    _draw_pixels(axes[0], image, "the image x", "gray", (0, 255))
+    most = np.abs(W).max()
+    for place, (row, offset, score) in enumerate(zip(W, B, scores, strict=True), 1):
+        _draw_pixels(
+            axes[place], np.reshape(row, (2, 2)), f"row {place} of W", "RdBu_r", (-most, most)
+        )
+        axes[place].set_xlabel(f"b = {offset:g}\nscore {score:.2f}")
+    return Plot(
+        "example",
+        figure,
+        "Slide 28 as pictures: a row of W is a template of 2 × 2 pixels. Each pixel is multiplied "
+        "with the weight in its place (red counts for the class, blue against it); their sum and b "
+        "are the score.",
+        "A grey image of 2 × 2 pixels beside three templates of its size with their weights "
+        f"written in, and the scores {', '.join(f'{score:.2f}' for score in scores)}. {title}.",
+    )
+
+
+def _draw_pixels(
+    axes: Axes, values: np.ndarray, title: str, colours: str, levels: tuple[float, float]
+) -> None:
+    """Four values as an image of 2 x 2, each written into its square."""
+    low, high = levels
+    axes.imshow(values, cmap=colours, vmin=low, vmax=high)
+    for (row, column), value in np.ndenumerate(values):
+        strong = value < 128 if colours == "gray" else abs(value) > 0.6 * high
+        axes.text(column, row, f"{value:g}", ha="center", va="center",
+                  color="white" if strong else style.INK)  # fmt: skip
+    axes.set(title=title, xticks=[], yticks=[])
+    axes.grid(False)
+
+
+def _draw_plane(record: Record) -> Plot:
     """Every set of points with the regions, lines and directions of its classifier."""
     names = record.settings["toys"]
     hard = [name for name in names if _hard(record, name)]
@@ -143,7 +190,7 @@ def draw(record: Record) -> Iterator[Plot]:
         _draw_points(place, record, name)
     for place in axes.flat[len(names) :]:
         place.set_visible(False)
-    yield Plot(
+    return Plot(
         "plane",
         figure,
         "Dots: training points, coloured and shaped by class. Shade: the class of the greatest "

@@ -140,7 +140,9 @@ def findings(record: Record) -> Findings:
         _about_probabilities(record),
     ]
     tables = (_moves(record), _calibration_table(record))
-    return Findings(sentences, words.agreement(printed), tables, printed)
+    of_44, of_46 = ([one for one in printed if one.slide == slide] for slide in ("44", "46"))
+    by_slides = {"43-45": words.agreement(of_44), "46-47": words.agreement(of_46)}
+    return Findings(sentences, words.agreement(printed), tables, printed, by_slides)
 
 
 def _printed(record: Record) -> tuple[Printed, ...]:

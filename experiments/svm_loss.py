@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from experiments.lab import run, style, tuning, words
-from experiments.lab.experiment import Findings, Outcome, Plot, Printed, Table
+from experiments.lab.experiment import AGREES, DIFFERS, Findings, Outcome, Plot, Printed, Table
 from experiments.lab.gate import Data
 from experiments.lab.options import flag
 from experiments.lab.record import Record
@@ -26,6 +26,7 @@ SECONDS = 1
 CLASSES = ("cat", "car", "frog")
 SCORES = np.array([[3.2, 5.1, -1.7], [1.3, 4.9, 2.0], [2.2, 2.5, -3.1]], np.float32)
 LABELS = np.arange(3)
+TOLERANCE = 1e-4  # what float32 may lose in the scores of an example
 LOSSES = {"hinge": losses.hinge, "squared": losses.squared_hinge}
 
 
@@ -102,7 +103,13 @@ def findings(record: Record) -> Findings:
         f"examples, in float32.",
         _about_multiples(record),
     ]
-    return Findings(sentences, words.agreement(printed), (_answers(record),), printed)
+    by_slides = {
+        "32-36": words.agreement(printed[:-1]),
+        "37-38": AGREES if record.numbers["slide_38"] < TOLERANCE else DIFFERS,
+        "39-40": words.agreement(printed[-1:]),
+    }
+    tables = (_answers(record),)
+    return Findings(sentences, words.agreement(printed), tables, printed, by_slides)
 
 
 def _printed(record: Record) -> tuple[Printed, ...]:

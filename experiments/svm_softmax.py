@@ -134,7 +134,17 @@ def findings(record: Record) -> Findings:
         ]
     gains = [_gain(record, name) for name in LOSSES if record.numbers[name]["p"] < SIGNIFICANT]
     verdict = AGREES if any(gain > 0 for gain in gains) else DIFFERS if gains else OPEN
-    return Findings(sentences, verdict)
+    return Findings(sentences, verdict, by_slides={"30-31": _beats_chance(record)})
+
+
+def _beats_chance(record: Record) -> str:
+    """Whether both scores, Wx + b, tell the classes better than naming one of them does."""
+    counts = record.arrays["softmax_confusion"].sum(axis=1)
+    chance = counts.max() / counts.sum()
+    ends = [evaluation.wilson_interval(one.correct, one.total) for one in record.classifiers]
+    if all(end.low > chance for end in ends):
+        return AGREES
+    return DIFFERS if any(end.high < chance for end in ends) else OPEN
 
 
 def _hardest(confusion: np.ndarray, names: list[str]) -> str:

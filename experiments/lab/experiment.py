@@ -5,7 +5,7 @@ An experiment is a module `experiments/<question>.py` with the names of `Experim
 record that was written of it, and nothing else, so a new style never trains again.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -88,6 +88,7 @@ class Findings(NamedTuple):
     verdict: str  # AGREES, DIFFERS or OPEN
     tables: tuple[Table, ...] = ()
     printed: tuple[Printed, ...] = ()
+    by_slides: Mapping[str, str] = {}  # verdicts of single rows of `lecture.ROWS`
 
 
 class Plot(NamedTuple):

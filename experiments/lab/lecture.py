@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from experiments.lab.experiment import Printed, Table
+from experiments.lab.experiment import Findings, Printed, Table
 
 
 class Row(NamedTuple):
@@ -39,7 +39,7 @@ ROWS = (
     Row("41-42", "kinds of regularisation and what they do", "regularisation"),
     Row("43-45", "the softmax loss, its range, its value at small W", "softmax_loss"),
     Row("46-47", "SVM against softmax, moved scores", "softmax_loss"),
-    Row("48", "recap: scores, losses, regularisation", "svm_softmax"),
+    Row("48", "recap: scores, losses, regularisation, all of it trained", "svm_softmax"),
     Row("49-50", "random search", "random_search"),
     Row("51-57", "numerical and analytic gradients, the check", "gradient_check"),
     Row("58", "gradient descent: down to the minimum", "optimum"),
@@ -52,12 +52,22 @@ IN_WORDS = (  # slips that are no numbers: slide, printed, right, why
 )
 
 
-def answers(verdicts: Mapping[str, str]) -> list[tuple[Row, str]]:
-    """Every slide with the verdict of its experiment, given those that ran by name."""
-    return [
-        (row, verdicts.get(row.title, "not run") if row.title else "not on this page")
-        for row in ROWS
-    ]
+def answers(found: Mapping[str, Findings | str]) -> list[tuple[Row, str]]:
+    """Every slide with its verdict: what the experiment says of these slides, else its verdict.
+
+    Args:
+        found: of every experiment that ran, by name, its findings or its verdict alone.
+    """
+    return [(row, _verdict(row, found)) for row in ROWS]
+
+
+def _verdict(row: Row, found: Mapping[str, Findings | str]) -> str:
+    if not row.title:
+        return "not on this page"
+    of_title = found.get(row.title, "not run")
+    if isinstance(of_title, str):
+        return of_title
+    return of_title.by_slides.get(row.slides, of_title.verdict)
 
 
 def errata(printed: Iterable[Printed]) -> Table:
