@@ -1,0 +1,102 @@
+"""What the experiments share for slides 26-60: held-out examples, the closing table, verdicts."""
+
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import gradient_check, gradient_descent
+from experiments.lab import closing, lecture, regularising, tuning, words
+from experiments.lab.experiment import AGREES, DIFFERS, Classifier, Findings
+from lincls import losses, penalties
+from lincls.objective import Objective
+
+
+def blobs(num_examples=60):
+    """Two classes far apart, and one example of class 1 that lies among class 0."""
+    rng = np.random.default_rng(26)
+    y = np.arange(num_examples) % 2
+    return tuning.Rows(rng.normal(size=(num_examples, 3)) + 4 * y[:, None], y)
+
+
+@pytest.mark.parametrize(("num_validated", "folds"), [(12, 1), (1000, 5)])
+def test_as_many_folds_are_held_out_as_bring_the_examples_asked_for(num_validated, folds):
+    settings = SimpleNamespace(num_folds=5, num_validated=num_validated)
+    plan = tuning.Plan(Objective(losses.softmax, penalties.l2), 16, 30)
+    regs = np.array([0.0, 1.0])
+    found = tuning.held_out(jax.random.key(0), blobs(), 2, plan, np.ones(2), regs, settings)
+    assert found.scores.shape == (2, 12 * folds, 2)
+    assert found.labels.shape == (12 * folds,)
+    right = (found.scores.argmax(axis=-1) == found.labels).mean(axis=1)
+    assert right[0] > 0.9
+    assert np.ptp(found.scores[1]) < np.ptp(found.scores[0])  # the strengths are not mixed up
+
+
+def test_held_out_examples_are_not_trained_on():
+    """Labels of single examples say nothing of each other, so only a trained one is known."""
+    rng = np.random.default_rng(27)
+    examples = tuning.Rows(rng.normal(size=(40, 80)), rng.integers(0, 2, 40))
+    settings = SimpleNamespace(num_folds=5, num_validated=1000)
+    plan = tuning.Plan(Objective(losses.softmax, penalties.l2), 16, 100)
+    found = tuning.held_out(jax.random.key(0), examples, 2, plan, np.ones(1), np.zeros(1), settings)
+    assert (found.scores[0].argmax(axis=-1) == found.labels).mean() < 0.8  # trained: 1.0
+
+
+def test_closing_table_has_times_and_memory_where_they_were_measured():
+    tested = Classifier("linear, SVM", "nothing", 90, 100, 650, 2600)
+    unmeasured = Classifier("other", "nothing", 80, 100, 650)
+    seconds = {"training: linear, SVM": 1.25, "a test image: linear, SVM": 2e-6}
+    record = SimpleNamespace(classifiers=[unmeasured, tested], seconds=seconds)
+    first, second = (dict(zip(closing.HEADER, row.cells, strict=True))
+                     for row in closing.rows([record]))  # fmt: skip
+    assert (first["training"], first["a test image"], first["memory"]) == (
+        "1.2 s",
+        "2 µs",
+        "2.6 kB",
+    )
+    assert (second["training"], second["a test image"], second["memory"]) == ("–", "–", "–")
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(650, "650 B"), (2600, "2.6 kB"), (153_600_000, "154 MB"), (2e9, "2 GB")]
+)
+def test_sizes_read_as_one_writes_them(count, text):
+    assert words.size(count) == text
+
+
+def test_a_row_of_slides_has_its_own_verdict_where_the_experiment_gives_one():
+    findings = Findings([], DIFFERS, by_slides={"39-40": AGREES})
+    found = {row.slides: verdict for row, verdict in lecture.answers({"svm_loss": findings})}
+    assert found["39-40"] == AGREES
+    assert found["32-36"] == DIFFERS
+    assert found["58-60"] == "not run"
+    of_verdict = {row.slides: said for row, said in lecture.answers({"svm_loss": AGREES})}
+    assert of_verdict["32-36"] == AGREES
+
+
+def test_settings_of_each_kind_stand_one_after_another():
+    settings = {"l2_regs": [1, 2, 3], "regs": [1, 2], "radii": [1], "shares": [0.5, 0.7]}
+    spans = [regularising.places(settings, kind) for kind in regularising.KINDS]
+    assert [span.start for span in spans] == [1, 4, 6, 8, 9]
+    assert spans[-1].stop == 11
+
+
+def test_slide_55_numerical_gradient_of_a_square_and_x_is_left_as_it_was():
+    x = np.array([[1.0, -2.0], [0.5, 0.0]])
+    found = gradient_check.eval_numerical_gradient(lambda x: float(np.sum(x**2)), x)
+    np.testing.assert_allclose(found, 2 * np.array([[1.0, -2.0], [0.5, 0.0]]), atol=2e-5)
+    assert x.tolist() == [[1.0, -2.0], [0.5, 0.0]]
+
+
+def test_the_map_has_the_objective_at_each_of_its_places():
+    rng = np.random.default_rng(58)
+    X, y = rng.normal(size=(6, 4)).astype(np.float32), np.array([0, 1, 2, 0, 1, 2])
+    centre, *axes = rng.normal(size=(3, 3, 4)).astype(np.float32)
+    across, up = np.float32([-1, 0, 2]), np.float32([0.5, 3])
+    found = gradient_descent._surface(X, y, centre, np.stack(axes), across, up, 0.1)
+    W = centre + across[2] * axes[0] + up[1] * axes[1]
+    scores = X @ W.T
+    logs = scores[np.arange(6), y] - np.log(np.exp(scores).sum(axis=1))
+    assert found.shape == (2, 3)
+    assert found[1, 2] == pytest.approx(-logs.mean() + 0.1 * np.sum(W[:, :-1] ** 2), rel=1e-5)
