@@ -49,7 +49,7 @@ class Settings:
     max_train: int = flag(10000, "training examples used, the first ones", low=2, smoke=300)
     plane_train: int = flag(2000, "training examples of the map, the first ones", low=2, smoke=100)
     plane_rate: float = flag(30.0, "step size of the paths on the map, in units of 1 / D", low=0)
-    plane_batch: int = flag(8, "examples in a step of the map's SGD", low=1)
+    plane_batch: int = flag(32, "examples in a step of the map's SGD", low=1)
     plane_stride: int = flag(2, "steps between two points of a path", low=1)
     plane_points: int = flag(60, "points of a path", low=2, smoke=3)
     plane_cells: int = flag(61, "places along each axis of the map", low=2, smoke=5)
@@ -87,28 +87,29 @@ def descend(
 
 
 def _plane(key: jax.Array, data: Data, settings: Settings) -> dict[str, np.ndarray]:
-    """Two paths through the space of (W | b), and the objective on a plane close to both.
+    """Two paths through the space of (W | b), and the objective on the plane of their ends.
 
-    The plane goes through the mean of all points of the paths and is spanned by their first
-    two principal directions: no plane leaves less of their squared distances from it.
+    The plane goes through the start and the end of each path, where its loss is therefore
+    exact; its first axis points to the end of gradient descent, its second stands upright.
     """
     examples = tuning.rows(data.train, settings.plane_train)
     affine = preprocessing.fit(examples.X)
     sizes = {"descent": None, "sgd": settings.plane_batch}
     paths = [_path(key, data, examples, affine, settings, size) for size in sizes.values()]
-    points = np.concatenate(paths)
-    centre = points.mean(axis=0)
-    away = (points - centre).reshape(len(points), -1)
-    _, lengths, axes = np.linalg.svd(away, full_matrices=False)
-    places, axes = away @ axes[:2].T, axes[:2].reshape(2, *centre.shape)
-    ends = [np.linspace(low, high, settings.plane_cells, dtype=np.float32)
-            for low, high in _widened(places)]  # fmt: skip
+    start, ends = paths[0][0], [path[-1] for path in paths]
+    axes = np.linalg.qr(np.stack([(end - start).ravel() for end in ends], axis=1))[0].T
+    axes *= np.sign(axes @ (ends[0] - start).ravel())[:1]  # QR may turn both around
+    away = np.stack([(path - start).reshape(len(path), -1) for path in paths])
+    places = away @ axes.T
+    across, up = (np.linspace(low, high, settings.plane_cells, dtype=np.float32)
+                  for low, high in _widened(places.reshape(-1, 2)))  # fmt: skip
     X = np.pad(preprocessing.apply(affine, examples.X), [(0, 0), (0, 1)], constant_values=1)
-    surface = _surface(X, examples.y, centre, axes, *ends, settings.reg)
-    arrays = {"plane_x": ends[0], "plane_y": ends[1], "plane_loss": surface}
-    whole = [_objective(X @ path[-1].T, examples.y, path[-1], settings.reg) for path in paths]
-    arrays |= {"plane_share": (lengths**2 / np.sum(lengths**2))[:2], "plane_ends": whole}
-    return arrays | dict(zip(sizes, np.split(places, 2), strict=True))
+    surface = _surface(X, examples.y, start, axes.reshape(2, *start.shape), across, up,
+                       settings.reg)  # fmt: skip
+    whole = [_objective(X @ end.T, examples.y, end, settings.reg) for end in (start, *ends)]
+    arrays = {"plane_x": across, "plane_y": up, "plane_loss": surface, "plane_ends": whole}
+    arrays["plane_share"] = np.sum(places**2) / np.sum(away**2)
+    return arrays | dict(zip(sizes, places, strict=True))
 
 
 def _path(
@@ -167,8 +168,8 @@ def findings(record: Record) -> Findings:
         f"{rate:g}/D ({name}) ends at {end:.3g}"
         for rate, name, end in zip(rates, names, _ends(record, curves), strict=True)
     )
-    descent, sgd = record.arrays["plane_ends"]
-    share = record.arrays["plane_share"].sum()
+    _, descent, sgd = record.arrays["plane_ends"]
+    share = float(record.arrays["plane_share"])
     sentences = [
         f"With small weights the loss begins at {start:.3f}; log C is "
         f"{record.numbers['log_classes']:.3f}.",
@@ -176,8 +177,8 @@ def findings(record: Record) -> Findings:
         _about_sizes(record),
         f"On the map, {record.settings['plane_points'] * record.settings['plane_stride']} steps of "
         f"gradient descent end at a loss of {descent:.3f} over all its examples, as many steps of "
-        f"SGD in batches of {record.settings['plane_batch']} at {sgd:.3f}; the plane holds "
-        f"{share:.0%} of the squared distances of their points from the mean of all.",
+        f"SGD in batches of {record.settings['plane_batch']} at {sgd:.3f}; {share:.0%} of the "
+        "squared distances of their points from the start lie in the plane.",
     ]
     down = _ends(record, curves[:, names.index("good")]) < start
     expected = names[0] == "low" and names[-1] == "very high" and "high" in names and down
@@ -335,9 +336,9 @@ def _draw_sizes(record: Record) -> Plot:
 
 def _draw_plane(record: Record) -> Plot:
     settings, arrays = record.settings, record.arrays
-    ends, start = arrays["plane_ends"], record.numbers["log_classes"]
+    start, descent, sgd = arrays["plane_ends"]
     count = min(settings["plane_train"], record.data["num_train"])
-    title = f"From {start:.2f}, gradient descent comes to {ends[0]:.2f}, SGD to {ends[1]:.2f}"
+    title = f"From {start:.2f}, gradient descent comes to {descent:.2f}, SGD to {sgd:.2f}"
     figure, axes = style.canvas(height=4.6, title=title)
     _draw_levels(axes, arrays)
     steps = settings["plane_points"] * settings["plane_stride"]
@@ -348,19 +349,17 @@ def _draw_plane(record: Record) -> Plot:
     for (name, label, color), marker in zip(looks, style.MARKERS, strict=False):
         axes.plot(*arrays[name].T, marker + "-", ms=3, lw=1.2, color=color, label=label)
     axes.plot(*arrays["descent"][0], "*", ms=16, color=style.INK, label="start")
-    for name, share, side in zip("xy", arrays["plane_share"], ("first", "second"), strict=True):
-        text = f"{side} principal direction ({share:.0%})"
-        axes.set(**{f"{name}label": text})
+    axes.set(xlabel="distance from the start, towards the end of gradient descent",
+             ylabel="distance, upright to that")  # fmt: skip
     figure.legend(loc="outside lower center", ncols=3, fontsize=9)
     return Plot(
         "paths",
         figure,
-        "The objective on a plane through the space of W and b, with its levels in nats. The plane "
-        "goes through the mean of all points of both paths along their two principal directions; "
-        "in brackets, the share of the points' squared distances from the mean that lies along "
-        f"each. The paths, projected onto it, are {steps} steps at step size "
-        f"{settings['plane_rate']:g}/D from one start, with a marker every "
-        f"{settings['plane_stride']}; beside the plane the loss is another than on it.",
+        "The objective, with its levels in nats, on the plane through the start and the ends of "
+        f"both paths in the space of W and b. Each path is {steps} steps at step size "
+        f"{settings['plane_rate']:g}/D, with a marker every {settings['plane_stride']}, projected "
+        f"onto the plane: start and ends lie in it, of all points {arrays['plane_share']:.0%} of "
+        "the squared distances from the start. Beside the plane the loss is another than on it.",
         f"A contour map of the loss with two paths that begin at one point. {title}.",
     )
 
@@ -373,7 +372,7 @@ def _draw_levels(axes: Axes, arrays: dict[str, np.ndarray]) -> None:
                   cmap="Greys", alpha=0.35)  # fmt: skip
     lines = axes.contour(arrays["plane_x"], arrays["plane_y"], loss, levels, colors=style.FAINT,
                          linewidths=0.8)  # fmt: skip
-    axes.clabel(lines, fmt="%.2g", fontsize=8, colors=style.INK)
+    axes.clabel(lines, fmt="%.3g", fontsize=8, colors=style.INK)
     axes.grid(False)
 
 
