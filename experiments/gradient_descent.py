@@ -359,7 +359,8 @@ def _draw_plane(record: Record) -> Plot:
         f"both paths in the space of W and b. Each path is {steps} steps at step size "
         f"{settings['plane_rate']:g}/D, with a marker every {settings['plane_stride']}, projected "
         f"onto the plane: start and ends lie in it, of all points {arrays['plane_share']:.0%} of "
-        "the squared distances from the start. Beside the plane the loss is another than on it.",
+        "the squared distances from the start. Beside the plane the loss is another than on it. "
+        "The axes differ in scale.",
         f"A contour map of the loss with two paths that begin at one point. {title}.",
     )
 

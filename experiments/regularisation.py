@@ -48,6 +48,7 @@ CLAIM = (
 SECONDS = 5
 OBJECTIVE = Objective(losses.softmax, penalties.l2)
 KINDS = regularising.KINDS
+MOST_ZEROS = 0.9  # of a template that is shown
 FREE = 1e6  # the radius of a max norm that never binds
 
 
@@ -109,7 +110,7 @@ def _by_kind(
     outcome: Outcome, data: Data, key: jax.Array, examples: tuning.Rows, held_out: tuning.Rows,
     chooses: np.ndarray, settings: Settings,
 ) -> None:  # fmt: skip
-    """Accuracies, zeros and influence of every setting; templates at the greatest strengths."""
+    """Accuracies, zeros and influence of every setting; templates of strong ones."""
     count = outcome.numbers["fitted"]
     fitted = tuning.Rows(examples.X[:count], examples.y[:count])
     grid = _grid(settings)
@@ -133,11 +134,11 @@ def _by_kind(
     }
     best = [0, *(_best(outcome.arrays["accuracy"], settings, kind) for kind in KINDS)]
     outcome.arrays["best"] = best
-    where = [regularising.places(dataclasses.asdict(settings), kind) for kind in KINDS]
+    shown = [0, *(_strong(outcome.arrays["zeros"], settings, kind) for kind in KINDS)]
+    outcome.arrays["shown"] = shown
     outcome.arrays["templates"] = np.stack(
-        [linear.templates(trained[place], data.image_shape)
-         for place in (0, *(kind.stop - 1 for kind in where))]
-    )  # fmt: skip
+        [linear.templates(trained[place], data.image_shape) for place in shown]
+    )
 
 
 def _by_size(
@@ -173,6 +174,13 @@ def _predicted(params: LinearParams, examples: tuning.Rows) -> np.ndarray:
     X = examples.X.astype(np.float32)
     return np.stack([np.argmax(X @ np.asarray(W).T + np.asarray(b), axis=1)
                      for W, b in zip(*params, strict=True)])  # fmt: skip
+
+
+def _strong(zeros: np.ndarray, settings: Settings, kind: str) -> int:
+    """The place of a kind's strongest setting that leaves something to see, else its weakest."""
+    places = regularising.places(dataclasses.asdict(settings), kind)
+    seen = np.flatnonzero(zeros[places] < MOST_ZEROS)
+    return places.start + int(seen[-1] if len(seen) else 0)
 
 
 def _best(accuracy: np.ndarray, settings: Settings, kind: str) -> int:

@@ -64,9 +64,7 @@ def tables(record: Record) -> tuple[Table, ...]:
     rows = [("none", "", *_row(record, 0))]
     for kind, name in KINDS.items():
         place = _best(record, kind)
-        numbers = record.settings[NUMBERS.get(kind, "regs")]
-        strength = numbers[place - places(record.settings, kind).start]
-        rows.append((name, f"{strength:g}", *_row(record, place)))
+        rows.append((name, f"{_number(record, kind, place):g}", *_row(record, place)))
     caption = (
         "Each kind at the strength (of max norm: the radius; of dropout: the share dropped) that "
         f"did best on {record.numbers['chosen_by']:,} images, judged on "
@@ -107,7 +105,7 @@ def strengths(record: Record) -> Plot:
     title = (
         f"{words.capital(KINDS[best])} does best: {judged[_best(record, best)]:.1%}, "
         f"without any {judged[0]:.1%}"
-        f"{'' if beyond_chance(record, 1) else ': not more than chance explains'}"
+        f"{'' if beyond_chance(record, 1) else ', within chance'}"
     )
     figure, axes = style.canvas(3, 3, height=6.0, title=title, sharey="row", sharex="col")
     columns = (tuple(PENALTIES), ("max_norm",), ("dropout",))
@@ -161,21 +159,27 @@ def _label(axes: np.ndarray, radii: Any) -> None:
 
 
 def templates(record: Record) -> Plot:
-    """The rows of W as images, under none and under each kind at its greatest strength."""
+    """The rows of W as images, under none and under each kind when it is strong."""
     names = record.class_names[:10]
     pictures = style.weights(record.arrays["templates"][:, : len(names)])
-    rows = ["none", *KINDS.values()]
+    shown = record.arrays["shown"]
+    numbers = (
+        _number(record, kind, int(place)) for kind, place in zip(KINDS, shown[1:], strict=True)
+    )
+    rows = ["none", *(f"{name}, {n:g}" for name, n in zip(KINDS.values(), numbers, strict=True))]
     shape = record.image_shape
     height = 6.2 / len(names) * len(rows) * shape[0] / shape[1] + 0.3
-    zeros = record.arrays["zeros"][places(record.settings, "l1")][-1]
-    title = f"At the greatest strength L1 leaves {1 - zeros:.0%} of the weights"
+    l1 = int(shown[1 + list(KINDS).index("l1")])
+    strength, left = _number(record, "l1", l1), 1 - record.arrays["zeros"][l1]
+    title = f"At strength {strength:g}, L1 leaves {left:.0%} of the weights"
     figure, axes = style.canvas(height=height, title=title)
     style.tiles(axes, pictures, rows, names)
     return Plot(
         "templates",
         figure,
         f"The rows of W of softmax classifiers fitted to {record.numbers['fitted']} images, each "
-        "kind at the greatest strength tried, each row of W scaled by its own greatest weight. "
+        "kind at the strongest setting tried that leaves a tenth of the weights (beside its name), "
+        "each row of W scaled by its own greatest weight. "
         "Red (or bright) speaks for the class, blue (or dark) against it, white (or grey) is a "
         "weight of 0. The title counts pixels that vary.",
         f"Small images in {len(rows)} rows: the weights of {', '.join(names)} for "
@@ -183,12 +187,18 @@ def templates(record: Record) -> Plot:
     )
 
 
+def _number(record: Record, kind: str, place: int) -> float:
+    """The strength, radius or share of the setting at a place."""
+    numbers = record.settings[NUMBERS.get(kind, "regs")]
+    return numbers[place - places(record.settings, kind).start]
+
+
 def sizes(record: Record) -> Plot:
     """Accuracy against the number of training images, with L2 and without."""
     rows, total = record.numbers["sizes"], record.numbers["judged_by"]
     gains = [100 * (row["with"] - row["without"]) / total for row in rows]
     most = int(np.argmax(np.abs(gains)))
-    title = "With L2 and without, no difference beyond chance, however many the images"
+    title = "With L2 or without: no difference beyond chance"
     if min(row["p"] for row in rows) < 0.05 / num_tests(record):
         title = f"L2 changes most with {rows[most]['size']:,} images: {gains[most]:+.1f} points"
     figure, axes = style.canvas(height=3.4, title=title)
