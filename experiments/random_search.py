@@ -92,7 +92,7 @@ def _tested(
     """How the best W of a search does; the time of the last one, when all is compiled, stays."""
     began = time.perf_counter()
     predictions = np.asarray(linear.predict(params, test.X))
-    name = f"random search, the first of {settings.num_seeds}"
+    name = f"random search, first of {settings.num_seeds}"
     outcome.seconds[f"a test image: {name}"] = (time.perf_counter() - began) / len(test.y)
     return Classifier(
         name,

@@ -45,7 +45,7 @@ CLAIM = (
     "generalisation; no input dimension can have a very large influence all by itself. The L2 "
     "penalty of (1, 0, 0, 0) is 1.0, of (¼, ¼, ¼, ¼) only 0.25 (42)."
 )
-SECONDS = 5
+SECONDS = 9
 OBJECTIVE = Objective(losses.softmax, penalties.l2)
 KINDS = regularising.KINDS
 MOST_ZEROS = 0.9  # of a template that is shown

@@ -27,7 +27,7 @@ CLAIM = (
     "cat (44). On one example the SVM has a loss of 1.58, softmax 0.452 (46). What becomes of "
     "both losses if a score changes slightly (47)?"
 )
-SECONDS = 1
+SECONDS = 5
 CAT = (3.2, 5.1, -1.7)  # slide 44, label 0
 W = ((0.01, -0.05, 0.1, 0.05), (0.7, 0.2, 0.05, 0.16), (0.0, -0.45, -0.2, 0.03))  # slide 46
 X, B, LABEL = (-15.0, 22.0, -44.0, 56.0), (0.0, 0.2, -0.3), 2

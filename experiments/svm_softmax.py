@@ -25,7 +25,7 @@ CLAIM = (
     "Each row of W is a template of its class that can be shown as an image (30). "
     "Regularisation tends to improve generalisation (42)."
 )
-SECONDS = 11
+SECONDS = 20
 LOSSES = {"svm": losses.hinge, "softmax": losses.softmax}
 TITLES = {name: f"linear, {words.NAMES[name]}" for name in LOSSES}
 SHOWN = 10.0  # points of accuracy that the figure of the grid spans

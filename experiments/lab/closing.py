@@ -104,7 +104,8 @@ def _draw_accuracies(axes: Axes, table: Sequence[Row]) -> None:
     for place, right, share in zip(places, ends[:, 1], accuracy, strict=True):
         axes.annotate(f"{share:.1f}%", (right, place), (8, 0), textcoords="offset points",
                       va="center", size=10, bbox=style.PATCH)  # fmt: skip
-    axes.set_yticks(places, [row.name for row in table])
+    longest = max(len(row.name) for row in table)
+    axes.set_yticks(places, [row.name for row in table], size=min(11, 290 / longest))
     axes.set(xlim=(0, 110), ylim=(len(table) - 0.5, -0.5), xlabel="test accuracy (%)")
     axes.tick_params(axis="y", length=0)
     axes.grid(False, axis="y")
