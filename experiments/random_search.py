@@ -142,8 +142,8 @@ def draw(record: Record) -> Iterator[Plot]:
     """The running minimum of every search, and the test accuracies they end with."""
     accuracies = record.numbers["accuracies"]
     title = (
-        f"The best of {record.settings['num_draws']:,} random W has "
-        f"{np.mean(accuracies):.1%} of the test set right"
+        f"The best of {record.settings['num_draws']:,} random W: {np.mean(accuracies):.1%} of the "
+        f"test set, mean of {len(accuracies)} searches"
     )
     figure, (left, right) = style.canvas(
         1, 2, height=3.4, title=title, gridspec_kw={"width_ratios": [2, 1]}
