@@ -154,7 +154,8 @@ def _by_hand(outcome: Outcome, problem: Problem, settings: Settings, ours: Linea
     """Slide 55's own code on the first rows of W; the table of W, W + h and dW (52-54)."""
     W, b = (np.asarray(leaf, np.float64) for leaf in problem.params)
     count = min(len(W), max(1, settings.max_by_hand // W.shape[1]))
-    loss = partial(_loss_by_hand, W, b, problem)
+    wide = problem._replace(params=LinearParams(W, b), batch=_cast_on_host(problem.batch))
+    loss = partial(_loss_by_hand, wide)
     rows = W[:count].copy()
     began = time.perf_counter()
     slide = eval_numerical_gradient(loss, rows)
@@ -180,10 +181,14 @@ def _unit(shape: tuple[int, ...], place: int) -> np.ndarray:
     return found
 
 
-def _loss_by_hand(W: np.ndarray, b: np.ndarray, problem: Problem, rows: np.ndarray) -> float:
+def _cast_on_host(batch: Examples) -> Examples:
+    return batch._replace(X=np.asarray(batch.X, np.float64), y=np.asarray(batch.y))
+
+
+def _loss_by_hand(problem: Problem, rows: np.ndarray) -> float:
     """The softmax objective in numpy and float64, with other first rows of W."""
-    W = np.concatenate([rows, W[len(rows) :]])
-    scores = np.asarray(problem.batch.X, np.float64) @ W.T + b
+    W = np.concatenate([rows, problem.params.W[len(rows) :]])
+    scores = problem.batch.X @ W.T + problem.params.b
     return evaluation.log_loss(scores, problem.batch.y) + problem.reg * float(np.sum(W**2))
 
 

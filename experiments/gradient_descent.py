@@ -180,7 +180,7 @@ def findings(record: Record) -> Findings:
         f"SGD in batches of {record.settings['plane_batch']} at {sgd:.3f}; {share:.0%} of the "
         "squared distances of their points from the start lie in the plane.",
     ]
-    down = _ends(record, curves[:, names.index("good")]) < start
+    down = _ends(record, curves[:, _best(record)]) < start
     expected = names[0] == "low" and names[-1] == "very high" and "high" in names and down
     return Findings(sentences, AGREES if expected else DIFFERS, (_size_table(record),))
 
@@ -217,8 +217,7 @@ def _names(record: Record) -> list[str]:
     What does not end above the best beyond the scatter of the last pass is good as well.
     """
     curves = record.arrays["rates"]
-    ends = _ends(record, curves)
-    best = int(ends.argmin())
+    ends, best = _ends(record, curves), _best(record)
     names = ["low"] * best + ["good"] + ["high"] * (len(ends) - best - 1)
     for place, end in enumerate(ends):
         if end > curves[0, 0]:
@@ -226,6 +225,11 @@ def _names(record: Record) -> list[str]:
         elif not _above(record, place, best):
             names[place] = "good"
     return names
+
+
+def _best(record: Record) -> int:
+    """The place of the step size whose loss ends lowest."""
+    return int(_ends(record, record.arrays["rates"]).argmin())
 
 
 def _above(record: Record, place: int, best: int) -> bool:
@@ -260,7 +264,7 @@ def draw(record: Record) -> Iterator[Plot]:
 
 
 def _draw_minibatches(record: Record) -> Plot:
-    good, settings = _names(record).index("good"), record.settings
+    good, settings = _best(record), record.settings
     curve, rate = record.arrays["rates"][:, good], settings["rates"][good]
     title = (
         "The loss over minibatches goes down, "
@@ -288,7 +292,7 @@ def _draw_minibatches(record: Record) -> Plot:
 def _draw_rates(record: Record) -> Plot:
     curves, rates, names = record.arrays["rates"], record.settings["rates"], _names(record)
     epoch = len(curves) // record.settings["epochs"]
-    best = rates[names.index("good")]
+    best = rates[_best(record)]
     title = f"Step size {best:g}/D ends lowest; a very high one ends above the start"
     if "very high" not in names:
         title = f"Of these step sizes, {best:g}/D ends lowest"

@@ -100,3 +100,13 @@ def test_the_map_has_the_objective_at_each_of_its_places():
     logs = scores[np.arange(6), y] - np.log(np.exp(scores).sum(axis=1))
     assert found.shape == (2, 3)
     assert found[1, 2] == pytest.approx(-logs.mean() + 0.1 * np.sum(W[:, :-1] ** 2), rel=1e-5)
+
+
+def test_the_lowest_loss_is_told_even_if_others_are_as_good_within_their_scatter():
+    ends = np.array([[2.0, 1.1, 1.0, 9.0], [2.2, 0.9, 0.95, 9.5], [2.1, 1.0, 0.9, 9.1]])
+    start = np.full((3, 4), 2.3)
+    record = SimpleNamespace(
+        arrays={"rates": np.concatenate([start, ends])}, settings={"epochs": 2}
+    )
+    assert gradient_descent._best(record) == 2
+    assert gradient_descent._names(record) == ["low", "good", "good", "very high"]
