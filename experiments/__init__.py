@@ -32,5 +32,4 @@ QUICK = (
     "softmax_loss",
     "svm_softmax",
     "random_search",
-    "gradient_descent",
 )

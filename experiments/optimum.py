@@ -27,6 +27,7 @@ from lincls import (
     preprocessing,
     quick,
     reference,
+    splits,
     training,
 )
 from lincls.objective import Objective, over_all
@@ -79,7 +80,8 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
     """For each loss the optimum and its certificate, and SGD beside it, epoch by epoch."""
     split_key, key = jax.random.split(key)
     examples = tuning.rows(data.train, settings.max_train)
-    fitted, held_out = tuning.train_and_validation(split_key, examples, settings.validation)
+    mask = splits.validation_mask(split_key, examples.y, settings.validation)
+    fitted, held_out = examples.where(~mask), examples.where(mask)
     affine = preprocessing.fit(fitted.X)
     outcome = Outcome({"fitted": len(fitted.y), "held_out": len(held_out.y)})
     for name in settings.losses:
