@@ -23,7 +23,7 @@ from experiments.lab.experiment import (
 from experiments.lab.gate import Data
 from experiments.lab.options import flag
 from experiments.lab.record import Record
-from lincls import crossval, distances, knn, splits
+from lincls import crossval, distances, splits
 
 SLIDES = "20-22"
 QUESTION = "Which k and which distance?"
@@ -55,13 +55,16 @@ class Settings:
     halvings: int = flag(500, "random halves of the test set that are chosen on", low=2, smoke=20)
 
 
+TITLE = "k nearest neighbours"
+
+
 def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
     """Accuracy of every k and distance on every fold; a test of the best pair, then of all."""
     sizes = sorted({min(size, len(data.train.labels)) for size in settings.sizes})
     accuracies = [_cross_validated(tuning.rows(data.train, size), settings) for size in sizes]
     choices = [_chosen(of_size, settings) for of_size in accuracies]
     best = choices[-1]["best"]
-    right = _all_tested(data, settings)
+    voted, right = _all_tested(data, settings)
     tested = right[settings.metrics.index(best["metric"]), settings.ks.index(best["k"])]
     numbers = {
         "sizes": sizes,
@@ -76,8 +79,12 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
     arrays |= {"test_right": right, "folds": folds, "labels": data.train.labels[: sizes[-1]]}
     chosen = f"k = {best['k']}, {words.NAMES[best['metric']]}"
     stored = min(settings.max_train, len(data.train.labels)) * int(np.prod(data.image_shape))
-    row = Classifier("k nearest neighbours", chosen, int(tested.sum()), len(tested), stored)
-    return Outcome(numbers, arrays, [row])
+    of_best = voted[settings.metrics.index(best["metric"])]
+    row = Classifier(TITLE, chosen, int(tested.sum()), len(tested), stored, of_best.memory)
+    seconds = {
+        f"training: {TITLE}": of_best.training, f"a test image: {TITLE}": of_best.a_test_image
+    }  # fmt: skip
+    return Outcome(numbers, arrays, [row], seconds)
 
 
 def _cross_validated(folded: tuning.Rows, settings: Settings) -> dict[str, np.ndarray]:
@@ -111,20 +118,24 @@ def _pair(settings: Settings, row: int) -> dict[str, Any]:
     return {"metric": settings.metrics[metric], "k": settings.ks[k]}
 
 
-def _all_tested(data: Data, settings: Settings) -> np.ndarray:
-    """Whether each test image is right (metrics, ks, M): the choice's row, and all, on purpose."""
+def _all_tested(data: Data, settings: Settings) -> tuple[list[tuning.Voted], np.ndarray]:
+    """What votes each distance has, and whether each test image is right (metrics, ks, M).
+
+    The choice's row is the test; all of them are looked at on purpose.
+    """
     train = tuning.rows(data.train, settings.max_train)
     test = tuning.rows(data.open_test("accuracy of the chosen k and distance"), settings.max_test)
     data.open_test(
         "on purpose: what choosing on the test set would have claimed; nothing is chosen"
     )
-    right = []
-    for name in settings.metrics:
-        model = knn.fit(*train, metric=METRICS[name], num_classes=data.num_classes)
-        watch = progress.watcher(f"test by {words.NAMES[name]}")
-        predictions = knn.predict_by_k(model, test.X, settings.ks, on_block=watch)
-        right.append(np.asarray(predictions) == test.y)
-    return np.stack(right)
+    voted = [
+        tuning.neighbours(
+            train, test.X, settings.ks, METRICS[name], data.num_classes,
+            f"test by {words.NAMES[name]}",
+        )
+        for name in settings.metrics
+    ]  # fmt: skip
+    return voted, np.stack([each.predictions == test.y for each in voted])
 
 
 def _optimism(key: jax.Array, right: np.ndarray, halvings: int) -> float:

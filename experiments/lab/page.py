@@ -62,7 +62,7 @@ def write(
             first=records[0] if records else None,
             closing=closing.rows(records),
             shown={section.title for section in sections},
-            answers=lecture.answers({title: each.verdict for title, each in found.items()}),
+            answers=lecture.answers(found),
             errata=lecture.errata(one for each in found.values() for one in each.printed),
             comparison=comparison,
             play=interactive.picture(),

@@ -12,9 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lincls import linear, preprocessing, quick, splits, training
+from experiments.lab import progress
+from lincls import distances, knn, linear, preprocessing, quick, splits, training
 from lincls.objective import Objective
 from lincls.structs import Hyper, LinearParams
+
+_BLOCK = 512  # queries that compile whatever more of them need
 
 
 class Rows(NamedTuple):
@@ -138,6 +141,30 @@ def refit(
     began = time.perf_counter()
     params = jax.block_until_ready(train(key, examples, num_classes, plan, rate, reg))
     return params, time.perf_counter() - began
+
+
+class Voted(NamedTuple):
+    """What the neighbours among a training set vote for, for every k, and what that takes."""
+
+    predictions: np.ndarray  # (len(ks), M)
+    training: float  # seconds
+    a_test_image: float  # seconds, the mean over the test set
+    memory: int  # bytes of the model
+
+
+def neighbours(
+    train: Rows, X: np.ndarray, ks: Any, metric: distances.Metric, num_classes: int, what: str
+) -> Voted:
+    """One search by a distance, and from it the votes of every k; compiled before it is timed."""
+    began = time.perf_counter()
+    model = jax.block_until_ready(knn.fit(*train, metric=metric, num_classes=num_classes))
+    training = time.perf_counter() - began
+    knn.predict_by_k(model, X[:_BLOCK], ks)
+    began = time.perf_counter()
+    predictions = np.asarray(knn.predict_by_k(model, X, ks, on_block=progress.watcher(what)))
+    seconds = (time.perf_counter() - began) / len(X)
+    leaves = {id(leaf): leaf for leaf in jax.tree.leaves(model)}
+    return Voted(predictions, training, seconds, sum(leaf.nbytes for leaf in leaves.values()))
 
 
 def each(params: LinearParams) -> list[LinearParams]:
