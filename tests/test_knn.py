@@ -1,3 +1,6 @@
+import threading
+import time
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -167,6 +170,33 @@ def test_progress_counts_queries():
     model = knn.fit(coarse_pixels(14, 30))
     knn.neighbors(model, coarse_pixels(15, 10), 2, block_size=4, on_block=lambda *a: seen.append(a))
     assert seen == [(4, 10), (8, 10), (10, 10)]
+
+
+def test_ctrl_c_between_blocks_ends_the_search_and_its_threads():
+    def interrupt(done, total):
+        seen.append((done, time.perf_counter(), threading.active_count()))
+        raise KeyboardInterrupt
+
+    seen, before = [], threading.active_count()
+    X = np.random.default_rng(17).integers(0, 256, (20_000, 784), dtype=np.uint8)
+    model = knn.fit(X, prune=False)
+    with pytest.raises(KeyboardInterrupt):
+        knn.neighbors(model, None, 5, block_size=8, on_block=interrupt)  # half a minute of work
+    ((done, when, during),) = seen
+    assert done == 8
+    assert during > before
+    assert time.perf_counter() - when < 1
+    assert threading.active_count() == before
+
+
+def test_threads_have_the_precision_of_their_caller():
+    rng = np.random.default_rng(18)
+    with jax.enable_x64(True):
+        X = rng.normal(size=(300, 6))
+        found = knn.neighbors(knn.fit(X), X[:40], 3, block_size=8)
+    assert found.distances.dtype == np.float64
+    table = oracles_knn.distances("l2", X[:40], X)
+    np.testing.assert_allclose(found.distances, np.sort(table, axis=1)[:, :3], rtol=1e-13)
 
 
 def test_few_shapes_are_compiled():

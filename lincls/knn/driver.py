@@ -7,7 +7,7 @@ each, so a few threads of the host search a block each.
 import contextlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -79,10 +79,12 @@ def _by_blocks(
             answer = _search(model, block, k, block_groups, groups)
             return [np.asarray(array)[:count, :k] for array in answer]
 
-    for one in _in_threads(search, _blocks(rows, query_groups, size)):
-        found.append(one)
-        done += len(one[0])
-        on_block(done, rows.shape[0])
+    calls = _blocks(rows, query_groups, size)
+    with contextlib.closing(_in_threads(search, calls)) as answers:
+        for one in answers:
+            found.append(one)
+            done += len(one[0])
+            on_block(done, rows.shape[0])
     return Neighbors(*(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
 
 
@@ -98,7 +100,9 @@ def _settings() -> Callable[[], contextlib.AbstractContextManager[Any]]:
     return scope
 
 
-def _in_threads(fn: Callable[..., Any], calls: Iterator[tuple[Any, ...]]) -> Iterator[Any]:
+def _in_threads(
+    fn: Callable[..., Any], calls: Iterator[tuple[Any, ...]]
+) -> Generator[Any, None, None]:
     """fn(*call) of every call in their order, a few at a time; an exception ends the others."""
     pool = ThreadPoolExecutor(max_workers=(threads := _num_threads()))
     pending: deque[Future[Any]] = deque()
