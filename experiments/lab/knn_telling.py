@@ -204,7 +204,7 @@ def draw(rows: Sequence[Row]) -> Plot:
         style.ticks(place, sorted({row["value"] for row in rows if row["of"] == of}))
         place.tick_params(axis="x", labelsize=8)
     axes[0].set_ylabel("time per query (ms)")
-    figure.legend(handles=axes[0].get_lines(), loc="outside lower center", ncols=4)
+    figure.legend(handles=axes[0].get_lines(), loc="outside lower center", ncols=4, handlelength=3)
     alt = "Two line charts. " + " ".join(growth_sentence(rows, of) for of in ("N", "D"))
     caption = "Medians, on logarithmic axes. Further images are shifted or mirrored ones."
     return Plot("growth", figure, caption, alt)
