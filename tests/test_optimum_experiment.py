@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from experiments import optimum
 from experiments.lab import gate, tuning
 from experiments.lab.record import Record
-from lincls import preprocessing
+from lincls import preprocessing, splits
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -41,7 +41,8 @@ def parts():
     X, y = load_digits(return_X_y=True)
     examples = tuning.Rows(X[:300], y[:300].astype(np.int32))
     split_key, _ = jax.random.split(jax.random.key(3))
-    fitted, held_out = tuning.train_and_validation(split_key, examples, 0.2)
+    mask = splits.validation_mask(split_key, examples.y, 0.2)
+    fitted, held_out = examples.where(~mask), examples.where(mask)
     shift, scale = map(np.float64, preprocessing.fit(fitted.X))
     return [((part.X - shift) * scale, part.y) for part in (fitted, held_out)]
 
