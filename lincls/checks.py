@@ -50,8 +50,8 @@ def rows(X: Any, name: str = "X", num_features: int | None = None) -> AnyArray:
             f"{name} must be uint8 or floating, got {X.dtype}; use {name}.astype(np.uint8) "
             f"if its values are 0..255, {name}.astype(np.float32) otherwise"
         )
-    if X.shape[0] == 0:
-        raise ValueError(f"{name} has no rows (shape {X.shape})")
+    if X.size == 0:
+        raise ValueError(f"{name} has no rows or no features (shape {X.shape})")
     X = X.reshape(X.shape[0], -1)
     if num_features is not None and X.shape[1] != num_features:
         raise ValueError(

@@ -213,6 +213,8 @@ D * eps; two equal points are at distance 0.
 def _prepare_cosine(X: AnyArray) -> Any:
     """Rows of length 1 (a row of zeros stays zero), in the precision of X."""
     X = _floating(X)
+    _, exponent = jnp.frexp(jnp.max(jnp.abs(X), axis=1, keepdims=True))
+    X = jnp.ldexp(X, -exponent)  # exact, and no square passes the floating range
     length = jnp.sqrt(jnp.sum(jnp.square(X), axis=1, keepdims=True))
     return X / jnp.where(length == 0, 1, length)
 

@@ -95,7 +95,7 @@ class Reliability(NamedTuple):
 def reliability(
     probabilities: Float[AnyArray, "N C"], labels: Int[AnyArray, "N"], num_bins: int = 10
 ) -> Reliability:
-    """Predictions binned by their probability, in bins of equal width over 0..1.
+    """Predictions binned by their probability, in bins (lower, upper] of equal width over 0..1.
 
     The expected calibration error is the mean over all examples of |accuracy - mean
     probability| of their bin; 0 means that of predictions made with 80 %, 80 % are right.
@@ -105,7 +105,9 @@ def reliability(
     probabilities = np.asarray(probabilities, np.float64)
     predictions, labels = _pair(probabilities.argmax(axis=1), labels)
     greatest, hits = probabilities.max(axis=1), predictions == labels
-    place = np.clip(np.ceil(greatest * num_bins).astype(int) - 1, 0, num_bins - 1)
+    num_bins = checks.count(num_bins, "num_bins")
+    upper = np.ceil(np.round(greatest * num_bins, 5))  # 0.6 of float32 is in the bin of 0.6
+    place = np.clip(upper.astype(int) - 1, 0, num_bins - 1)
     total, right, summed = (
         np.bincount(place, weights, num_bins) for weights in (None, hits, greatest)
     )

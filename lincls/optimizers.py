@@ -111,7 +111,8 @@ def averaging(start: Any = 0, decay: Any = None) -> optax.GradientTransformation
 
     counts n from `start`; before that, and at n = 1, a is the last W.  Without a decay d it is
     the plain mean (Polyak-Ruppert), with one the exponential mean with its bias corrected.
-    The steps themselves are not changed, and `averaged(state)` are the parameters to use:
+    The mean is kept in float32 at least.  The steps themselves are not changed, and
+    `averaged(state)` are the parameters to use:
 
         def averaged_sgd(learning_rate, start):
             return optax.chain(optimizers.sgd(learning_rate), optimizers.averaging(start))
@@ -123,16 +124,22 @@ def averaging(start: Any = 0, decay: Any = None) -> optax.GradientTransformation
     Source: Polyak and Juditsky, SIAM J. Control Optim. 1992; Ruppert 1988.
     """
 
+    def wide(params: Any) -> Any:
+        return jax.tree.map(lambda p: p if p.dtype.itemsize >= 4 else p.astype("float32"), params)
+
     def init(params: Any) -> AverageState:
-        return AverageState(jnp.zeros((), jnp.int32), params)
+        return AverageState(jnp.zeros((), jnp.int32), wide(params))
 
     def update(updates: Any, state: AverageState, params: Any = None) -> tuple[Any, AverageState]:
         if params is None:
             raise ValueError("averaging needs the parameters: call update(grads, state, params)")
-        dtype = jax.tree.leaves(params)[0].dtype
-        count = jnp.maximum((state.step + 1).astype(dtype) - start, 1)
-        share = 1 / count if decay is None else (1 - decay) / (1 - decay**count)
-        moved = optax.apply_updates(params, updates)
+        moved = wide(optax.apply_updates(params, updates))
+        dtype = jax.tree.leaves(moved)[0].dtype
+        count = jnp.maximum((state.step + 1).astype(dtype) - jnp.asarray(start, dtype), 1)
+        share = 1 / count
+        if decay is not None:
+            d = jnp.asarray(decay, dtype)
+            share = (1 - d) / (1 - d**count)
         average = optax.incremental_update(moved, state.average, share)
         return updates, AverageState(state.step + 1, average)
 

@@ -233,8 +233,9 @@ def fit(
 
     Args:
         state: of `start` or of an earlier `fit`, which it continues exactly.
-        X, y: images (N, H, W, C) or rows (N, D), uint8 or floating; labels (N,).  A
-            memory-mapped array of more than 1 GiB stays in its file and is read in pieces.
+        X, y: images (N, H, W, C) or rows (N, D), uint8 or floating; labels (N,).  Nobody
+            may write to them during the call.  A memory-mapped array of more than 1 GiB
+            stays in its file and is read in pieces.
         hyper: numbers; with (G,) leaves all G settings train at once.
         weight: (N,), or (G, N) where settings see different examples; default all 1.
         affine: preprocessing of X; default none.
@@ -388,7 +389,7 @@ def _at_the_door(
         raise ValueError(
             f"affine has {np.shape(affine.shift)} shifts, X has {num_features} features"
         )
-    data = Examples(X, y, np.asarray(weight, state.params.W.dtype))
+    data = Examples(X, y, np.array(weight, state.params.W.dtype))
     if not streams.is_large(X):
         data = jax.tree.map(partial(streams.on_device, lent=True), data)
     return data, jax.tree.map(jnp.asarray, affine), hyper

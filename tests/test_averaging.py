@@ -9,7 +9,7 @@ import pytest
 
 from lincls import batches, checkpoint, crossval, linear, optimizers, splits, training
 from lincls.objective import Objective
-from lincls.structs import Affine, Hyper
+from lincls.structs import Affine, Hyper, LinearParams
 
 RNG = np.random.default_rng(33)
 N, D, C, T = 48, 4, 3, 24
@@ -149,3 +149,16 @@ def test_without_averaging_there_is_no_mean_and_it_needs_the_parameters():
     link = optimizers.averaging()
     with pytest.raises(ValueError, match="parameters"):
         link.update(PARAMS, link.init(PARAMS))
+
+
+def test_the_mean_of_narrow_parameters_is_kept_in_float32():
+    link = optimizers.averaging()
+    params = LinearParams(jnp.zeros((1, 1), jnp.bfloat16), jnp.zeros((1,), jnp.bfloat16))
+    ones = jax.tree.map(lambda p: jnp.ones_like(p), params)
+    state = link.init(params)
+    for _ in range(300):
+        _, state = link.update(ones, state, params)
+        params = jax.tree.map(lambda p: (p + 1) % 128, params)
+    assert state.average.W.dtype == jnp.float32
+    expected = np.mean([step % 128 + 1 for step in range(300)])
+    np.testing.assert_allclose(state.average.W, expected, rtol=1e-4)

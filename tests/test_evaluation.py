@@ -121,3 +121,10 @@ def test_probabilities_that_are_frequencies_have_no_calibration_error():
     probabilities = np.tile([0.75, 0.25], (400, 1))
     labels = np.repeat([0, 0, 0, 1], 100)
     assert evaluation.reliability(probabilities, labels).error == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_probability_on_an_edge_is_in_the_bin_below(dtype):
+    votes = np.array([[6, 4, 0], [8, 2, 0], [10, 0, 0]], dtype) / 10
+    found = evaluation.reliability(votes, np.array([0, 1, 0]))
+    assert found.total.nonzero()[0].tolist() == [5, 7, 9]

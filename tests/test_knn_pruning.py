@@ -154,6 +154,28 @@ def test_floating_neighbours_equal_the_oracle_up_to_rounding(metric, spread, dty
     assert (model.learned.axes is None) == spread
 
 
+@pytest.mark.parametrize("scale", [1e-21, 2e-20, 1e-19, 1.0, 1e18])
+@pytest.mark.parametrize("metric", [distances.l2, distances.cosine], ids=lambda m: m.name)
+def test_very_small_and_very_large_rows_keep_their_neighbours(metric, scale):
+    X = (embeddings(N, False, np.float64) * scale).astype(np.float32)
+    pruned, plain = knn.fit(X, metric=metric), knn.fit(X, metric=metric, prune=False)
+    found, expected = (knn.neighbors(model, X[:8], 5) for model in (pruned, plain))
+    flushed = 1e-35 if metric is distances.l2 else 1e-6  # squares below the floating range; cosines
+    np.testing.assert_allclose(found.distances, expected.distances, rtol=1e-5, atol=flushed)
+    assert np.all(found.indices < N)
+    if metric is distances.cosine:  # lengths do not count
+        whole = knn.neighbors(knn.fit(X / np.float32(scale), metric=metric), X[:8], 5)
+        np.testing.assert_allclose(found.distances, whole.distances, atol=1e-6)
+
+
+def test_an_overflow_is_the_largest_distance():
+    X = embeddings(N, False, np.float32)
+    queries = np.concatenate([X[:3], np.full((1, D), 1e20, np.float32)])
+    found = knn.neighbors(knn.fit(X), queries, 4)
+    assert np.all(found.distances[3] == np.finfo(np.float32).max)
+    assert found.indices[3].tolist() == [0, 1, 2, 3]
+
+
 @exact
 @pytest.mark.parametrize("num_features", [33_026, pytest.param(33_025, marks=pytest.mark.slow)])
 def test_wide_rows_are_pruned_exactly(metric, num_features, monkeypatch):
@@ -209,6 +231,8 @@ def test_a_large_host_array_is_not_copied(metric, make, monkeypatch):
     found = knn.neighbors(model, X[:9], 7)
     np.testing.assert_array_equal(found.indices, copied.indices)
     np.testing.assert_array_equal(found.distances, copied.distances)
+    if metric is not distances.l1:  # float64 rows are narrowed, which is a copy
+        assert knn.fit(X.astype(np.float64), metric=metric).points is not None
     alone = knn.neighbors(model, None, 3, groups=np.arange(N) % 2)
     assert np.all(alone.indices % 2 != np.arange(N)[:, None] % 2)
 

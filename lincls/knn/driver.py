@@ -42,7 +42,8 @@ def neighbors(
     """The k nearest training examples of every query, nearest first, as host arrays (M, k).
 
     Exact: L1 and L2 between uint8 images are integers.  Ties are in order of training index, so
-    the answer depends on neither the block size nor the number of queries.
+    the answer depends on neither the block size nor the number of queries; of floating rows that
+    is so up to the rounding of a distance.
 
     Args:
         queries: images (M, H, W, C) or rows (M, D) of the training data's kind, or None for the
@@ -89,7 +90,10 @@ def _by_blocks(
 
 
 def _settings() -> Callable[[], contextlib.AbstractContextManager[Any]]:
-    """What this thread was told about precision and device, for a thread that was not."""
+    """What this thread was told about precision and device, for a thread that was not.
+
+    Other settings of JAX's contexts do not reach the threads.
+    """
     wide, device = jax.config.jax_enable_x64, jax.config.jax_default_device  # type: ignore[attr-defined]
 
     @contextlib.contextmanager
@@ -131,7 +135,7 @@ def _by_parts(
     num_examples, whole = model.X.shape[0], None
     size = max(1, _PART_BYTES // model.X[:1].nbytes)
     for start in range(0, num_examples, size):
-        part = fit(np.array(model.X[start : start + size]), metric=model.metric, prune=False)
+        part = fit(np.asarray(model.X[start : start + size]), metric=model.metric, prune=False)
         of_part = None if groups is None else groups[start : start + size]
         num_rows = part.X.shape[0]
         found = _by_blocks(part, rows, min(k, num_rows), query_groups, of_part, block_size, _ignore)

@@ -62,7 +62,7 @@ def fit(
         metric: a value of `lincls.distances`.
         num_classes: C; by default the largest label plus one.
         prune: whether to make sketches, where they pay, that spare `neighbors` most distances.
-            The answers are the same.
+            The answers are the same: to the bit between pixels, else up to rounding.
 
     Raises:
         TypeError, ValueError: data or labels of another kind, NaN, a label out of range.
@@ -74,7 +74,7 @@ def fit(
         y = jnp.asarray(y)
     sketching = sketches.for_metric(metric, X) if prune and not streams.is_large(X) else None
     model = KNN(X, y, None, metric, num_classes)
-    if sketching is not None and streams.is_lasting(X):
+    if sketching is not None and streams.stays_on_host(X):
         model = _sketched(model, sketching)
     if streams.is_large(X) or model.sketching is not None:
         return model

@@ -238,5 +238,6 @@ def _as_neighbors(found: Pairs, k: int, shape: tuple[int, int]) -> Neighbors:
     info = np.iinfo if np.issubdtype(exact.dtype, np.integer) else np.finfo
     distances = np.full((shape[0], k), info(exact.dtype).max, exact.dtype)
     indices = np.full((shape[0], k), shape[1], np.int32)
-    distances[rows, _rank(rows)], indices[rows, _rank(rows)] = exact, columns
+    distances[rows, _rank(rows)] = np.minimum(exact, info(exact.dtype).max)  # of an overflow
+    indices[rows, _rank(rows)] = columns
     return Neighbors(distances, indices)

@@ -33,7 +33,9 @@ _MOST_AXES = 255
 _MOST_GROUPS = 192  # XLA breaks up longer sums of arrays, which costs a factor of ten
 _MOST_FINE = 1024
 _MOST_FEATURES = 2**24 // 255
-_TINY = 2.0**-16  # of a row's length: more than float64 loses on any row below 2**18 features
+_MOST_WIDE = 2**18
+_LEAST = 2.0**-40  # a smaller bound on a root says nothing
+_TINY = 2.0**-16  # of a row's length: more than float64 loses on any row of _MOST_WIDE features
 
 
 class Sketching(NamedTuple):
@@ -92,7 +94,9 @@ def learn_directions(X: AnyArray) -> Directions | None:
     """
     rows, num_features = _sample(X, SAMPLE), X.shape[1]
     shift = rows.mean(axis=0)
-    rows = (rows - shift).astype(np.float32)  # good enough to find directions with
+    rows -= shift
+    rows /= max(np.abs(rows).max(), np.finfo(np.float64).tiny)  # neither too large nor too small
+    rows = rows.astype(np.float32)  # good enough to find directions with
     axes = rows[: min(_MOST_AXES, num_features // 256 * 32 + 63)].T
     for _ in range(3):
         axes, _ = np.linalg.qr(rows.T @ (rows @ axes))
@@ -134,7 +138,8 @@ def lower_l2(directions: Directions, q: Measured, x: Measured) -> Float[Array, "
 
     Products of bfloat16 numbers are exact in float32, and their sum of d, in any order, is off
     by at most 2 d 2**-23 |t(a)| |t(b)| <= d 2**-23 (|t(a)|^2 + |t(b)|^2); `slack` is twice that.
-    A sum of D squares in float32 is off by at most (D + 2) 2**-24 of itself.
+    A sum of D squares in float32 is off by at most (D + 2) 2**-24 of itself, and by D 2**-126
+    where squares are too small for it, which is less where the root is above `_LEAST`.
     """
     dims = (((1,), (1,)), ((), ()))
     products = lax.dot_general(q.rows, x.rows, dims, preferred_element_type=jnp.float32)
@@ -142,7 +147,7 @@ def lower_l2(directions: Directions, q: Measured, x: Measured) -> Float[Array, "
     total = (1 - slack) * (q.square_norms[:, None] + x.square_norms)
     root = jnp.sqrt(jnp.maximum(total - 2 * products, 0)) - q.radii[:, None] - x.radii
     rounding = (directions.shift.shape[0] + 8) * 2.0**-22
-    bound = jnp.where(root > 0, (1 - rounding) * jnp.square(root), 0)  # 0 if it overflowed to NaN
+    bound = jnp.where(root > _LEAST, (1 - rounding) * jnp.square(root), 0)  # 0 where it is NaN
     return jnp.minimum(bound, jnp.finfo(jnp.float32).max)
 
 
@@ -293,7 +298,7 @@ def for_metric(metric: Metric, X: AnyArray) -> Sketching | None:
 
     Sketches serve L2 and cosine on any rows and L1 on uint8, from 4,096 rows of 256 features on.
     """
-    if X.shape[0] < 2 * SAMPLE or X.shape[1] < 256:
+    if X.shape[0] < 2 * SAMPLE or not 256 <= X.shape[1] <= _MOST_WIDE:
         return None
     if metric == distances.l1:
         return l1_groups if X.dtype == np.uint8 and X.shape[1] <= _MOST_FEATURES else None
