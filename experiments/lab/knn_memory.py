@@ -2,7 +2,7 @@
 
     python -m experiments.lab.knn_memory array uint8 200000 3072
 
-`peak` runs it in a child process, whose peak is its own (resource.getrusage, ru_maxrss).
+`peak` runs it in a child process, whose peak is its own.
 """
 
 import json
@@ -49,7 +49,14 @@ def draw_rows(X: np.ndarray) -> None:
 
 
 def most_bytes() -> int:
-    """The most memory that this process has held, in bytes."""
+    """The most memory that this process has held, in bytes.
+
+    Linux's ru_maxrss begins at what the parent held, VmHWM with the process's own program.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return 1024 * int(lines["VmHWM"].split()[0])
     import resource  # not on Windows
 
     unit = 1 if sys.platform == "darwin" else 1024
