@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 from lincls import data
-from lincls.data import dataset, toys
+from lincls.data import arrays, dataset, toys
 
 
 def some_arrays(num_examples: int = 20):
@@ -191,6 +192,21 @@ def test_npz_is_mapped_at_the_right_place(tmp_path, order):
     assert made.class_names == ("b", "a")
     assert made.train.labels.tolist() == [1, 0, 1, 0, 1]
     assert isinstance(made.train.images, np.memmap)
+
+
+@pytest.mark.parametrize("name", ["X", "images_of_the_test_part", "ä"])
+def test_an_entry_of_the_cache_is_mapped_where_jax_takes_it_over(tmp_path, name):
+    rng = np.random.default_rng(0)
+    entry = {"y": np.arange(3), name: rng.integers(0, 256, (5, 7), np.uint8), "z": np.array("a")}
+    with open(tmp_path / "entry.npz", "wb") as file:
+        arrays.save_npz(file, **entry)
+    mapped = arrays.open_npz(tmp_path / "entry.npz")
+    with np.load(tmp_path / "entry.npz") as read:
+        for key, array in entry.items():
+            np.testing.assert_array_equal(mapped[key], array)
+            np.testing.assert_array_equal(read[key], array)
+            assert mapped[key].ctypes.data % 64 == 0
+    assert mapped[name].ctypes.data == jax.device_put(mapped[name]).unsafe_buffer_pointer()
 
 
 @pytest.mark.parametrize("given", ["the folder", "a file"])

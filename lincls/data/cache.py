@@ -94,7 +94,7 @@ def _write_whole(path: Path, **entry: np.ndarray) -> None:
     number, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(number, "wb") as file:
-            np.savez(file, allow_pickle=False, **entry)
+            arrays.save_npz(file, **entry)
             file.flush()
             os.fsync(number)
         os.chmod(beside, 0o644)  # mkstemp's files are their writer's alone
