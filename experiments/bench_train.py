@@ -83,19 +83,13 @@ def timed(call: Callable[[], Any]) -> tuple[float, Any]:
 def one_epoch(settings: Settings, until: float) -> list[dict[str, Any]]:
     """Every engine on one epoch of each loss: seconds, and the loss it ends with."""
     rows = []
-    names = [
-        name for name, (package, _) in trainers.ENGINES.items() if package not in trainers.missing()
-    ]
     for loss in trainers.LOSSES:
         task = problem(settings, loss)
-        runs = {name: partial(trainers.ENGINES[name][1], task) for name in names}
+        runs = trainers.runs(task)
         found = side_by_side(runs, settings.rounds, until)
-        for name in names:
-            end = (
-                trainers.final_loss(task, *found["results"][name])
-                if name in trainers.SAME_LOSS
-                else None
-            )
+        for name in runs:
+            same = name in trainers.SAME_LOSS
+            end = trainers.final_loss(task, *found["results"][name]) if same else None
             rows.append({
                 "loss": loss, "engine": name, "seconds": found["median"][name],
                 "first_call": found["first"][name], "final_loss": end, "rounds": found["rounds"],

@@ -138,7 +138,18 @@ ENGINES: dict[str, tuple[str, Run]] = {
     "loop over an optax step": ("optax", optax_loop),
     "scikit-learn SGDClassifier": ("sklearn", sgd_classifier),
 }
-SAME_LOSS = ("lincls", "torch, eager", "loop over an optax step")
+ON_DEVICE = "lincls, X a JAX array"
+SAME_LOSS = ("lincls", ON_DEVICE, "torch, eager", "loop over an optax step")
+
+
+def runs(task: Task) -> dict[str, Callable[[], Any]]:
+    """What is installed, on this task: X as numpy has it, and once as a JAX array."""
+    on_device = task._replace(X=jnp.array(task.X))
+    ready = {name: run for name, (package, run) in ENGINES.items() if package not in missing()}
+    ours: dict[str, Callable[[], Any]] = {
+        "lincls": partial(lincls_grid, task), ON_DEVICE: partial(lincls_grid, on_device),
+    }  # fmt: skip
+    return ours | {name: partial(run, task) for name, run in ready.items() if name not in ours}
 
 
 def zeros(task: Task) -> LinearParams:
