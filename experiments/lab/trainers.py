@@ -12,7 +12,7 @@ import optax
 
 from lincls import batches, linear, losses, optimizers, preprocessing, quick, training
 from lincls.objective import Objective
-from lincls.structs import Affine, Hyper, LinearParams
+from lincls.structs import Affine, AnyArray, Hyper, LinearParams
 
 LOSSES = {"softmax": losses.softmax, "hinge": losses.hinge}
 REG = 1e-3
@@ -22,7 +22,7 @@ KEY = jax.random.key(0)
 class Task(NamedTuple):
     """One training problem, and the order in which everybody sees the examples."""
 
-    X: np.ndarray  # (N, D) uint8
+    X: AnyArray  # (N, D) uint8
     y: np.ndarray  # (N,) int32
     affine: Affine
     loss: str
