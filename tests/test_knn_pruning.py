@@ -120,8 +120,9 @@ def test_bounds_leave_few_candidates_where_data_allow_it(metric):
         sketch = sketches.apply(model.sketching, model.learned, queries)
         block = pruning.Block(queries, sketch, None, None)
         no_limit = np.full(len(queries), np.inf)
-        lower, limit = pruning.bounds_and_limit(model, block, model.sketch[0], 0, 5, no_limit)
-    left = lower <= limit[:, None]
+        found = pruning.bounds_and_limit(model, block, model.sketch[0], 0, 5, no_limit)
+    bounds, _, limit = found
+    left = bounds.lower <= limit[:, None]
     assert left.sum(axis=1).min() >= 5
     assert left.mean() < 0.1
 

@@ -29,7 +29,7 @@ from lincls import streams
 from lincls.distances import Metric
 from lincls.knn.model import KNN
 from lincls.knn.search import smallest
-from lincls.knn.sketches import Sketching, apply
+from lincls.knn.sketches import GROUP, Sketching, apply
 from lincls.structs import AnyArray, Neighbors
 
 _PAIRS = 2**15  # distances in a compiled call, at most
@@ -48,6 +48,13 @@ class Block(NamedTuple):
     groups: Any
 
 
+class Bounds(NamedTuple):
+    """Lower bounds (M, n) of a part, infinite where excluded, and the least of every `GROUP`."""
+
+    lower: np.ndarray
+    least: np.ndarray
+
+
 class Pairs(NamedTuple):
     """Places of queries in the block, indices of training examples, and their distances, (P,)."""
 
@@ -64,17 +71,17 @@ def search_pruned(
     with jax.enable_x64(True):
         sketch = apply(model.sketching, model.learned, queries)
         block = Block(queries, sketch, query_groups, groups)
-        found, limit, start = None, np.full(queries.shape[0], np.inf), 0
+        found: list[Pairs] = []
+        limit, start = np.full(queries.shape[0], np.inf), 0
         for part in model.sketch:
-            lower, limit = bounds_and_limit(model, block, part, start, k, limit)
-            near = lower <= _float32_above(limit)[:, None]
-            if np.count_nonzero(near) > near.size * model.metric.cost / _PAIR_COST:
+            bounds, seen, limit = bounds_and_limit(model, block, part, start, k, limit)
+            near = _near(bounds, _float32_above(limit), model.metric.cost / _PAIR_COST)
+            if near is None:
                 return None
-            pairs = _exact_pairs(model, block, part, start, near, limit)
-            found, limit = _first(pairs, found, k, limit)
-            start += near.shape[1]
-    assert found is not None
-    return _as_neighbors(found, k, (queries.shape[0], model.X.shape[0]))
+            pairs = _exact_pairs(model, block, part, start, near, seen, limit)
+            found, limit = _first([*found, *seen, pairs], k, limit)
+            start += bounds.lower.shape[1]
+    return _as_neighbors(found[0], k, (queries.shape[0], model.X.shape[0]))
 
 
 def num_seen(k: int) -> int:
@@ -84,32 +91,35 @@ def num_seen(k: int) -> int:
 
 def bounds_and_limit(
     model: KNN, block: Block, part: Any, start: int, k: int, limit: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Lower bounds (M, n) of the part from row `start` on, and limits (M,).
+) -> tuple[Bounds, list[Pairs], np.ndarray]:
+    """Bounds of the part from row `start` on, the pairs whose distances were seen, limits (M,).
 
-    The bound of an excluded example is infinite.  An infinite limit becomes the k-th smallest
-    distance among the examples with the least bounds.
+    An infinite limit becomes the k-th smallest distance among the examples with the least
+    bounds; where none is infinite, nothing is seen.
     """
     count = num_seen(k) if np.isinf(limit).any() else 0
-    lower, nearest = _bounds(
+    lower, least, nearest = _bounds(
         model.sketching, model.learned, block, part, np.int32(start),
         np.int32(model.X.shape[0]), num_seen=count,
     )  # fmt: skip
-    if count:
-        nearest = np.asarray(nearest)
-        rows, ranks = np.nonzero(nearest < lower.shape[1])
-        seen = np.full(nearest.shape, np.inf)
-        seen[rows, ranks] = _distances(model, block, rows, nearest[rows, ranks] + start)
-        limit = np.minimum(limit, np.sort(seen, axis=1)[:, k - 1])
-    return np.asarray(lower), limit
+    bounds = Bounds(np.asarray(lower), np.asarray(least))
+    if not count:
+        return bounds, [], limit
+    nearest = np.asarray(nearest)
+    rows, ranks = np.nonzero(nearest < lower.shape[1])
+    columns = nearest[rows, ranks] + start
+    exact = np.full(nearest.shape, np.inf)
+    seen = Pairs(rows, columns, _distances(model, block, rows, columns))
+    exact[rows, ranks] = seen.exact
+    return bounds, [seen], np.minimum(limit, np.sort(exact, axis=1)[:, k - 1])
 
 
 @partial(jax.jit, static_argnames=("sketching", "num_seen"))
 def _bounds(
     sketching: Sketching, learned: Any, block: Block, part: Any, start: Any, num_examples: Any, *,
     num_seen: int,
-) -> tuple[Array, Array]:  # fmt: skip
-    """Lower bounds (M, n), and the places of the least of them, if any; n where excluded."""
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """`Bounds`, and the places of the least bounds, if any; n where excluded."""
     lower = sketching.lower(learned, block.sketch, part)
     indices = start + jnp.arange(lower.shape[1], dtype=jnp.int32)
     excluded = indices >= num_examples
@@ -117,10 +127,25 @@ def _bounds(
         groups = jnp.take(jnp.asarray(block.groups), indices, mode="clip")
         excluded = excluded | (jnp.asarray(block.query_groups)[:, None] == groups)
     lower = jnp.where(excluded, jnp.inf, lower)
+    lower = lax.optimization_barrier(lower)  # else XLA computes it once more for what follows
+    least = lower.reshape(lower.shape[0], -1, GROUP).min(axis=2)
     if not num_seen:
-        return lower, jnp.zeros((lower.shape[0], 0), jnp.int32)
-    lower = lax.optimization_barrier(lower)  # else XLA computes it once more for `smallest`
-    return lower, smallest(lower, num_seen)[1]
+        return lower, least, jnp.zeros((lower.shape[0], 0), jnp.int32)
+    return lower, least, smallest(lower, num_seen)[1]
+
+
+def _near(bounds: Bounds, limit: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray] | None:
+    """Rows and columns of the bounds up to the limits (M,); None where a share of all are near.
+
+    Groups whose least bound is above the limit are passed over, which are most of them.
+    """
+    rows, groups = np.nonzero(bounds.least <= limit[:, None])
+    most = share * bounds.lower.size
+    if len(rows) > most:
+        return None
+    tiles = bounds.lower.reshape(*bounds.least.shape, GROUP)[rows, groups]
+    pairs, places = np.nonzero(tiles <= limit[rows][:, None])
+    return None if len(pairs) > most else (rows[pairs], GROUP * groups[pairs] + places)
 
 
 def _float32_above(limit: np.ndarray) -> np.ndarray:
@@ -129,10 +154,11 @@ def _float32_above(limit: np.ndarray) -> np.ndarray:
 
 
 def _exact_pairs(
-    model: KNN, block: Block, part: Any, start: int, near: np.ndarray, limit: np.ndarray
-) -> Pairs:
-    """The pairs of a part whose distance does not exceed the limit, among those `near` (M, n)."""
-    rows, columns = _by_column(*np.divmod(np.flatnonzero(near), near.shape[1]))
+    model: KNN, block: Block, part: Any, start: int, near: tuple[np.ndarray, np.ndarray],
+    seen: list[Pairs], limit: np.ndarray,
+) -> Pairs:  # fmt: skip
+    """The pairs of a part up to the limit, among those near (places in the part), but the seen."""
+    rows, columns = _by_column(*_without(near, seen, start))
     refine = model.sketching.refine
     if refine is not None:
         program = partial(_refined, refine, model.learned, block.sketch.fine, part.fine)
@@ -194,6 +220,18 @@ def _take(points: Any, places: Array) -> Any:
     return jax.tree.map(lambda leaf: leaf[places], points)
 
 
+def _without(
+    near: tuple[np.ndarray, np.ndarray], seen: list[Pairs], start: int
+) -> tuple[np.ndarray, np.ndarray]:
+    rows, columns = near
+    for pairs in seen:
+        number = rows.astype(np.int64) << 32 | columns
+        known = pairs.rows.astype(np.int64) << 32 | pairs.columns - start
+        fresh = ~np.isin(number, known, assume_unique=True)
+        rows, columns = rows[fresh], columns[fresh]
+    return rows, columns
+
+
 def _by_column(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The same pairs in order of example, so that the training data are read from front to back."""
     order = np.argsort(columns, kind="stable")
@@ -213,18 +251,15 @@ def of_pairs(
     return np.concatenate(parts)
 
 
-def _first(
-    pairs: Pairs, found: Pairs | None, k: int, limit: np.ndarray
-) -> tuple[Pairs, np.ndarray]:
+def _first(found: list[Pairs], k: int, limit: np.ndarray) -> tuple[list[Pairs], np.ndarray]:
     """The k first of each row by (distance, column), and the limits (M,) that they set."""
-    if found is not None:
-        pairs = Pairs(*map(np.concatenate, zip(found, pairs, strict=True)))
+    pairs = Pairs(*map(np.concatenate, zip(*found, strict=True)))
     order = np.lexsort((pairs.columns, pairs.exact, pairs.rows))
     pairs = Pairs(*(part[order] for part in pairs))
     rank = _rank(pairs.rows)
     limit, last = limit.copy(), rank == k - 1
     limit[pairs.rows[last]] = pairs.exact[last]
-    return Pairs(*(part[rank < k] for part in pairs)), limit
+    return [Pairs(*(part[rank < k] for part in pairs))], limit
 
 
 def _rank(rows: np.ndarray) -> np.ndarray:

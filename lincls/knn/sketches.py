@@ -28,6 +28,7 @@ from lincls.structs import AnyArray
 
 SAMPLE = 2048  # rows that a sketching learns from
 PART = 2**16  # training rows whose bounds are at hand at the same time
+GROUP = 64  # of them, whose least bound is looked at first; parts are whole groups
 _LANES = 32  # training sketches that are compared side by side
 _MOST_AXES = 255
 _MOST_GROUPS = 192  # XLA breaks up longer sums of arrays, which costs a factor of ten
@@ -252,7 +253,7 @@ def _rounded_sums(groups: Groups, X: AnyArray) -> Sketch:
 
 
 def tiled(sketch: Levels) -> Levels:
-    """Rows (n, G) as (n / 32, G, 32), n a multiple of 32: that many side by side in a register."""
+    """Rows (n, G) as (n / 32, G, 32), n a multiple of 64: 32 many side by side in a register."""
     rows = sketch.coarse.rows
     rows = jnp.swapaxes(rows.reshape(-1, _LANES, rows.shape[1]), 1, 2)
     return Levels(sketch.coarse._replace(rows=rows), sketch.fine)
@@ -312,7 +313,7 @@ def sketch_rows(sketching: Sketching, learned: Any, X: AnyArray) -> tuple[Any, .
     """
     num_parts = -(-X.shape[0] // PART)
     size = -(-X.shape[0] // num_parts)
-    size = -(-size // _LANES) * _LANES
+    size = -(-size // GROUP) * GROUP
     return tuple(
         sketching.lay(_sketch_part(sketching, learned, X[start : start + size], size))
         for start in range(0, X.shape[0], size)
