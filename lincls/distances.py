@@ -25,6 +25,7 @@ from lincls.structs import AnyArray
 # 2**31 - 2**24 is the largest integer that has a floating key (see `order_keys`).
 MAX_NARROW_FEATURES = (2**31 - 2**24) // 255**2
 _LANES = 128  # features that are summed side by side in L1
+_CACHED = 2**22  # bytes
 _POINTS_AT_ONCE = 2048  # in a loop over points, so that temporaries stay small
 
 
@@ -165,9 +166,25 @@ def _l2_pairs(q: Any, x: Any) -> Array:
     return q.square_norms + x.square_norms - 2 * products
 
 
+def _products(q: Array, x: Array, dtype: Any) -> Array:
+    """Products (M, N) of pixels minus 128; on a CPU of as many x at a time as the cache holds."""
+    q, num_points = _sign(q), x.shape[0]
+    size = min(num_points, max(1, _CACHED // x.shape[1]))
+    if jax.default_backend() != "cpu" or size == num_points:
+        return _dot(q, _sign(x), dtype)
+
+    def body(i: Any, products: Array) -> Array:
+        start = jnp.minimum(i * size, num_points - size)
+        some = lax.optimization_barrier(_sign(lax.dynamic_slice_in_dim(x, start, size)))
+        return lax.dynamic_update_slice_in_dim(products, _dot(q, some, dtype), start, axis=1)
+
+    nothing = jnp.zeros((q.shape[0], num_points), dtype)
+    return lax.fori_loop(0, -(-num_points // size), body, nothing)
+
+
 def _l2_pairwise(q: Any, x: Any) -> Array:
     if isinstance(x, Pixels):
-        products = _dot(_sign(q.rows), _sign(x.rows), x.square_norms.dtype)
+        products = _products(q.rows, x.rows, x.square_norms.dtype)
         return q.square_norms[:, None] + x.square_norms - 2 * products
     return lax.map(lambda point: _l2_pairs(point[None], x), q)
 

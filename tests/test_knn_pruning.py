@@ -203,6 +203,37 @@ def test_where_bounds_rule_out_little_the_block_is_searched_whole(monkeypatch):
         assert len(calls) == expected
 
 
+@pytest.mark.parametrize("on_host", [False, True])
+@pytest.mark.parametrize("hits", [0, 1], ids=["all missed", "every other"])
+def test_missed_blocks_are_searched_at_once_and_bounds_given_up(hits, on_host, monkeypatch):
+    if on_host:
+        monkeypatch.setattr(streams, "DEVICE_BYTES", 2**10)
+    pruned, plainly, tried, searched = driver.search_pruned, driver._plainly, [], []
+
+    def some_missed(model, rows, *rest):
+        missed = int(np.asarray(rows)[0, 0]) % 2 >= hits
+        tried.append(len(rows))
+        return None if missed else pruned(model, rows, *rest)
+
+    monkeypatch.setattr(driver, "search_pruned", some_missed)
+    monkeypatch.setattr(
+        driver, "_plainly", lambda *args: searched.append(args[1].shape[0]) or plainly(*args)
+    )
+    X = smooth(np.random.default_rng(0)).astype(np.float32)
+    queries, told = X[:160].copy(), []
+    queries[:, 0] = np.repeat(np.arange(20), 8)  # so block b is a miss where b is odd
+    model = knn.fit(X)
+    found = knn.neighbors(model, queries, 3, block_size=8, on_block=lambda *n: told.append(n))
+    q, x = queries.astype(np.float64), X.astype(np.float64)  # whole numbers, so all is exact
+    table = np.sum(q**2, axis=1)[:, None] + np.sum(x**2, axis=1) - 2 * q @ x.T
+    assert_nearest(found, table, 3)
+    assert searched[0] == (80 if hits else 160)
+    assert len(searched) == 1 + on_host  # on the host once more, for the only part
+    assert len(tried) == 20 if hits else len(tried) <= driver._MISSES + driver._MOST_THREADS + 1
+    assert told[-1] == (160, 160)
+    assert sorted(told) == told
+
+
 @exact
 def test_parts_of_the_training_data_are_one_search(metric, monkeypatch):
     monkeypatch.setattr(sketches, "PART", 1000)

@@ -9,7 +9,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ import numpy as np
 
 from lincls import checks, distances
 from lincls.knn.model import KNN, fit
-from lincls.knn.pruning import search_pruned
+from lincls.knn.pruning import pays, search_pruned
 from lincls.knn.search import compiled_search_block, merge
 from lincls.structs import AnyArray, Neighbors
 
@@ -28,6 +28,15 @@ _PART_BYTES = 2**26  # of training rows that leave their file at a time
 _BLOCK_WORK = 2**36  # features compared in a block: a few tenths of a second on two cores
 _BOUNDS = 64  # queries whose bounds stay in the cache
 _MOST_THREADS = 4
+_MISSES = 4  # blocks more without than with an answer, after which bounds are not tried
+
+
+class Block(NamedTuple):
+    """Queries (M, D) with their groups (M,) or None; the first are those at `places`."""
+
+    rows: Any
+    groups: Any
+    places: np.ndarray
 
 
 def neighbors(
@@ -62,31 +71,83 @@ def neighbors(
     rows, query_groups, groups = _rows_and_groups(model, queries, groups)
     if block_size is not None:
         checks.count(block_size, "block_size")
-    search = _by_parts if model.points is None and model.sketching is None else _by_blocks
+    search = _pruned if model.sketching is not None and pays(model, k) else _plainly
     with distances.exact_scope(model.X):
         return search(model, rows, k, query_groups, groups, block_size, on_block or _ignore)
 
 
-def _by_blocks(
+def _pruned(
     model: KNN, rows: AnyArray, k: int, query_groups: Any, groups: Any, block_size: int | None,
     on_block: OnBlock,
 ) -> Neighbors:  # fmt: skip
-    """Block after block of the queries among all training examples."""
-    size = _block_size(model, rows.shape[0]) if block_size is None else block_size
-    settings, found, done = _settings(), [], 0
+    """Block after block with bounds; what they leave too much of is searched plainly, at once.
 
-    def search(block: AnyArray, block_groups: Any, count: int) -> list[np.ndarray]:
-        with settings():
-            answer = _search(model, block, k, block_groups, groups)
-            return [np.asarray(array)[:count, :k] for array in answer]
+    Where blocks are missed again and again, bounds are not tried on the others.
+    """
+    size = _sketched_size(model, rows.shape[0]) if block_size is None else block_size
+    found: list[tuple[np.ndarray, Neighbors]] = []
+    left: list[np.ndarray] = []
 
-    calls = _blocks(rows, query_groups, size)
-    with contextlib.closing(_in_threads(search, calls)) as answers:
-        for one in answers:
-            found.append(one)
-            done += len(one[0])
+    def to_try() -> Iterator[Block]:
+        for block in _blocks(rows, query_groups, size):
+            if len(left) < len(found) + _MISSES:
+                yield block
+            else:
+                left.append(block.places)
+
+    def search(block: Block) -> Neighbors | None:
+        return search_pruned(model, block.rows, k, block.groups, groups)
+
+    done = 0
+    with contextlib.closing(_in_threads(search, to_try())) as answers:
+        for block, answer in answers:
+            if answer is None:
+                left.append(block.places)
+                continue
+            found.append((block.places, answer))
+            done += len(block.places)
             on_block(done, rows.shape[0])
-    return Neighbors(*(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
+    if left:
+        places, done = np.sort(np.concatenate(left)), rows.shape[0] - sum(map(len, left))
+        some = rows if done == 0 else rows[places]
+        of_some = None if query_groups is None else query_groups[places]
+        answer = _plainly(
+            model, some, k, of_some, groups, block_size,
+            lambda now, _: on_block(done + now, rows.shape[0]),
+        )  # fmt: skip
+        found.append((places, answer))
+    return _in_order(found)
+
+
+def _plainly(
+    model: KNN, rows: AnyArray, k: int, query_groups: Any, groups: Any, block_size: int | None,
+    on_block: OnBlock,
+) -> Neighbors:  # fmt: skip
+    """All distances, block after block of the queries or part after part of the data."""
+    if model.points is None:
+        return _by_parts(model, rows, k, query_groups, groups, block_size, on_block)
+    size = _plain_size(model, rows.shape[0]) if block_size is None else block_size
+    found, done = [], 0
+
+    def search(block: Block) -> Neighbors:
+        return compiled_search_block(
+            model, block.rows, _bucket(k), query_groups=block.groups, groups=groups
+        )
+
+    blocks = _blocks(rows, query_groups, size)
+    with contextlib.closing(_in_threads(search, blocks)) as answers:
+        for block, answer in answers:
+            found.append((block.places, Neighbors(*(part[:, :k] for part in answer))))
+            done += len(block.places)
+            on_block(done, rows.shape[0])
+    return _in_order(found)
+
+
+def _in_order(found: list[tuple[np.ndarray, Neighbors]]) -> Neighbors:
+    """One answer of the answers at some places each; blocks may be longer than their places."""
+    order = np.argsort(np.concatenate([places for places, _ in found]), kind="stable")
+    answers = [[part[: len(places)] for part in answer] for places, answer in found]
+    return Neighbors(*(np.concatenate(parts)[order] for parts in zip(*answers, strict=True)))
 
 
 def _settings() -> Callable[[], contextlib.AbstractContextManager[Any]]:
@@ -105,18 +166,29 @@ def _settings() -> Callable[[], contextlib.AbstractContextManager[Any]]:
 
 
 def _in_threads(
-    fn: Callable[..., Any], calls: Iterator[tuple[Any, ...]]
-) -> Generator[Any, None, None]:
-    """fn(*call) of every call in their order, a few at a time; an exception ends the others."""
+    search: Callable[[Block], Neighbors | None], blocks: Iterator[Block]
+) -> Generator[tuple[Block, Any], None, None]:
+    """Every block with its answer on the host, in their order, a few at a time.
+
+    The next block is asked for when an answer has been taken; an exception ends the others.
+    """
+    settings, pending = _settings(), deque[tuple[Block, Future[Any]]]()
+
+    def search_one(block: Block) -> Neighbors | None:
+        with settings():
+            answer = search(block)
+            return None if answer is None else Neighbors(*map(np.asarray, answer))
+
     pool = ThreadPoolExecutor(max_workers=(threads := _num_threads()))
-    pending: deque[Future[Any]] = deque()
     try:
-        for call in calls:
-            pending.append(pool.submit(fn, *call))
+        for block in blocks:
+            pending.append((block, pool.submit(search_one, block)))
             if len(pending) > threads:
-                yield pending.popleft().result()
+                block, future = pending.popleft()
+                yield block, future.result()
         while pending:
-            yield pending.popleft().result()
+            block, future = pending.popleft()
+            yield block, future.result()
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -138,7 +210,7 @@ def _by_parts(
         part = fit(np.asarray(model.X[start : start + size]), metric=model.metric, prune=False)
         of_part = None if groups is None else groups[start : start + size]
         num_rows = part.X.shape[0]
-        found = _by_blocks(part, rows, min(k, num_rows), query_groups, of_part, block_size, _ignore)
+        found = _plainly(part, rows, min(k, num_rows), query_groups, of_part, block_size, _ignore)
         indices = np.where(found.indices < num_rows, found.indices + start, num_examples)
         found = Neighbors(found.distances, indices.astype(np.int32))
         whole = found if whole is None else Neighbors(*map(np.asarray, merge(whole, found, k)))
@@ -149,22 +221,6 @@ def _by_parts(
 
 def _ignore(done: int, total: int) -> None:
     """No progress is shown."""
-
-
-def _search(
-    model: KNN, block: AnyArray, k: int, block_groups: np.ndarray | None, groups: Any
-) -> Neighbors:
-    if model.sketching is not None:
-        found = search_pruned(model, block, k, block_groups, groups)
-        if found is not None:
-            return found
-    if model.points is None:
-        return _by_parts(model, block, k, block_groups, groups, None, _ignore)
-    parts = [
-        compiled_search_block(model, some, _bucket(k), query_groups=of_some, groups=groups)
-        for some, of_some, _ in _blocks(block, block_groups, _plain_size(model, len(block)))
-    ]
-    return Neighbors(*(np.concatenate(arrays)[: len(block)] for arrays in zip(*parts, strict=True)))
 
 
 def _rows_and_groups(model: KNN, queries: Any, groups: Any) -> tuple[AnyArray, Any, Any]:
@@ -186,10 +242,8 @@ def _rows_and_groups(model: KNN, queries: Any, groups: Any) -> tuple[AnyArray, A
     return rows, None, None
 
 
-def _block_size(model: KNN, num_queries: int) -> int:
-    """Queries in a block: few shapes, bounded memory, well under a second."""
-    if model.sketching is None:
-        return _plain_size(model, num_queries)
+def _sketched_size(model: KNN, num_queries: int) -> int:
+    """Queries in a block with bounds: few shapes, bounded memory, well under a second."""
     return _few_sizes(min(_BOUNDS, _BLOCK_WORK // model.X.size), num_queries)
 
 
@@ -211,11 +265,9 @@ def _bucket(k: int) -> int:
     return 10 << max(0, (-(-k // 10) - 1).bit_length())
 
 
-def _blocks(
-    rows: AnyArray, query_groups: np.ndarray | None, size: int
-) -> Iterator[tuple[AnyArray, np.ndarray | None, int]]:
-    """Blocks of exactly `size` queries with their groups, and how many of them are real."""
+def _blocks(rows: AnyArray, query_groups: np.ndarray | None, size: int) -> Iterator[Block]:
+    """Blocks of exactly `size` queries; the last one repeats its last."""
     for start in range(0, rows.shape[0], size):
-        count = min(size, rows.shape[0] - start)
-        places = start + np.minimum(np.arange(size), count - 1)
-        yield rows[places], None if query_groups is None else query_groups[places], count
+        places = np.arange(start, min(start + size, rows.shape[0]))
+        filled = np.pad(places, (0, size - len(places)), mode="edge")
+        yield Block(rows[filled], None if query_groups is None else query_groups[filled], places)

@@ -35,7 +35,7 @@ from lincls.structs import AnyArray, Neighbors
 _PAIRS = 2**15  # distances in a compiled call, at most
 _FROM_HOST = 2**11  # of them, where the rows come from the host
 _CACHED = 512  # pairs whose rows stay in a core's cache
-_PAIR_COST = 24.0  # of an exact distance of a pair, measured, in units of `Metric.cost`
+_PAIR_COST = 32.0  # of an exact distance of a pair, measured, in units of `Metric.cost`
 _ROUNDING = 2.0**-16  # two programs may round a floating distance differently, by less than this
 
 
@@ -82,6 +82,11 @@ def search_pruned(
             found, limit = _first([*found, *seen, pairs], k, limit)
             start += bounds.lower.shape[1]
     return _as_neighbors(found[0], k, (queries.shape[0], model.X.shape[0]))
+
+
+def pays(model: KNN, k: int) -> bool:
+    """Whether the distances that set the limits take at most half the time of all distances."""
+    return 2 * num_seen(k) * _PAIR_COST <= model.X.shape[0] * model.metric.cost
 
 
 def num_seen(k: int) -> int:
