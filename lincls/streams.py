@@ -9,6 +9,7 @@ The rows of a piece are read in the order of the file.
 `blocks` is for one pass over such data, without a training: what measures reads them so.
 """
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -37,8 +38,7 @@ def on_device(X: AnyArray, lent: bool = False) -> jax.Array:
     """
     if not isinstance(X, np.ndarray) or jax.default_backend() != "cpu":
         return jnp.asarray(X)
-    aligned = X.flags.c_contiguous and X.ctypes.data % _ALIGNMENT == 0
-    if aligned and lent:
+    if lent and X.flags.c_contiguous and X.ctypes.data % _ALIGNMENT == 0:
         return jax.device_put(X)
     if X.nbytes < _LARGE_PAGES or jax.dtypes.canonicalize_dtype(X.dtype) != X.dtype:
         return jnp.asarray(X)
@@ -50,10 +50,16 @@ def lent(data: Examples) -> Examples:
     return jax.tree.map(partial(on_device, lent=True), data)
 
 
-def _aligned_copy(X: np.ndarray) -> np.ndarray:
-    memory = np.empty(X.nbytes + _ALIGNMENT, np.uint8)
+def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An empty host array at an address that JAX takes over on a CPU."""
+    num_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(num_bytes + _ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % _ALIGNMENT
-    copy = memory[start : start + X.nbytes].view(X.dtype).reshape(X.shape)
+    return memory[start : start + num_bytes].view(dtype).reshape(shape)
+
+
+def _aligned_copy(X: np.ndarray) -> np.ndarray:
+    copy = aligned(X.shape, X.dtype)
     size = -(-len(X) // _COPIERS)
     with ThreadPoolExecutor(_COPIERS) as pool:  # what takes time is that the memory is fresh
         parts = [slice(start, start + size) for start in range(0, len(X), size)]

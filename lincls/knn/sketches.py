@@ -22,7 +22,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from lincls import distances
+from lincls import distances, streams
 from lincls.distances import Metric
 from lincls.structs import AnyArray
 
@@ -321,13 +321,17 @@ def sketch_rows(sketching: Sketching, learned: Any, X: AnyArray) -> tuple[Any, .
 
 
 def _sketch_part(sketching: Sketching, learned: Any, X: AnyArray, size: int) -> Any:
-    """Sketches of `size` rows, made a chunk at a time, so that float64 copies stay small."""
-    parts = []
+    """Sketches of `size` rows, one chunk after the other, so that float64 copies stay small."""
+    part: Any = None
     for start in range(0, size, SAMPLE):
         rows = X[start : start + SAMPLE]
         padded = jnp.pad(rows, ((0, SAMPLE - rows.shape[0]), (0, 0)))
-        parts.append(apply(sketching, learned, padded))
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:size], *parts)
+        chunk = jax.tree.map(np.asarray, apply(sketching, learned, padded))
+        if part is None:
+            part = jax.tree.map(lambda a: streams.aligned((size, *a.shape[1:]), a.dtype), chunk)
+        for whole, some in zip(jax.tree.leaves(part), jax.tree.leaves(chunk), strict=True):
+            whole[start : start + SAMPLE] = some[: size - start]
+    return jax.tree.map(partial(streams.on_device, lent=True), part)
 
 
 @partial(jax.jit, static_argnames="sketching")
