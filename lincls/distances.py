@@ -146,16 +146,24 @@ def _dot(a: Array, b: Array, dtype: Any) -> Array:
 
 @jax.jit
 def _square_norms(X: Array) -> Array:
-    return jnp.sum(jnp.square(_sign(X).astype(jnp.int32)), axis=1, dtype=integer_dtype(X))
+    """Of pixels minus 128, some rows at a time, because the squares of all would fill memory."""
+    dtype, num_points = integer_dtype(X), X.shape[0]
+    size = min(num_points, _POINTS_AT_ONCE)
+
+    def body(i: Any, norms: Array) -> Array:
+        start = jnp.minimum(i * size, num_points - size)
+        some = _sign(lax.dynamic_slice_in_dim(X, start, size)).astype(jnp.int32)
+        found = jnp.sum(jnp.square(some), axis=1, dtype=dtype)
+        return lax.dynamic_update_slice(norms, found, (start,))
+
+    return lax.fori_loop(0, -(-num_points // size), body, jnp.zeros(num_points, dtype))
 
 
 def _prepare_l2(X: AnyArray) -> Any:
     X = jnp.asarray(X)
     if X.dtype != jnp.uint8:
         return _floating(X)
-    starts = range(0, X.shape[0], _POINTS_AT_ONCE)  # the squares of all would fill memory
-    norms = [_square_norms(X[start : start + _POINTS_AT_ONCE]) for start in starts]
-    return Pixels(X, jnp.concatenate(norms))
+    return Pixels(X, _square_norms(X))
 
 
 def _l2_pairs(q: Any, x: Any) -> Array:

@@ -28,6 +28,7 @@ from lincls.structs import AnyArray
 
 SAMPLE = 2048  # rows that a sketching learns from
 PART = 2**16  # training rows whose bounds are at hand at the same time
+_CHUNK = 512  # rows that are sketched at a time
 GROUP = 64  # of them, whose least bound is looked at first; parts are whole groups
 _LANES = 32  # training sketches that are compared side by side
 _MOST_AXES = 255
@@ -96,7 +97,7 @@ def learn_directions(X: AnyArray) -> Directions | None:
     rows, num_features = _sample(X, SAMPLE), X.shape[1]
     shift = rows.mean(axis=0)
     rows -= shift
-    rows /= max(np.abs(rows).max(), np.finfo(np.float64).tiny)  # neither too large nor too small
+    rows /= max(rows.max(), -rows.min(), np.finfo(np.float64).tiny)  # neither too large nor too small
     rows = rows.astype(np.float32)  # good enough to find directions with
     axes = rows[: min(_MOST_AXES, num_features // 256 * 32 + 63)].T
     for _ in range(3):
@@ -323,14 +324,14 @@ def sketch_rows(sketching: Sketching, learned: Any, X: AnyArray) -> tuple[Any, .
 def _sketch_part(sketching: Sketching, learned: Any, X: AnyArray, size: int) -> Any:
     """Sketches of `size` rows, one chunk after the other, so that float64 copies stay small."""
     part: Any = None
-    for start in range(0, size, SAMPLE):
-        rows = X[start : start + SAMPLE]
-        padded = jnp.pad(rows, ((0, SAMPLE - rows.shape[0]), (0, 0)))
+    for start in range(0, size, _CHUNK):
+        rows = X[start : start + _CHUNK]
+        padded = jnp.pad(rows, ((0, _CHUNK - rows.shape[0]), (0, 0)))
         chunk = jax.tree.map(np.asarray, apply(sketching, learned, padded))
         if part is None:
             part = jax.tree.map(lambda a: streams.aligned((size, *a.shape[1:]), a.dtype), chunk)
         for whole, some in zip(jax.tree.leaves(part), jax.tree.leaves(chunk), strict=True):
-            whole[start : start + SAMPLE] = some[: size - start]
+            whole[start : start + _CHUNK] = some[: size - start]
     return jax.tree.map(partial(streams.on_device, lent=True), part)
 
 
