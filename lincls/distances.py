@@ -169,9 +169,8 @@ def _prepare_l2(X: AnyArray) -> Any:
 def _l2_pairs(q: Any, x: Any) -> Array:
     if not isinstance(x, Pixels):
         return jnp.sum(jnp.square(q - x), axis=1)
-    products = _sign(q.rows).astype(jnp.int32) * _sign(x.rows).astype(jnp.int32)
-    products = jnp.sum(products, axis=1, dtype=x.square_norms.dtype)
-    return q.square_norms + x.square_norms - 2 * products
+    gap = q.rows.astype(jnp.int32) - x.rows.astype(jnp.int32)
+    return jnp.sum(jnp.square(gap), axis=1, dtype=x.square_norms.dtype)
 
 
 def _products(q: Array, x: Array, dtype: Any) -> Array:

@@ -23,6 +23,7 @@ from lincls import batches
 from lincls.structs import AnyArray, Examples
 
 DEVICE_BYTES = 2**30  # of X; larger memory-mapped arrays stay in their file
+COPY_BYTES = 2**29  # of a host array; a larger one is not held a second time
 PIECE_BYTES = 2**27  # of the rows of a piece
 _ALIGNMENT = 64  # of addresses that JAX takes over on a CPU
 _COPIERS = 4  # threads
@@ -58,6 +59,12 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     return memory[start : start + num_bytes].view(dtype).reshape(shape)
 
 
+def taken(X: np.ndarray, places: np.ndarray) -> jax.Array:
+    """The rows X[places] of a host array on the device, copied once."""
+    rows = aligned((len(places), *X.shape[1:]), X.dtype)
+    return jax.device_put(np.take(X, places, axis=0, out=rows, mode="clip"))
+
+
 def _aligned_copy(X: np.ndarray) -> np.ndarray:
     copy = aligned(X.shape, X.dtype)
     size = -(-len(X) // _COPIERS)
@@ -73,8 +80,8 @@ def is_large(X: AnyArray) -> bool:
 
 
 def stays_on_host(X: AnyArray) -> bool:
-    """Whether X is a host array of more than DEVICE_BYTES that a CPU would hold a second time."""
-    if not isinstance(X, np.ndarray) or isinstance(X, np.memmap) or X.nbytes <= DEVICE_BYTES:
+    """Whether X is a host array of more than COPY_BYTES that a CPU would hold a second time."""
+    if not isinstance(X, np.ndarray) or X.nbytes <= COPY_BYTES:
         return False
     return jax.default_backend() == "cpu" and jax.dtypes.canonicalize_dtype(X.dtype) == X.dtype
 

@@ -207,7 +207,7 @@ def test_where_bounds_rule_out_little_the_block_is_searched_whole(monkeypatch):
 @pytest.mark.parametrize("hits", [0, 1], ids=["all missed", "every other"])
 def test_missed_blocks_are_searched_at_once_and_bounds_given_up(hits, on_host, monkeypatch):
     if on_host:
-        monkeypatch.setattr(streams, "DEVICE_BYTES", 2**10)
+        monkeypatch.setattr(streams, "COPY_BYTES", 2**10)
     pruned, plainly, tried, searched = driver.search_pruned, driver._plainly, [], []
 
     def some_missed(model, rows, *rest):
@@ -256,7 +256,7 @@ def test_a_large_host_array_is_not_copied(metric, make, monkeypatch):
     X = make(np.random.default_rng(0))
     X = X if metric is distances.l1 else X.astype(np.float32)
     copied = knn.neighbors(knn.fit(X, metric=metric), X[:9], 7)
-    monkeypatch.setattr(streams, "DEVICE_BYTES", 2**10)
+    monkeypatch.setattr(streams, "COPY_BYTES", 2**10)
     model = knn.fit(X, metric=metric)
     assert np.shares_memory(model.X, X)
     assert model.points is None

@@ -55,9 +55,9 @@ def fit(
 
     Args:
         X: images (N, H, W, C) or rows (N, D), uint8 or floating.  A memory-mapped array of
-            more than 1 GiB stays in its file, and `neighbors` reads it part by part.  Another
-            host array of that size is not copied either, where sketches spare most of it and
-            the device is a CPU: do not change it while the model is in use.
+            more than 1 GiB stays in its file, and `neighbors` reads it part by part.  Other
+            host arrays of more than 512 MiB are not copied either, where sketches spare most
+            of them and the device is a CPU: do not change them while the model is in use.
         y: integer labels (N,) in 0..C-1, or None for a search without votes.
         metric: a value of `lincls.distances`.
         num_classes: C; by default the largest label plus one.

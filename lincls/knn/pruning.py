@@ -180,9 +180,8 @@ def _distances(model: KNN, block: Block, rows: np.ndarray, columns: np.ndarray) 
         return of_pairs(program, rows, columns)
 
     def from_host(rows: np.ndarray, columns: np.ndarray, count: np.int32) -> Array:
-        points = model.metric.prepare(streams.on_device(model.X[columns], lent=True))
-        places = np.arange(len(columns), dtype=np.int32)
-        return _exact(model.metric, block.queries, points, rows, places, count)
+        X, places = streams.taken(model.X, columns), np.arange(len(columns), dtype=np.int32)
+        return _exact_of_rows(model.metric, block.queries, X, rows, places, count)
 
     return of_pairs(from_host, rows, columns, _FROM_HOST)
 
@@ -193,6 +192,14 @@ def _exact(
 ) -> Num[Array, "P"]:
     """Distances of the first `count` of the pairs (queries[rows], points[columns])."""
     return _in_chunks(metric.pairs, metric.prepare(queries), points, rows, columns, count)
+
+
+@partial(jax.jit, static_argnames="metric")
+def _exact_of_rows(
+    metric: Metric, queries: Array, X: Array, rows: Array, columns: Array, count: Any
+) -> Num[Array, "P"]:
+    """The same where the rows X are not prepared; what pairs do not need is not computed."""
+    return _exact(metric, queries, metric.prepare(X), rows, columns, count)
 
 
 @partial(jax.jit, static_argnames="refine")

@@ -97,7 +97,9 @@ def learn_directions(X: AnyArray) -> Directions | None:
     rows, num_features = _sample(X, SAMPLE), X.shape[1]
     shift = rows.mean(axis=0)
     rows -= shift
-    rows /= max(rows.max(), -rows.min(), np.finfo(np.float64).tiny)  # neither too large nor too small
+    rows /= max(
+        rows.max(), -rows.min(), np.finfo(np.float64).tiny
+    )  # neither too large nor too small
     rows = rows.astype(np.float32)  # good enough to find directions with
     axes = rows[: min(_MOST_AXES, num_features // 256 * 32 + 63)].T
     for _ in range(3):
