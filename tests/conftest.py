@@ -1,11 +1,21 @@
-"""Every test runs with strict dtype promotion, and with 8 simulated devices for sharding."""
+"""Every test runs with strict dtype promotion, and with 8 simulated devices for sharding.
+
+What one process has compiled, no other process of the same run compiles again: workers and the
+programs that tests start share a folder of compiled programs, which is new in every run.
+"""
 
 import os
+import shutil
+import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 )
+IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+if not IS_WORKER:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="lincls-compiled-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 import jax
 import matplotlib
@@ -13,6 +23,11 @@ import pytest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 matplotlib.use("Agg")
+
+
+def pytest_unconfigure():
+    if not IS_WORKER:  # whoever made the folder; the workers have ended
+        shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 
 @pytest.fixture(autouse=True, scope="session")
