@@ -16,6 +16,7 @@ IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 if not IS_WORKER:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="lincls-compiled-")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of two workers, whose threads would wait
 
 import jax
 import matplotlib
@@ -37,3 +38,12 @@ def _cache_of_the_tests(tmp_path_factory):
         patch.setenv("LINCLS_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("TFDS_DATA_DIR", str(tmp_path_factory.mktemp("tfds")))
         yield
+
+
+@pytest.fixture(scope="module")
+def quick_compiles():
+    """For modules whose time goes to compiling large programs that run once, on little data."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)

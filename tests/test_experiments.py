@@ -30,7 +30,7 @@ SLIPS = {  # slide, printed, computed: the errata of the lecture that are number
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory):
+def out(tmp_path_factory, quick_compiles):
     """A folder with the results of all experiments; tests leave its records as they are."""
     folder = tmp_path_factory.mktemp("results")
     with pytest.MonkeyPatch.context() as patch:

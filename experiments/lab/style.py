@@ -86,7 +86,7 @@ def _lines(title: str) -> list[str]:
     font = FontProperties(**TITLE)
 
     def fits(line: str) -> bool:
-        return TextPath((0, 0), line, prop=font).get_extents().width < 0.97 * 72 * WIDTH
+        return TextPath((0, 0), line, prop=font).vertices[:, 0].max() < 0.97 * 72 * WIDTH
 
     for letters in range(len(title), 1, -1):
         lines = textwrap.wrap(title, letters)
