@@ -199,11 +199,11 @@ def test_nan_is_never_chosen():
 
 
 def test_a_list_is_a_grid():
-    rates, regs = [0.1, 0.2], [0.0, 0.1]
+    rates, regs = [0.1, 0.2, 0.3], [0.0, 0.1, 0.2]
     listed, arrays = (
         crossval.linear_accuracies(
             jax.random.key(74), X, Y, FOLDS, Hyper({"learning_rate": make(rates)}, make(regs)),
-            **SETTINGS,
+            batch_size=16, **SETTINGS,
         )
         for make in (list, np.array)
     )  # fmt: skip

@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,9 +11,14 @@ from tests import oracles_knn
 METRICS = [distances.l1, distances.l2, distances.cosine]
 
 
+@partial(jax.jit, static_argnums=0)
+def in_one_program(metric, queries, X):
+    return metric.pairwise(metric.prepare(queries), metric.prepare(X))
+
+
 def all_distances(metric, queries, X):
     with distances.exact_scope(X):
-        return np.asarray(metric.pairwise(metric.prepare(queries), metric.prepare(X)))
+        return np.asarray(in_one_program(metric, queries, X))
 
 
 def pixels(seed, *shape):

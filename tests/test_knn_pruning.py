@@ -1,6 +1,6 @@
 """Pruned search against the 64-bit oracle, on data where a sloppy bound loses a neighbour."""
 
-from functools import partial
+from functools import cache, partial
 
 import jax
 import numpy as np
@@ -59,10 +59,22 @@ NO_DIRECTIONS = [noise, black_or_white, one_pixel_apart]  # vary in all directio
 on_data = pytest.mark.parametrize("make", DATA, ids=lambda make: make.__name__)
 
 
+@cache
 def data_and_queries(make):
     X = make(np.random.default_rng(0))
     others = make(np.random.default_rng(1))[:4]
     return X, np.concatenate([X[4:8], others])
+
+
+@cache
+def fitted(metric, make):
+    return knn.fit(data_and_queries(make)[0], metric=metric)
+
+
+@cache
+def table_of(metric, make):
+    X, queries = data_and_queries(make)
+    return oracles_knn.distances(metric.name, queries, X)
 
 
 def assert_nearest(found, table, k):
@@ -74,33 +86,32 @@ def assert_nearest(found, table, k):
 @exact
 @on_data
 def test_pruned_neighbours_equal_the_oracle(metric, make):
-    X, queries = data_and_queries(make)
-    model = knn.fit(X, metric=metric)
+    _, queries = data_and_queries(make)
+    model = fitted(metric, make)
     assert (model.sketching is None) == (metric is distances.l2 and make in NO_DIRECTIONS)
-    table = oracles_knn.distances(metric.name, queries, X)
     for k in (1, 10, 50):
-        assert_nearest(knn.neighbors(model, queries, k), table, k)
+        assert_nearest(knn.neighbors(model, queries, k), table_of(metric, make), k)
 
 
 @exact
 def test_all_of_them(metric):
-    X, queries = data_and_queries(smooth)
-    table = oracles_knn.distances(metric.name, queries[:3], X)
-    assert_nearest(knn.neighbors(knn.fit(X, metric=metric), queries[:3], N), table, N)
+    _, queries = data_and_queries(smooth)
+    found = knn.neighbors(fitted(metric, smooth), queries[:3], N)
+    assert_nearest(found, table_of(metric, smooth)[:3], N)
 
 
 @exact
 @on_data
 def test_no_bound_exceeds_its_distance(metric, make):
-    X, queries = data_and_queries(make)
-    model = knn.fit(X, metric=metric)
+    _, queries = data_and_queries(make)
+    model = fitted(metric, make)
     if model.sketching is None:
         return
     with jax.enable_x64(True):
         q, part = model.sketching.apply(model.learned, queries), model.sketch[0]
         lower = np.asarray(model.sketching.lower(model.learned, q, part))
         rows, columns = np.divmod(np.arange(len(queries) * N), N)
-    table = oracles_knn.distances(metric.name, queries, X)
+    table = table_of(metric, make)
     assert np.all(lower <= table)
     if metric is distances.l1:
         refine, fine = model.sketching.refine, part.fine
@@ -114,8 +125,8 @@ def test_no_bound_exceeds_its_distance(metric, make):
 
 @exact
 def test_bounds_leave_few_candidates_where_data_allow_it(metric):
-    X, queries = data_and_queries(smooth)
-    model = knn.fit(X, metric=metric)
+    _, queries = data_and_queries(smooth)
+    model = fitted(metric, smooth)
     with jax.enable_x64(True):
         sketch = sketches.apply(model.sketching, model.learned, queries)
         block = pruning.Block(queries, sketch, None, None)
@@ -135,8 +146,15 @@ def embeddings(num, spread, dtype):
     return (rows + rng.normal(size=(20, D))[rng.integers(0, 20, num)]).astype(dtype)
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float32])
-@pytest.mark.parametrize("spread", [True, False])
+@pytest.mark.parametrize(
+    ("spread", "dtype"),
+    [
+        (True, np.float16),
+        (False, np.float32),
+        pytest.param(True, np.float32, marks=pytest.mark.slow),
+        pytest.param(False, np.float16, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("metric", [distances.l2, distances.cosine], ids=lambda m: m.name)
 def test_floating_neighbours_equal_the_oracle_up_to_rounding(metric, spread, dtype):
     rows = embeddings(N + 6, spread, dtype)
@@ -155,7 +173,9 @@ def test_floating_neighbours_equal_the_oracle_up_to_rounding(metric, spread, dty
     assert (model.learned.axes is None) == spread
 
 
-@pytest.mark.parametrize("scale", [1e-21, 2e-20, 1e-19, 1.0, 1e18])
+@pytest.mark.parametrize(
+    "scale", [1e-21, 1e-19, 1e18, *(pytest.param(s, marks=pytest.mark.slow) for s in (2e-20, 1.0))]
+)
 @pytest.mark.parametrize("metric", [distances.l2, distances.cosine], ids=lambda m: m.name)
 def test_very_small_and_very_large_rows_keep_their_neighbours(metric, scale):
     X = (embeddings(N, False, np.float64) * scale).astype(np.float32)
@@ -197,9 +217,9 @@ def test_where_bounds_rule_out_little_the_block_is_searched_whole(monkeypatch):
         driver, "compiled_search_block", lambda *args, **kw: calls.append(1) or whole(*args, **kw)
     )
     for make, expected in ((noise, 1), (smooth, 0)):
-        X, queries = data_and_queries(make)
+        _, queries = data_and_queries(make)
         calls.clear()
-        knn.neighbors(knn.fit(X, metric=distances.l1), queries, 3)
+        knn.neighbors(fitted(distances.l1, make), queries, 3)
         assert len(calls) == expected
 
 
@@ -251,16 +271,18 @@ def test_parts_of_the_training_data_are_one_search(metric, monkeypatch):
 
 
 @pytest.mark.parametrize("make", [smooth, noise], ids=lambda make: make.__name__)
-@pytest.mark.parametrize("metric", [distances.l1, distances.l2, distances.cosine])
+@pytest.mark.parametrize(
+    "metric", [distances.l1, distances.l2, pytest.param(distances.cosine, marks=pytest.mark.slow)]
+)
 def test_a_large_host_array_is_not_copied(metric, make, monkeypatch):
     X = make(np.random.default_rng(0))
     X = X if metric is distances.l1 else X.astype(np.float32)
-    copied = knn.neighbors(knn.fit(X, metric=metric), X[:9], 7)
+    copied = knn.neighbors(knn.fit(X, metric=metric), X[:8], 7)
     monkeypatch.setattr(streams, "COPY_BYTES", 2**10)
     model = knn.fit(X, metric=metric)
     assert np.shares_memory(model.X, X)
     assert model.points is None
-    found = knn.neighbors(model, X[:9], 7)
+    found = knn.neighbors(model, X[:8], 7)
     np.testing.assert_array_equal(found.indices, copied.indices)
     np.testing.assert_array_equal(found.distances, copied.distances)
     if metric is not distances.l1:  # float64 rows are narrowed, which is a copy
@@ -294,7 +316,7 @@ def test_which_models_have_sketches():
 
 def test_few_shapes_are_compiled():
     X, _ = data_and_queries(smooth)
-    model = knn.fit(X)
+    model = fitted(distances.l2, smooth)
     programs = [sketches.apply, pruning._bounds, pruning._exact, pruning._refined]
     before = sum(program._cache_size() for program in programs)
     for num_queries in (1, 7, 8, 9, 64, 65, 299, 300):

@@ -50,8 +50,8 @@ def test_full_batch_is_gradient_descent_as_in_numpy():
 
 
 def test_a_batch_of_all_examples_in_file_order_is_full():
-    a, _ = train(batches=batches.full, num_steps=5)
-    b, _ = train(batches=batches.sequential, batch_size=N, num_steps=5)
+    a, _ = train(batches=batches.full, num_steps=30)
+    b, _ = train(batches=batches.sequential, batch_size=N, num_steps=30)
     assert_equal_trees(a.params, b.params, rtol=1e-6)
 
 
@@ -66,7 +66,7 @@ def test_one_example_sgd_is_the_numpy_loop():
 
 
 def test_info_is_of_the_old_parameters_and_adds_up():
-    _, history = train(batches=batches.full, num_steps=3)
+    _, history = train(batches=batches.full, num_steps=30)
     loss_and_gradient = oracles.softmax_l2(FLOATS, Y, 0.01)
     loss, dW, db = loss_and_gradient(*(np.asarray(p, np.float64) for p in PARAMS))
     assert history.loss[0] == pytest.approx(loss, rel=1e-5)
@@ -78,21 +78,21 @@ def test_info_is_of_the_old_parameters_and_adds_up():
 @pytest.mark.parametrize("sampling", [batches.shuffled, batches.replacement], ids=["epochs", "iid"])
 def test_stopping_and_going_on_ends_in_the_same_bits(sampling, tmp_path):
     hyper = Hyper({"learning_rate": 0.1, "momentum": 0.9}, reg=0.01)
-    whole, history = train(hyper, 37, batches=sampling)
-    state, first = train(hyper, 13, batches=sampling)
+    whole, history = train(hyper, 26, batches=sampling)
+    state, first = train(hyper, 13, batches=sampling)  # in the middle of an epoch
     checkpoint.save(tmp_path / "run.npz", state)
     state = checkpoint.restore(tmp_path / "run.npz", like=state)
-    state, second = train(hyper, 24, batches=sampling, state=state)
+    state, second = train(hyper, 13, batches=sampling, state=state)
     assert_equal_trees(state, whole, rtol=0, atol=0)
     assert (np.concatenate([first.loss, second.loss]) == history.loss).all()
 
 
 def test_chunks_are_invisible(monkeypatch):
-    whole, history = train(num_steps=29)
+    whole, history = train(num_steps=40)
     monkeypatch.setattr(training, "_FLOPS_PER_CHUNK", 6 * 16 * C * D * 7)  # 7 steps a call
     calls = []
-    chunked, same = train(num_steps=29, on_chunk=lambda state, info: calls.append(len(info.loss)))
-    assert calls == [6, 6, 6, 6, 5]
+    chunked, same = train(num_steps=40, on_chunk=lambda state, info: calls.append(len(info.loss)))
+    assert calls == [7, 7, 7, 7, 7, 5]
     assert_equal_trees(chunked, whole, rtol=0, atol=0)
     assert (same.loss == history.loss).all()
 
@@ -237,17 +237,18 @@ def test_patience_ends_the_training_and_keeps_the_best():
 
 
 def test_dropout_is_the_numpy_loop_with_the_same_masks():
-    state, history = train(batches=batches.sequential, batch_size=N, num_steps=6, dropout=0.4)
+    kw = {"batches": batches.sequential, "batch_size": N, "num_steps": 30}
+    state, history = train(dropout=0.4, **kw)
     W, b = (np.asarray(p, np.float64) for p in PARAMS)
-    for i in range(6):
+    for i in range(30):
         dropped = batches.drop(
             jnp.float32(FLOATS), jax.random.key(32), jnp.int32(i), jnp.float32(0.4)
         )
         (loss,), W, b = oracles.gradient_descent(oracles.softmax_l2(dropped, Y, 0.01), W, b, 0.1, 1)
         assert history.loss[i] == pytest.approx(loss, rel=1e-4)
     np.testing.assert_allclose(state.params.W, W, rtol=1e-4, atol=1e-6)
-    nothing, _ = train(num_steps=5, dropout=0.0)
-    assert_equal_trees(nothing.params, train(num_steps=5)[0].params, rtol=1e-6)
+    nothing, _ = train(dropout=0.0, **kw)
+    assert_equal_trees(nothing.params, train(**kw)[0].params, rtol=1e-6)
 
 
 def test_dropout_drops_its_share_and_keeps_the_mean():

@@ -288,6 +288,14 @@ DIFFERENCE_CASES: Cases = {
 
 # --- the contracts -----------------------------------------------------------------------------
 
+# Compiled whole: an operation at a time, each shape of a case would be compiled for each of them.
+_hinge, _squared_hinge, _crammer_singer_hinge, _softmax = map(
+    jax.jit, (losses.hinge, losses.squared_hinge, losses.crammer_singer_hinge, losses.softmax)
+)
+_l1, _l2, _elastic_net, _max_norm = map(
+    jax.jit, (penalties.l1, penalties.l2, penalties.elastic_net, penalties.max_norm)
+)
+
 
 def _slope(fn: Callable[..., Any], argument: str) -> Callable[..., Any]:
     """The numerical gradient of a function's sum in one argument."""
@@ -329,29 +337,29 @@ CONTRACTS = (
     Contract("folds(num_examples, num_folds) -> fold numbers (N,), in file order", splits.folds,
              FOLD_CASES),
     Contract("scores(params, X) -> (N, C), params = (W, b)", linear.scores, SCORE_CASES),
-    Contract("hinge(scores, labels, margin=1.0) -> (B,)", losses.hinge, HINGE_CASES,
+    Contract("hinge(scores, labels, margin=1.0) -> (B,)", _hinge, HINGE_CASES,
              (OFF_KINK, "scores")),
-    Contract("squared_hinge(scores, labels, margin=1.0) -> (B,)", losses.squared_hinge,
+    Contract("squared_hinge(scores, labels, margin=1.0) -> (B,)", _squared_hinge,
              HINGE_CASES, (OFF_KINK, "scores")),
     Contract("crammer_singer_hinge(scores, labels, margin=1.0) -> (B,)",
-             losses.crammer_singer_hinge, HINGE_CASES, (OFF_KINK, "scores")),
-    Contract("softmax(scores, labels) -> (B,), the loss in nats", losses.softmax, LOSS_CASES,
+             _crammer_singer_hinge, HINGE_CASES, (OFF_KINK, "scores")),
+    Contract("softmax(scores, labels) -> (B,), the loss in nats", _softmax, LOSS_CASES,
              (OFF_KINK, "scores")),
     Contract("hinge_gradient(scores, labels) -> (B, C), of each example's own loss",
-             _slope(losses.hinge, "scores"), SMOOTH_CASES),
+             _slope(_hinge, "scores"), SMOOTH_CASES),
     Contract("squared_hinge_gradient(scores, labels) -> (B, C)",
-             _slope(losses.squared_hinge, "scores"), SMOOTH_CASES),
-    Contract("softmax_gradient(scores, labels) -> (B, C)", _slope(losses.softmax, "scores"),
+             _slope(_squared_hinge, "scores"), SMOOTH_CASES),
+    Contract("softmax_gradient(scores, labels) -> (B, C)", _slope(_softmax, "scores"),
              SMOOTH_CASES | {"equal scores": LOSS_CASES["equal scores"]}),
-    Contract("l1(W) -> ()", penalties.l1, PENALTY_CASES, (WEIGHTS, "W")),
-    Contract("l2(W) -> (), without one half", penalties.l2, PENALTY_CASES, (WEIGHTS, "W")),
-    Contract("elastic_net(W, beta=1.0) -> ()", penalties.elastic_net,
+    Contract("l1(W) -> ()", _l1, PENALTY_CASES, (WEIGHTS, "W")),
+    Contract("l2(W) -> (), without one half", _l2, PENALTY_CASES, (WEIGHTS, "W")),
+    Contract("elastic_net(W, beta=1.0) -> ()", _elastic_net,
              PENALTY_CASES | {"another beta": PENALTY_CASES[WEIGHTS] | {"beta": 0.25}},
              (WEIGHTS, "W")),
-    Contract("l1_gradient(W) -> like W", _slope(penalties.l1, "W"),
+    Contract("l1_gradient(W) -> like W", _slope(_l1, "W"),
              {WEIGHTS: PENALTY_CASES[WEIGHTS]}),
-    Contract("l2_gradient(W) -> like W", _slope(penalties.l2, "W"), PENALTY_CASES),
-    Contract("max_norm(W, radius) -> like W, rows no longer than radius", penalties.max_norm,
+    Contract("l2_gradient(W) -> like W", _slope(_l2, "W"), PENALTY_CASES),
+    Contract("max_norm(W, radius) -> like W, rows no longer than radius", _max_norm,
              {what: case | {"radius": 1.5} for what, case in PENALTY_CASES.items()}),
     Contract("numerical_gradient(fn, x) -> like x", gradcheck.numerical_gradient,
              DIFFERENCE_CASES),
