@@ -22,6 +22,7 @@ ABSENT = Engine("an absent engine", "package_that_nobody_has", lambda *_: None)
 LECTURE = Engine("the lecture's loop", "numpy", knn_engines.the_lecture)
 
 
+@pytest.mark.usefixtures("quick_compiles")
 def test_a_smoke_run_measures_every_part_without_any_peer(tmp_path, monkeypatch, capsys):
     """All answers are exact; who is not installed is named and takes no part."""
     monkeypatch.setitem(style.PARAMETERS, "savefig.dpi", 20)

@@ -11,6 +11,8 @@ from experiments.lab.experiment import AGREES, DIFFERS, OPEN
 from experiments.lab.slide_code import NearestNeighbor
 from lincls import distances
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 
 @pytest.fixture(scope="module")
 def stripes():

@@ -12,14 +12,7 @@ from experiments.lab import gate, tuning
 from experiments.lab.record import Record
 from lincls import preprocessing, splits
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compiles():
-    """Most of the time goes to compiling programs that run once."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+pytestmark = pytest.mark.usefixtures("quick_compiles")
 
 
 @pytest.fixture(scope="module")

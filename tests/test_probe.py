@@ -21,13 +21,10 @@ SMALL = ["--strengths", "3", "--weakest", "1e-2", "--strongest", "1e-1", "--num-
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _quick_compiles():
-    """Most of the time goes to compiling programs that run once; optax promotes its counts."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
+def _promotion(quick_compiles):
+    """optax promotes its counts."""
     with jax.numpy_dtype_promotion("standard"):
         yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(scope="module")
