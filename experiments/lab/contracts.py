@@ -288,12 +288,17 @@ DIFFERENCE_CASES: Cases = {
 
 # --- the contracts -----------------------------------------------------------------------------
 
-# Compiled whole: an operation at a time, each shape of a case would be compiled for each of them.
-_hinge, _squared_hinge, _crammer_singer_hinge, _softmax = map(
-    jax.jit, (losses.hinge, losses.squared_hinge, losses.crammer_singer_hinge, losses.softmax)
+
+def _compiled(*fns: Callable[..., Any]) -> list[Callable[..., Any]]:
+    """Whole programs: called as they are, each operation would be compiled for each shape."""
+    return [jax.jit(fn) for fn in fns]
+
+
+_hinge, _squared_hinge, _crammer_singer_hinge, _softmax = _compiled(
+    losses.hinge, losses.squared_hinge, losses.crammer_singer_hinge, losses.softmax
 )
-_l1, _l2, _elastic_net, _max_norm = map(
-    jax.jit, (penalties.l1, penalties.l2, penalties.elastic_net, penalties.max_norm)
+_l1, _l2, _elastic_net, _max_norm = _compiled(
+    penalties.l1, penalties.l2, penalties.elastic_net, penalties.max_norm
 )
 
 
