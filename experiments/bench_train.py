@@ -1,13 +1,15 @@
 """How long training takes, beside the engines that people use, in one run.
 
     python -m experiments.bench_train --minutes 10
+    python -m experiments.bench_train --parts probe
 
 Everyone trains the same model on the same generated pixels: one epoch of minibatch SGD on
 `mean loss + reg * sum W**2`, pixels minus their mean and over one scale.  torch and the
 plain optax loop get the batches of lincls and must end with its loss; scikit-learn's
 SGDClassifier trains its own loss, one class against the rest, one example at a time.
 Rounds alternate between the engines, and the tables have medians; first calls, which
-compile, are apart.
+compile, are apart.  `probe` is the linear probe of experiments.probe on generated embeddings,
+every strength on every fold, beside one LogisticRegression at the strength chosen.
 """
 
 import json
@@ -23,15 +25,17 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
-from experiments.lab import options, progress, record, style, trainers
+from experiments import probe
+from experiments.lab import options, probing, progress, record, style, trainers
 from experiments.lab.experiment import Plot
 from experiments.lab.options import flag
-from lincls import crossval, losses, optimizers, preprocessing, splits
+from lincls import crossval, linear, losses, optimizers, preprocessing, splits
 from lincls.objective import Objective
 from lincls.structs import Hyper
 
 GRIDS = (1, 8, 64, 256)
 SIZES = ("num_examples", "num_features", "num_classes", "batch_size")
+PARTS = ("one_epoch", "grids", "growth", "cross_validation", "probe")
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,11 @@ class Settings:
     folds: int = flag(5, "folds of the cross-validation", low=2)
     strengths: int = flag(12, "strengths of the cross-validation", low=1, smoke=2)
     epochs: int = flag(10, "epochs of the cross-validation", low=1, smoke=1)
+    embeddings: int = flag(50_000, "training examples of the probe", low=100, smoke=400)
+    embedding: int = flag(768, "features of each", low=2, smoke=16)
+    embedding_classes: int = flag(100, "classes of the probe", low=2, smoke=5)
+    probe_strengths: int = flag(40, "strengths of the probe", low=1, smoke=3)
+    parts: tuple[str, ...] = flag(PARTS, "which comparisons", choices=PARTS)
 
 
 def problem(settings: Settings, loss: str, **changes: int) -> trainers.Task:
@@ -132,7 +141,7 @@ def growth(settings: Settings, until: float) -> list[dict[str, Any]]:
     return rows
 
 
-def cross_validation(settings: Settings) -> dict[str, Any]:
+def cross_validation(settings: Settings, until: float) -> dict[str, Any]:
     """F folds x G strengths x epochs, compilation included; the peer is timed once.
 
     The peer trains as many epochs as its half of the minutes allows, and its time is
@@ -167,36 +176,87 @@ def cross_validation(settings: Settings) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def probe_of_embeddings(settings: Settings, until: float) -> dict[str, Any]:
+    """Seconds and test accuracy of the chosen linear probe, and of scikit-learn's optimum."""
+    from sklearn.linear_model import LogisticRegression
+
+    X, y, test_X, test_y = trainers.embeddings(
+        settings.embeddings, settings.embedding, settings.embedding_classes
+    )
+    how = probe.Settings(probes=("linear",), folds=(f"{settings.folds}",),
+                         strengths=settings.probe_strengths)  # fmt: skip
+
+    def choose() -> probing.Chosen:
+        held = probe.held_out(trainers.KEY, y, how)
+        rotated, classes = probing.rotate(X), settings.embedding_classes
+        task = probe.Task(0, trainers.KEY, X, rotated, y, classes, held)
+        return probe.choose_linear(task, "all", how)
+
+    seconds, chosen = timed(choose)
+    affine = preprocessing.fit(X)
+    rows, test_rows = (np.asarray(preprocessing.apply(affine, part)) for part in (X, test_X))
+    peer = LogisticRegression(C=1 / (2 * len(y) * chosen.value), max_iter=1000)
+    peer_seconds, _ = timed(lambda: peer.fit(rows, y))
+    predicted = np.argmax(linear.scores(chosen.model, test_X), axis=1)
+    return {
+        "trainings": settings.folds * settings.probe_strengths + 1, "seconds": seconds,
+        "reg": chosen.value, "accuracy": float(np.mean(predicted == test_y)),
+        "peer_seconds": peer_seconds, "peer_accuracy": float(peer.score(test_rows, test_y)),
+    }  # fmt: skip
+
+
 # --- what is said about it -------------------------------------------------------------------
 
 
 def lines(found: dict[str, Any]) -> list[str]:
-    """The tables, for reading."""
+    """The tables of the parts that were run, for reading."""
+    tell: dict[str, Callable[[Any], list[str]]] = {
+        "one_epoch": _epochs, "grids": _grids, "cross_validation": _folds, "probe": _probe
+    }  # fmt: skip
+    return [line for part, say in tell.items() if part in found for line in ["", *say(found[part])]]
+
+
+def _probe(found: dict[str, Any]) -> list[str]:
+    return [
+        f"linear probe, {found['trainings']} trainings: {found['seconds']:.0f} s with compilation, "
+        f"test accuracy {100 * found['accuracy']:.2f} %",
+        f"one LogisticRegression at its strength: {found['peer_seconds']:.0f} s, "
+        f"{100 * found['peer_accuracy']:.2f} %",
+    ]
+
+
+def _epochs(rows: list[dict[str, Any]]) -> list[str]:
     told = [
         f"{'loss':8} {'engine':28} {'epoch':>8} {'first call':>10} {'over ours':>9}  final loss"
     ]
-    for row in found["one_epoch"]:
-        ours = next(r["seconds"] for r in found["one_epoch"] if r["loss"] == row["loss"])
+    for row in rows:
+        ours = next(r["seconds"] for r in rows if r["loss"] == row["loss"])
         end = "its own" if row["final_loss"] is None else f"{row['final_loss']:.5f}"
         told.append(
             f"{row['loss']:8} {row['engine']:28} {row['seconds']:6.3f} s "
             f"{row['first_call']:8.2f} s {row['seconds'] / ours:8.1f}x  {end}"
         )
-    told += ["", f"{'loss':8} {'settings':>8} {'epoch':>8} {'each':>9}  torch / each"]
-    for row in found["grids"]:
+    return told
+
+
+def _grids(rows: list[dict[str, Any]]) -> list[str]:
+    told = [f"{'loss':8} {'settings':>8} {'epoch':>8} {'each':>9}  torch / each"]
+    for row in rows:
         times = "no torch" if row["torch"] is None else f"{row['times_torch']:.1f}x"
         told.append(
             f"{row['loss']:8} {row['settings']:8} {row['seconds']:6.2f} s "
             f"{1000 * row['per_setting']:6.1f} ms  {times}"
         )
-    cv = found["cross_validation"]
-    told += ["", f"{cv['folds']} folds x {cv['strengths']} strengths x {cv['epochs']} epochs:"]
-    told.append(f"lincls {cv['lincls']:.1f} s with compilation, accuracy {cv['best']:.3f}")
-    told.append(
-        f"GridSearchCV(SGDClassifier) {cv['peer']:.0f} s (measured on {cv['peer_epochs']} epochs), "
-        f"{cv['times']:.1f}x; accuracy {cv['peer_best']:.3f}"
-    )
     return told
+
+
+def _folds(cv: dict[str, Any]) -> list[str]:
+    return [
+        f"{cv['folds']} folds x {cv['strengths']} strengths x {cv['epochs']} epochs:",
+        f"lincls {cv['lincls']:.1f} s with compilation, accuracy {cv['best']:.3f}",
+        f"GridSearchCV(SGDClassifier) {cv['peer']:.0f} s (measured on {cv['peer_epochs']} epochs), "
+        f"{cv['times']:.1f}x; accuracy {cv['peer_best']:.3f}",
+    ]
 
 
 def draw(found: dict[str, Any]) -> Plot:
@@ -224,19 +284,24 @@ def main(argv: list[str] | None = None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     for package in trainers.missing():
         progress.say(f"{package} is not installed and takes no part: pip install {package}")
-    shares = np.array([0.25, 0.5, 0.75]) * 60 * settings.minutes + time.monotonic()
+    parts: dict[str, Callable[[Settings, float], Any]] = {
+        "one_epoch": one_epoch, "grids": grids, "growth": growth,
+        "cross_validation": cross_validation, "probe": probe_of_embeddings,
+    }  # fmt: skip
+    rounds = sum(part in settings.parts for part in ("one_epoch", "grids", "growth"))
+    share = 0.75 * 60 * settings.minutes / max(1, rounds)  # of those that take as long as they may
     found = {
         "settings": asdict(settings), "versions": record.versions(), "device": record.device(),
         "missing": trainers.missing(),
-        "one_epoch": one_epoch(settings, shares[0]),
-        "grids": grids(settings, shares[1]),
-        "growth": growth(settings, shares[2]),
-        "cross_validation": cross_validation(settings),
     }  # fmt: skip
+    for part in (part for part in PARTS if part in settings.parts):
+        progress.say(part.replace("_", " "))
+        found[part] = parts[part](settings, time.monotonic() + share)
     text = json.dumps(record.plain(found), indent=2) + "\n"
     record.write_file(folder / record.RESULTS, lambda file: file.write(text.encode()))
-    with mpl.rc_context(style.PARAMETERS):
-        style.save(draw(found), folder)
+    if "growth" in found:
+        with mpl.rc_context(style.PARAMETERS):
+            style.save(draw(found), folder)
     print("\n".join([*lines(found), f"wrote {folder}"]))
     return 0
 

@@ -58,6 +58,18 @@ def make(
     return Task(X, y, affine, loss, rate, batch_size, num_classes)
 
 
+def embeddings(
+    num_examples: int, num_features: int, num_classes: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Unit vectors around a centre of each class, from a fixed seed: X, y, and a test part."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, num_classes, num_examples + num_examples // 10)
+    centres = 0.26 * rng.standard_normal((num_classes, num_features), np.float32)
+    X = centres[y] + rng.standard_normal((len(y), num_features), np.float32)
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    return X[:num_examples], y[:num_examples], X[num_examples:], y[num_examples:]
+
+
 def lincls_grid(task: Task, num_settings: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """`training.fit` on as many strengths at once; the first is REG."""
     regs = REG * 2.0 ** -np.arange(num_settings)
