@@ -33,7 +33,7 @@ def test_the_lecture_s_456():
 
 
 @pytest.mark.parametrize("metric", METRICS[:2], ids=lambda metric: metric.name)
-@pytest.mark.parametrize("num_features", [1, 64, 127, 128, 129, 784, 3072, 33_000])
+@pytest.mark.parametrize("num_features", [1, 64, 128, 129, 192, 193, 784, 3072, 33_000])
 def test_pixels_are_exact(metric, num_features):
     queries, X = pixels(0, 4, num_features), pixels(1, 9, num_features)
     found = all_distances(metric, queries, X)
@@ -41,7 +41,7 @@ def test_pixels_are_exact(metric, num_features):
 
 
 @pytest.mark.parametrize("metric", METRICS[:2], ids=lambda metric: metric.name)
-@pytest.mark.parametrize("num_features", [32_767, 32_768, 33_025, 33_026, 150_528])
+@pytest.mark.parametrize("num_features", [192, 32_767, 32_768, 33_025, 33_026, 150_528])
 def test_black_against_white_does_not_wrap(metric, num_features):
     X = np.stack([np.zeros(num_features, np.uint8), np.full(num_features, 255, np.uint8)])
     largest = num_features * (255 if metric is distances.l1 else 255**2)
