@@ -52,6 +52,7 @@ def write(
     """
     records = [section.record for section in sections if section.record]
     found = {section.title: section.findings for section in sections if section.findings}
+    failed = {section.title: "failed" for section in sections if section.error}
     text = (
         environment()
         .get_template("page.html")
@@ -62,7 +63,7 @@ def write(
             first=records[0] if records else None,
             closing=closing.rows(records),
             shown={section.title for section in sections},
-            answers=lecture.answers(found),
+            answers=lecture.answers({**found, **failed}),
             errata=lecture.errata(one for each in found.values() for one in each.printed),
             comparison=comparison,
             play=interactive.picture(),

@@ -5,7 +5,6 @@ the exit status, and the others run.  Ctrl-C ends the work with the page of what
 """
 
 import dataclasses
-import importlib
 import shlex
 import sys
 import time
@@ -22,6 +21,7 @@ import matplotlib as mpl
 from experiments import ORDER, QUICK
 from experiments.lab import closing, gate, options, page, progress, record, style, words
 from experiments.lab.experiment import Experiment, Plot
+from experiments.lab.loading import Broken, modules, without_flags
 from experiments.lab.page import LeftOut, Section
 
 
@@ -38,17 +38,12 @@ class Job(NamedTuple):
         return Path(sys.modules[f"experiments.{self.title}"].__file__ or "")
 
 
-def modules(titles: Sequence[str] = ORDER) -> dict[str, Experiment]:
-    """The experiments' modules by name, in the order given."""
-    return {title: importlib.import_module(f"experiments.{title}") for title in titles}
-
-
 def listing() -> str:
     """One line per experiment for --list: slides, name, seconds, question; * of --quick."""
     rows = [
         f"{module.SLIDES:>7}  {title:<18} {module.SECONDS:>3.0f} s {'*' if title in QUICK else ' '}"
         f"  {module.QUESTION}"
-        for title, module in modules().items()
+        for title, module in modules(ORDER).items()
     ]
     header = f"{'slides':>7}  {'experiment':<18} {'time':>5}    question (* with --quick too)"
     return "\n".join([header, *rows])
@@ -74,7 +69,8 @@ def _program(
     found = modules(titles)
     groups = {title: module.Settings for title, module in found.items()}
     parser = options.build(prog, description, groups, listing, shared)
-    common, settings = options.parse(parser, groups, argv, shared)
+    typed = sys.argv[1:] if argv is None else list(argv)
+    common, settings = options.parse(parser, groups, without_flags(typed, found), shared)
     try:
         gate.load(common.dataset, common.data_dir, common.data_url)
     except (ValueError, OSError) as error:
@@ -86,8 +82,8 @@ def _program(
     for job in omitted:
         if job.settings != options.values(job.module.Settings, {}, common.smoke):
             parser.error(f"--quick leaves {job.title} out, so its flags would do nothing")
-    typed = [word for word in (sys.argv[1:] if argv is None else argv) if word != "--quick"]
-    left_out = LeftOut([section(job) for job in omitted], shlex.join([*prog.split(), *typed]))
+    whole = [*prog.split(), *(word for word in typed if word != "--quick")]
+    left_out = LeftOut([section(job) for job in omitted], shlex.join(whole))
     return run([job for job in jobs if job.title in QUICK], left_out)
 
 
@@ -165,6 +161,8 @@ def finished(job: Job, folder: Path) -> record.Record:
 
 def standing(job: Job, folder: Path) -> record.Record | None:
     """The record in a folder if it is the job's own, finished and of the code as it is now."""
+    if isinstance(job.module, Broken):
+        return None
     found = None if job.common.again else record.load(folder)
     return found if found and found.meta["fingerprint"] == _mark(job) else None
 
