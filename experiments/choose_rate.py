@@ -10,12 +10,12 @@ import jax
 import numpy as np
 from matplotlib.axes import Axes
 
-from experiments.lab import progress, run, style, tuning, words
-from experiments.lab.experiment import AGREES, DIFFERS, OPEN, Classifier, Findings, Outcome, Plot
+from experiments.lab import intervals, progress, run, style, tuning, words
+from experiments.lab.experiment import Answer, Classifier, Findings, Outcome, Plot
 from experiments.lab.gate import Data
 from experiments.lab.options import flag
 from experiments.lab.record import Record
-from lincls import crossval, linear, losses, penalties, preprocessing, quick, splits
+from lincls import crossval, evaluation, linear, losses, penalties, preprocessing, quick, splits
 from lincls.objective import Objective
 from lincls.structs import Hyper, LinearParams
 
@@ -141,8 +141,15 @@ def findings(record: Record) -> Findings:
         _costs(record),
         f"Tested once, after training on everything else: {words.right(record.classifiers[0])}.",
     ]
-    ends = sum(loss > 0 for loss in _losses(record))  # a step size can be too low and too high
-    return Findings(sentences, (DIFFERS, OPEN, AGREES)[ends])
+    # A step size can be too low and too high: what is chosen is above both ends.
+    low, high = _losses(record)
+    verdict = intervals.together(map(intervals.above_zero, (low, high)))
+    tested = record.classifiers[0]
+    told = (
+        f"the least and the greatest step size are {words.signed(low)} and {words.signed(high)} "
+        f"points below the choice in the folds; its one test: {tested.correct / tested.total:.1%}"
+    )
+    return Findings(sentences, verdict, by_slides={"21": Answer(verdict, told)})
 
 
 def _named(pair: dict[str, float]) -> str:
@@ -154,10 +161,13 @@ def _cell(record: Record, pair: dict[str, float]) -> tuple[int, int]:
     return settings["rates"].index(pair["rate"]), settings["regs"].index(pair["reg"])
 
 
-def _losses(record: Record) -> tuple[float, float]:
-    """Points lost at the least and at the greatest step size, each at its own best strength."""
-    by_rate = 100 * record.arrays["accuracies"].mean(axis=-1).max(axis=1)
-    return float(by_rate.max() - by_rate[0]), float(by_rate.max() - by_rate[-1])
+def _losses(record: Record) -> tuple[evaluation.Interval, evaluation.Interval]:
+    """What is lost at the least and at the greatest step size, each at its own best strength."""
+    accuracies = record.arrays["accuracies"]
+    best = accuracies[_cell(record, record.numbers["best"])]
+    ends = (row[row.mean(axis=-1).argmax()] for row in accuracies[[0, -1]])
+    low, high = (intervals.of_mean(best - end) for end in ends)
+    return low, high
 
 
 def _costs(record: Record) -> str:
@@ -167,8 +177,9 @@ def _costs(record: Record) -> str:
     weak, strong = by_reg.max() - by_reg[[0, -1]]
     rates, regs = record.settings["rates"], record.settings["regs"]
     return (
-        f"At the best strength for each, step size × {rates[0]:g} is {low:.1f} points below the "
-        f"best and × {rates[-1]:g} {high:.1f} points; at the best step size for each, strength "
+        f"At the best strength for each, step size × {rates[0]:g} is {words.signed(low)} points "
+        f"below the best (95% interval over the folds) and × {rates[-1]:g} {words.signed(high)} "
+        "points; at the best step size for each, strength "
         f"{regs[0]:g} is {weak:.1f} points below and {regs[-1]:g} {strong:.1f} points."
     )
 
@@ -185,11 +196,17 @@ def draw(record: Record) -> Iterator[Plot]:
         f"Accuracy in {record.settings['num_folds']}-fold cross-validation, in percent, of every "
         "pair of a step size and a strength. Step sizes are multiples of the one that lincls "
         "derives from data and loss. The solid frame is the best pair, the dashed one the "
-        "greatest strength within one standard error of it. Diverged: in some fold the loss left "
-        "the finite numbers.",
+        "greatest strength within one standard error of it, which is "
+        f"{_error(record):.1f} points. Diverged: in some fold the loss left the finite numbers.",
         f"Heat map of accuracy over step sizes (rows) and strengths (columns). {title}; within one "
         f"standard error of it, {_named(simplest)} has the greatest strength.",
     )
+
+
+def _error(record: Record) -> float:
+    """The standard error of the best pair's mean over the folds, in points."""
+    of_best = record.arrays["accuracies"][_cell(record, record.numbers["best"])]
+    return float(100 * of_best.std(ddof=1) / np.sqrt(len(of_best)))
 
 
 def _draw_map(figure: Any, axes: Axes, record: Record) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from experiments.lab import run, style, tuning, words
-from experiments.lab.experiment import AGREES, DIFFERS, Findings, Outcome, Plot, Table
+from experiments.lab.experiment import AGREES, DIFFERS, Answer, Findings, Outcome, Plot, Table
 from experiments.lab.gate import Data
 from experiments.lab.options import flag
 from experiments.lab.record import Record
@@ -311,15 +311,28 @@ def findings(record: Record) -> Findings:
         f"{'accepts' if accepts else 'rejects'} the gradient without any.",
         *(_best_step(record, kind) for kind in KINDS),
     ]
-    right = accepts and len(caught) == planted
+    slower = _by_hand_for_all(record) / record.seconds["analytic"]
+    right = accepts and len(caught) == planted and slower > 1
     tables = (_mistake_table(mistakes), _slide_table(), _table_here(record))
-    return Findings(sentences, AGREES if right else DIFFERS, tables)
+    verdict = AGREES if right else DIFFERS
+    told = (
+        f"slide 55's code takes {slower:,.0f} times as long as the analytic gradient and is off by "
+        f"{words.power(forward['error'])}; the check rejects {len(caught)} of {planted} planted "
+        f"mistakes and {'accepts' if accepts else 'rejects'} the right gradient"
+    )
+    return Findings(sentences, verdict, tables, by_slides={"51-57": Answer(verdict, told)})
+
+
+def _by_hand_for_all(record: Record) -> float:
+    """Seconds of slide 55's code for all weights, in proportion to those that it moved."""
+    slide = record.numbers["slide_55"]
+    return record.seconds["slide_55"] * slide["all"] / slide["moved"]
 
 
 def _about_seconds(record: Record) -> str:
     """Evaluations and seconds: slide 55's code, ours, the analytic gradient."""
     seconds, slide = record.seconds, record.numbers["slide_55"]
-    whole = seconds["slide_55"] * slide["all"] / slide["moved"]
+    whole = _by_hand_for_all(record)
     return (
         f"Slow: forward differences need {record.numbers['forward']['evaluations']:,} evaluations "
         f"of the loss. Slide 55's eval_numerical_gradient takes "

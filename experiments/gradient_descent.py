@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogFormatter
 
 from experiments.lab import run, style, tuning
-from experiments.lab.experiment import AGREES, DIFFERS, Findings, Outcome, Plot, Table
+from experiments.lab.experiment import AGREES, DIFFERS, Answer, Findings, Outcome, Plot, Table
 from experiments.lab.gate import Data
 from experiments.lab.options import flag
 from experiments.lab.record import Record
@@ -182,7 +182,10 @@ def findings(record: Record) -> Findings:
     ]
     down = _ends(record, curves[:, _best(record)]) < start
     expected = names[0] == "low" and names[-1] == "very high" and "high" in names and down
-    return Findings(sentences, AGREES if expected else DIFFERS, (_size_table(record),))
+    verdict = AGREES if expected else DIFFERS
+    told = f"from {start:.3g}, the last of {record.settings['epochs']} passes: {ends}"
+    answers = {"59-60": Answer(verdict, told)}
+    return Findings(sentences, verdict, (_size_table(record),), by_slides=answers)
 
 
 def _about_sizes(record: Record) -> str:
@@ -342,10 +345,13 @@ def _draw_plane(record: Record) -> Plot:
     settings, arrays = record.settings, record.arrays
     start, descent, sgd = arrays["plane_ends"]
     count = min(settings["plane_train"], record.data["num_train"])
-    title = f"From {start:.2f}, gradient descent comes to {descent:.2f}, SGD to {sgd:.2f}"
+    steps = settings["plane_points"] * settings["plane_stride"]
+    title = (
+        f"From a loss of {start:.2f}, {steps} steps of gradient descent come to {descent:.2f}, as "
+        f"many of SGD to {sgd:.2f}"
+    )
     figure, axes = style.canvas(height=4.6, title=title)
     _draw_levels(axes, arrays)
-    steps = settings["plane_points"] * settings["plane_stride"]
     looks = (
         ("descent", f"gradient descent, {count:,} examples a step", style.RED),
         ("sgd", f"SGD, {settings['plane_batch']} examples a step", style.BLUE),

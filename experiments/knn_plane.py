@@ -12,7 +12,7 @@ from matplotlib.colors import ListedColormap
 from scipy import ndimage
 
 from experiments.lab import run, style, tuning, words
-from experiments.lab.experiment import AGREES, DIFFERS, Findings, Outcome, Plot
+from experiments.lab.experiment import AGREES, DIFFERS, Answer, Findings, Outcome, Plot
 from experiments.lab.gate import Data
 from experiments.lab.options import flag
 from experiments.lab.record import Record
@@ -102,7 +102,13 @@ def findings(record: Record) -> Findings:
         "equal images have different labels. It says nothing of other images; what each one's "
         "neighbours say without it does."
     )
-    return Findings(sentences, AGREES if smoother and perfect and last <= first else DIFFERS)
+    verdict = AGREES if smoother and perfect and last <= first else DIFFERS
+    told = "; ".join(
+        f"k = {k}: {islands} pieces, {own / numbers['images']['total']:.1%} of its own training "
+        "images right"
+        for k, islands, own in zip(ks, numbers["islands"], numbers["images"]["own"], strict=True)
+    )
+    return Findings(sentences, verdict, by_slides={"18-19": Answer(verdict, told)})
 
 
 def _about(record: Record, place: int) -> str:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 
 from experiments.lab import run, style, words
-from experiments.lab.experiment import AGREES, DIFFERS, Findings, Outcome, Plot, Printed
+from experiments.lab.experiment import AGREES, DIFFERS, Answer, Findings, Outcome, Plot, Printed
 from experiments.lab.gate import Data
 from experiments.lab.options import flag
 from experiments.lab.record import Record
@@ -58,7 +58,7 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
     trained = _trained(key, [points.train for points in sets.values()], settings)
     for (name, points), W_of, b_of in zip(sets.items(), *trained, strict=True):
         classes = len(points.class_names)
-        params = LinearParams(W_of[:classes], b_of[:classes])
+        params = _centred(LinearParams(W_of[:classes], b_of[:classes]))
         outcome.numbers[name] = _tested(params, points.test)
         parts = {"points": points.train.images, "labels": points.train.labels}
         parts |= {"W": params.W, "b": params.b}
@@ -80,6 +80,11 @@ def _trained(key: jax.Array, sets: list[Split], settings: Settings) -> LinearPar
         num_steps=settings.num_steps, weight=weight,
     )  # fmt: skip
     return LinearParams(*map(np.asarray, state.params))
+
+
+def _centred(params: LinearParams) -> LinearParams:
+    """The same classifier, its scores less their mean: softmax sees only their differences."""
+    return jax.tree.map(lambda leaf: leaf - leaf.mean(axis=0), params)
 
 
 def _tested(params: LinearParams, test: Split) -> dict[str, float]:
@@ -108,8 +113,15 @@ def findings(record: Record) -> Findings:
     ]
     expected = set(hard) == set(record.settings["toys"]) - {"blobs"} and stored < kept
     verdict = words.agreement(printed) if expected else DIFFERS
-    by_slides = {"26-27": AGREES if expected else DIFFERS}
-    return Findings(sentences, verdict, printed=printed, by_slides=by_slides)
+    solved_and_hard = f"lines divide {', '.join(solved) or 'none'}, not {', '.join(hard) or 'any'}"
+    answers = {
+        "26-27": Answer(
+            AGREES if expected else DIFFERS,
+            f"{solved_and_hard}; the model keeps {kept / stored:,.0f} times fewer numbers",
+        ),
+        "28-29": Answer(words.agreement(printed), words.compared(printed)),
+    }
+    return Findings(sentences, verdict, printed=printed, by_slides=answers)
 
 
 def _accuracy(record: Record, name: str) -> float:
@@ -143,7 +155,7 @@ def _draw_example(record: Record) -> Plot:
     scores = record.numbers["scores"]
     best = int(np.argmax(scores))
     title = f"Row {best + 1} of W fits the image best: its score is {scores[best]:.1f}"
-    figure, axes = style.canvas(1, 4, height=2.1, title=title)
+    figure, axes = style.canvas(1, 4, height=2.3, title=title)
     image = np.reshape(X, (2, 2))
     _draw_pixels(axes[0], image, "the image x", "gray", (0, 255))
     most = np.abs(W).max()
@@ -185,7 +197,7 @@ def _draw_plane(record: Record) -> Plot:
     if hard:
         title = f"No straight line divides {', '.join(hard)}"
     rows = -(-len(names) // 2)
-    figure, axes = style.canvas(rows, 2, height=3.55 * rows, title=title, squeeze=False)
+    figure, axes = style.canvas(rows, 2, height=3.75 * rows, title=title, squeeze=False)
     for place, name in zip(axes.flat, names, strict=False):
         _draw_points(place, record, name)
     for place in axes.flat[len(names) :]:
@@ -194,7 +206,9 @@ def _draw_plane(record: Record) -> Plot:
         "plane",
         figure,
         "Dots: training points, coloured and shaped by class. Shade: the class of the greatest "
-        "score. Line of a class's colour: where its score is 0; the arrow stands upright on it "
+        "score. Scores are less their mean over the classes, which changes no decision. Line of a "
+        "class's colour: where its score is 0 (of two classes it is one line; the second is "
+        "dashed); the arrow stands upright on it "
         "and points to where the score rises, the row of W as a direction (slide 30's templates "
         "in two features).",
         f"{len(names)} scatter plots with shaded regions bounded by straight lines, one arrow per "
@@ -216,21 +230,22 @@ def _draw_points(axes: Axes, record: Record, name: str) -> None:
         color, marker = style.CYCLE[label], style.MARKERS[label]
         chosen = points[labels == label]
         axes.plot(*chosen.T, marker, ms=3.5, color=color, mec="white", mew=0.3)
-        _draw_direction(axes, row, offset, color)
+        _draw_direction(axes, row, offset, color, "--" if len(W) == 2 and label else "-")
     axes.set(xlim=(-REACH, REACH), ylim=(-REACH, REACH), aspect="equal")
+    axes.set(xlabel="first feature", ylabel="second feature")
     axes.set(
         title=f"{name}: {_accuracy(record, name):.1%} right", xticks=(-1, 0, 1), yticks=(-1, 0, 1)
     )
 
 
-def _draw_direction(axes: Axes, row: np.ndarray, offset: float, color: str) -> None:
+def _draw_direction(axes: Axes, row: np.ndarray, offset: float, color: str, line: str) -> None:
     """The line where a score is 0, and the direction in which it rises."""
     length = np.linalg.norm(row)
     if not length:
         return
     direction, foot = row / length, -offset * row / length**2
     along = np.array([-direction[1], direction[0]])
-    axes.plot(*np.stack([foot - 9 * along, foot + 9 * along], axis=1), color=color, lw=2)
+    axes.plot(*np.stack([foot - 9 * along, foot + 9 * along], axis=1), color=color, ls=line, lw=2)
     axes.annotate("", tuple(foot + 0.5 * direction), tuple(foot), annotation_clip=True,
                   arrowprops={"arrowstyle": "-|>", "color": color, "lw": 2.2})  # fmt: skip
 

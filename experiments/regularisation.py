@@ -11,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.lab import progress, regularising, run, tuning
+from experiments.lab import intervals, progress, regularising, run, tuning, words
 from experiments.lab.experiment import (
     AGREES,
     DIFFERS,
     OPEN,
+    Answer,
     Findings,
     Outcome,
     Plot,
@@ -98,7 +99,8 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
     seen = tuning.rows(data.train, pool + settings.max_validation)
     part = np.arange(len(seen.y)) < pool
     examples, held_out = seen.where(part), seen.where(~part)
-    chooses = np.arange(len(held_out.y)) % 2 == 0  # the other half judges what was chosen
+    # Half chooses and half judges, drawn: in MNIST every other image is of the harder source.
+    chooses = np.asarray(jax.random.permutation(key, len(held_out.y))) % 2 == 0
     numbers = {"chosen_by": int(chooses.sum()), "judged_by": int((~chooses).sum()), **_slide_42()}
     outcome = Outcome(numbers | {"fitted": min(settings.max_fitted, len(examples.y))})
     _by_kind(outcome, data, key, examples, held_out, chooses, settings)
@@ -252,7 +254,14 @@ def findings(record: Record) -> Findings:
         _of_sizes(record),
     ]
     verdict = AGREES if helped else DIFFERS if hurt else OPEN
-    return Findings(sentences, verdict, regularising.tables(record), printed)
+    least = f"p < 0.05 / {regularising.num_tests(record)}"
+    told = (
+        f"beyond chance ({least}) better with {', '.join(helped) or 'none'}, worse with "
+        f"{', '.join(hurt) or 'none'}; {words.compared(printed)}"
+    )
+    both = intervals.together([verdict, words.agreement(printed)])
+    answers = {"41-42": Answer(both, told)}
+    return Findings(sentences, both, regularising.tables(record), printed, answers)
 
 
 def _of_influence(record: Record) -> str:

@@ -11,8 +11,17 @@ import numpy as np
 import scipy.special
 from matplotlib.axes import Axes
 
-from experiments.lab import run, style, tuning, words
-from experiments.lab.experiment import Findings, Outcome, Plot, Printed, Table
+from experiments.lab import intervals, run, style, tuning, words
+from experiments.lab.experiment import (
+    AGREES,
+    DIFFERS,
+    Answer,
+    Findings,
+    Outcome,
+    Plot,
+    Printed,
+    Table,
+)
 from experiments.lab.gate import Data
 from experiments.lab.options import flag
 from experiments.lab.record import Record
@@ -32,6 +41,7 @@ CAT = (3.2, 5.1, -1.7)  # slide 44, label 0
 W = ((0.01, -0.05, 0.1, 0.05), (0.7, 0.2, 0.05, 0.16), (0.0, -0.45, -0.2, 0.03))  # slide 46
 X, B, LABEL = (-15.0, 22.0, -44.0, 56.0), (0.0, 0.2, -0.3), 2
 MOVED = ((10.0, -2.0, 3.0), (10.0, 9.0, 9.0), (10.0, -100.0, -100.0))  # slide 47, label 0
+NEAR = 0.02  # relative distance of a loss at small W to log C
 BASE_10 = "a logarithm to base 10; the loss takes the natural one"
 
 
@@ -141,7 +151,15 @@ def findings(record: Record) -> Findings:
     ]
     tables = (_moves(record), _calibration_table(record))
     of_44, of_46 = ([one for one in printed if one.slide == slide] for slide in ("44", "46"))
-    by_slides = {"43-45": words.agreement(of_44), "46-47": words.agreement(of_46)}
+    log_classes = float(np.log(classes))
+    begins = AGREES if abs(small / log_classes - 1) < NEAR else DIFFERS
+    by_slides = {
+        "43-45": Answer(
+            intervals.together([words.agreement(of_44), begins]),
+            f"{words.compared(of_44)}; at small W the loss is {small:.4f}, log C {log_classes:.4f}",
+        ),
+        "46-47": Answer(words.agreement(of_46), words.compared(of_46)),
+    }
     return Findings(sentences, words.agreement(printed), tables, printed, by_slides)
 
 
@@ -298,7 +316,7 @@ def _draw_losses(record: Record) -> Plot:
     figure, axes = style.canvas(1, 3, height=3.1, title=title, sharey=True)
     for place, scores in enumerate(MOVED):
         _draw_moves(axes[place], record, place)
-        axes[place].set_title("others {:g} and {:g}".format(*scores[1:]))
+        axes[place].set_title("others {:g} and {:g}".format(*scores[1:]).replace("-", "−"))
     axes[0].set_ylabel("loss")
     style.legend(figure)
     return Plot(

@@ -8,9 +8,19 @@ from itertools import cycle
 
 import jax
 import numpy as np
+from matplotlib.axes import Axes
 
 from experiments.lab import run, style, tuning, words
-from experiments.lab.experiment import AGREES, DIFFERS, OPEN, Classifier, Findings, Outcome, Plot
+from experiments.lab.experiment import (
+    AGREES,
+    DIFFERS,
+    OPEN,
+    Answer,
+    Classifier,
+    Findings,
+    Outcome,
+    Plot,
+)
 from experiments.lab.gate import Data
 from experiments.lab.options import flag
 from experiments.lab.record import Record
@@ -135,17 +145,34 @@ def findings(record: Record) -> Findings:
         ]
     gains = [_gain(record, name) for name in LOSSES if record.numbers[name]["p"] < SIGNIFICANT]
     verdict = AGREES if any(gain > 0 for gain in gains) else DIFFERS if gains else OPEN
-    return Findings(sentences, verdict, by_slides={"30-31": _beats_chance(record)})
+    told = "; ".join(_penalty_changes(record, name) for name in LOSSES)
+    answers = {"30-31": _beats_chance(record), "48": Answer(verdict, told)}
+    return Findings(sentences, verdict, by_slides=answers)
 
 
-def _beats_chance(record: Record) -> str:
+def _penalty_changes(record: Record, name: str) -> str:
+    """What the chosen strength of the penalty changes on the test set, in a few words."""
+    number, weakest = record.numbers[name], record.settings["regs"][0]
+    if number["reg"] == weakest:
+        return f"{words.NAMES[name]}: no strength above {weakest:g} did better in the folds"
+    return (
+        f"{words.NAMES[name]}: strength {number['reg']:g} changes the test accuracy by "
+        f"{_gain(record, name):+.2f} points (p = {number['p']:.2g}, to be below {SIGNIFICANT:g})"
+    )
+
+
+def _beats_chance(record: Record) -> Answer:
     """Whether both scores, Wx + b, tell the classes better than naming one of them does."""
     counts = record.arrays["softmax_confusion"].sum(axis=1)
     chance = counts.max() / counts.sum()
     ends = [evaluation.wilson_interval(one.correct, one.total) for one in record.classifiers]
+    told = ", ".join(
+        f"{words.NAMES[name]} {words.between(end)}%" for name, end in zip(LOSSES, ends, strict=True)
+    )
+    told = f"test accuracy: {told}; naming one class {chance:.1%}"
     if all(end.low > chance for end in ends):
-        return AGREES
-    return DIFFERS if any(end.high < chance for end in ends) else OPEN
+        return Answer(AGREES, told)
+    return Answer(DIFFERS if any(end.high < chance for end in ends) else OPEN, told)
 
 
 def _hardest(confusion: np.ndarray, names: list[str]) -> str:
@@ -252,6 +279,7 @@ def _draw_grid(record: Record) -> Plot:
     )
     figure, axes = style.canvas(1, 2, height=3.2, title=title, sharey=True)
     for place, name in zip(axes, LOSSES, strict=True):
+        _draw_interval(place, record, name)
         lines = zip(record.settings["rates"], record.arrays[f"{name}_grid"], strict=True)
         for (rate, row), marker in zip(lines, cycle(style.MARKERS), strict=False):
             place.plot(range(len(regs)), 100 * row, marker=marker, label=f"× {rate:g}")
@@ -265,11 +293,20 @@ def _draw_grid(record: Record) -> Plot:
         figure,
         f"Accuracy on {record.numbers['svm']['num_validated']:,} held-out training examples of "
         "every pair of a step size and a strength, all trained as one program. Step sizes are "
-        "multiples of the one that lincls derives from data and loss. What is more than "
+        "multiples of the one that lincls derives from data and loss. Grey: the 95% interval of "
+        "the best pair; what lies inside is hardly worse. What is more than "
         f"{SHOWN:g} points below the best lies below the picture.",
         "Two line charts of validation accuracy against penalty strength, one line per step "
         f"size, for the SVM and the softmax classifier. {title}.",
     )
+
+
+def _draw_interval(axes: Axes, record: Record, name: str) -> None:
+    """The interval of the best held-out accuracy, across the panel."""
+    number = record.numbers[name]
+    right = round(number["validation"] * number["num_validated"])
+    low, high = evaluation.wilson_interval(right, number["num_validated"])
+    axes.axhspan(100 * low, 100 * high, color=style.FAINT, alpha=0.2, lw=0)
 
 
 if __name__ == "__main__":

@@ -5,16 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import jax
-import matplotlib as mpl
 import numpy as np
-from matplotlib.patches import Patch
 
 from experiments.lab import intervals, pictures, run, style, tuning, words
-from experiments.lab.experiment import AGREES, DIFFERS, OPEN, Findings, Outcome, Plot, Table
+from experiments.lab.experiment import AGREES, DIFFERS, OPEN, Answer, Findings, Outcome, Plot, Table
 from experiments.lab.gate import Data
 from experiments.lab.options import flag
 from experiments.lab.record import Record
-from lincls import distances, knn
+from lincls import distances, evaluation, knn
 
 SLIDES = "23-25"
 QUESTION = "What does L2 take for similar?"
@@ -117,15 +115,27 @@ def findings(record: Record) -> Findings:
     spread = float(np.max(np.ptp(apart, axis=1) / apart.min(axis=1)))
     nearer, total = sum(numbers["nearer"]), len(apart) * numbers["searched"]
     sentences = [
-        f"The three copies of an image are equally far from it to {words.power(spread, 1)} of the "
-        f"distance (to be at most {words.power(TOLERANCE)}), and do not look equally alike.",
+        f"The distances of an image's three copies to it differ by {words.power(spread, 1)} of the "
+        f"distance, at most ({words.power(TOLERANCE)} would be called the same); the eye finds "
+        "them very differently alike.",
         f"Of {total:,} comparisons with training images, {nearer:,} are nearer than the copies, "
         f"{sum(numbers['nearer_other']):,} of them of another class.",
     ]
-    told, of_background = _about_background(record)
-    verdicts = (AGREES if spread <= TOLERANCE else DIFFERS), of_background
+    told, more = _about_background(record)
+    answers = {
+        "23-24": Answer(
+            AGREES if spread <= TOLERANCE else DIFFERS,
+            f"the distances of three copies differ by {words.power(spread, 1)} of them",
+        ),
+        "25": Answer(
+            intervals.above_zero(more),
+            f"near images share their {_word(record)} by {words.signed(more)} points more often "
+            "than their class",
+        ),
+    }
+    verdict = intervals.together(one.verdict for one in answers.values())
     tables = _table(record), _pairs(record)
-    return Findings([*sentences, *told], intervals.together(verdicts), tables)
+    return Findings([*sentences, *told], verdict, tables, by_slides=answers)
 
 
 def _word(record: Record) -> str:
@@ -133,8 +143,8 @@ def _word(record: Record) -> str:
     return "background" if record.image_shape[-1] == 3 else "brightness"
 
 
-def _about_background(record: Record) -> tuple[list[str], str]:
-    """What near images on the map share, what the distance itself says, and the verdict."""
+def _about_background(record: Record) -> tuple[list[str], evaluation.Interval]:
+    """What near images on the map share, and how much more often the background than the class."""
     arrays, numbers, word = record.arrays, record.numbers, _word(record)
     shares = {name: float(arrays[name].mean()) for name in arrays if "_same_" in name}
     more = intervals.of_mean(arrays["map_same_background"] - arrays["map_same_class"])
@@ -149,12 +159,12 @@ def _about_background(record: Record) -> tuple[list[str], str]:
         f"On the map of {len(arrays['map_labels']):,} images, {shares['map_same_class']:.0%} of "
         f"the {record.settings['num_near']} nearest of an image are of its class (by chance "
         f"{numbers['chance_class']:.0%}) and {shares['map_same_background']:.0%} of its {word} "
-        f"({numbers['chance_background']:.0%}): a difference of {100 * more.low:+.0f} to "
-        f"{100 * more.high:+.0f} points (95% interval). By L2 itself, without the map: "
+        f"({numbers['chance_background']:.0%}): a difference of {words.signed(more)} "
+        f"points (95% interval). By L2 itself, without the map: "
         f"{shares['l2_same_class']:.0%} and {shares['l2_same_background']:.0%}.",
         f"An image of another class and the same {word} is nearer, on average, than one of the "
         f"same class and another {word} for {nearer:.0%} of the images.",
-    ], intervals.above_zero(more)
+    ], more
 
 
 def _nearer(record: Record) -> float:
@@ -203,7 +213,7 @@ def _draw_copies(record: Record) -> Plot:
     title = f"L2 finds these {columns - 1} copies of each image equally far from it"
     figure, axes = style.canvas(height=height, title=title)
     colours = style.pixels(np.clip(shown, *record.data["levels"]), record.data["levels"])
-    labels = [f"{name}\nat {apart[0]:.3g}" for name, apart in
+    labels = [f"{name}\n{apart[0]:,.4g} away" for name, apart in
               zip(names, arrays["apart"], strict=True)]  # fmt: skip
     style.tiles(axes, colours, labels, ("original", *CHANGES))
     return Plot(
@@ -224,7 +234,7 @@ def _draw_map(record: Record) -> Plot:
     shown = np.pad(shown, [(0, 0), (0, 0), (0, gap), (0, gap), (0, 0)], constant_values=1)
     rows, columns, height, width, _ = shown.shape
     about = [f"{_word(record)} more than class", f"class more than {_word(record)}"]
-    verdict = _about_background(record)[1]
+    verdict = intervals.above_zero(_about_background(record)[1])
     shared = {AGREES: about[0], DIFFERS: about[1], OPEN: f"class and {_word(record)} alike"}[
         verdict
     ]
@@ -244,29 +254,24 @@ def _draw_map(record: Record) -> Plot:
 
 
 def _draw_sorting(record: Record) -> Plot:
-    """The map once more, its cells coloured by class and shaded by background."""
-    arrays, word = record.arrays, _word(record)
-    shares = [arrays[f"map_same_{name}"].mean() for name in ("class", "background")]
-    title = f"On the map {shares[0]:.0%} of near images share the class, {shares[1]:.0%} the {word}"
-    figure, (left, right) = style.canvas(1, 2, height=3.9, title=title)
-    names = record.class_names[:10]
-    colors = mpl.colormaps["tab10"]
-    left.imshow(colors(arrays["map_labels"][arrays["map_grid"]] % 10))
-    right.imshow(arrays["map_bright"][arrays["map_grid"]], cmap="Greys_r")
-    left.set_title("class")
-    right.set_title(f"{word} (its brightness)" if word == "background" else word)
-    marks = [Patch(color=colors(label), label=name) for label, name in enumerate(names)]
-    figure.legend(handles=marks, loc="outside lower center", ncols=5, fontsize=9)
-    for axes in (left, right):
-        axes.set(xticks=[], yticks=[])
+    """The map once more, each cell as dark as the image's neighbours share class or background."""
+    arrays, word, near = record.arrays, _word(record), record.settings["num_near"]
+    shares = {"class": arrays["map_same_class"], word: arrays["map_same_background"]}
+    told = (f"{share.mean():.0%} the {name}" for name, share in shares.items())
+    title = f"Of near images on the map share {', '.join(told)}"
+    figure, panels = style.canvas(1, 2, height=3.4, title=title)
+    for axes, (name, share) in zip(panels, shares.items(), strict=True):
+        shown = axes.imshow(100 * share[arrays["map_grid"]], cmap="Blues", vmin=0, vmax=100)
+        axes.set(title=f"the same {name}", xticks=[], yticks=[])
         axes.grid(False)
         axes.spines[:].set_visible(False)
+    figure.colorbar(shown, ax=panels, label=f"of the {near} nearest (%)", shrink=0.9)
     return Plot(
         "sorting",
         figure,
-        f"The same cells as in the map. Left: coloured by class. Right: the brightness that stands "
-        f"for the {word}. Where a panel has large areas of one shade, near images share that.",
-        f"Two squares of coloured cells, by class and by {word}. {title}.",
+        f"The same cells as in the map. The darker a cell, the more of its image's {near} nearest "
+        f"on the map share its class (left) or its {word} (right).",
+        f"Two squares of shaded cells, by shared class and by shared {word}. {title}.",
     )
 
 

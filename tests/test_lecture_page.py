@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from experiments import gradient_check, gradient_descent
-from experiments.lab import closing, lecture, regularising, tuning, words
-from experiments.lab.experiment import AGREES, DIFFERS, Classifier, Findings
+from experiments.lab import closing, intervals, lecture, page, regularising, tuning, words
+from experiments.lab.experiment import AGREES, DIFFERS, Answer, Classifier, Findings, Printed
 from lincls import losses, penalties
+from lincls.evaluation import Interval
 from lincls.objective import Objective
 
 
@@ -65,14 +66,45 @@ def test_sizes_read_as_one_writes_them(count, text):
     assert words.size(count) == text
 
 
-def test_a_row_of_slides_has_its_own_verdict_where_the_experiment_gives_one():
-    findings = Findings([], DIFFERS, by_slides={"39-40": AGREES})
-    found = {row.slides: verdict for row, verdict in lecture.answers({"svm_loss": findings})}
-    assert found["39-40"] == AGREES
-    assert found["32-36"] == DIFFERS
-    assert found["58"] == "not run"
-    of_verdict = {row.slides: said for row, said in lecture.answers({"svm_loss": AGREES})}
-    assert of_verdict["32-36"] == AGREES
+def test_a_row_of_slides_has_the_experiments_answer_or_says_why_there_is_none():
+    rows = ("32-36", "37-38", "39-40")
+    findings = Findings([], DIFFERS, by_slides={row: Answer(AGREES, f"of {row}") for row in rows})
+    told = lecture.answers({"svm_loss": findings, "optimum": "failed"})
+    found = {row.slides: answer for row, answer in told}
+    assert found["39-40"] == (AGREES, "of 39-40")
+    assert found["58"] == ("failed", "–")
+    assert found["59-60"] == ("not run", "–")
+
+
+def test_printed_numbers_are_counted_and_the_wrong_ones_told():
+    printed = [Printed("28", "first", "-96.8", -96.8), Printed("28", "third", "61.95", 60.75)]
+    assert words.compared(printed) == ("1 of 2 printed numbers are right; third 60.75, not 61.95")
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("slides 4-8, (52-55)", "slides 4–8, (52–55)"),
+        ("-0.5 to +1.0, [10, -2]", "−0.5 to +1.0, [10, −2]"),
+        ("5-fold, 3-D, 1e-05, x-1, 10⁻⁵", "5-fold, 3-D, 1e-05, x-1, 10⁻⁵"),
+    ],
+)
+def test_numbers_are_set_as_print_has_them(text, printed):
+    assert page.typeset(text) == printed
+
+
+def test_another_value_falls_where_students_prediction_interval_says():
+    low, high = intervals.of_another(np.array([1.0, 2, 3, 4, 5]))
+    assert (low, high) == pytest.approx((3 - 4.80894, 3 + 4.80894), abs=1e-4)
+
+
+def test_overlapping_intervals_of_the_best_are_named():
+    rows = [
+        closing.Row((), name, 0.9, Interval(low, high))
+        for name, low, high in (("a", 0.8, 0.9), ("b", 0.75, 0.8), ("c", 0.5, 0.79))
+    ]
+    assert closing.beside_the_best(rows).endswith("with those of: b.")
+    assert "no other" in closing.beside_the_best(rows[::2])
 
 
 def test_settings_of_each_kind_stand_one_after_another():

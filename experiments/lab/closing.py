@@ -55,6 +55,14 @@ def _row(tested: Classifier, record: Record) -> Row:
     return Row(cells, tested.name, share, interval)
 
 
+def beside_the_best(table: Sequence[Row]) -> str:
+    """Which classifiers' intervals overlap with the best one's, as a sentence."""
+    near = [row.name for row in table[1:] if row.interval.high >= table[0].interval.low]
+    if not near:
+        return "no other interval overlaps with that of the best."
+    return f"the best one's interval overlaps with those of: {'; '.join(near)}."
+
+
 def texts(records: Sequence[Record]) -> list[str]:
     """The table as lines of aligned columns, its header first; none without any classifier."""
     table = [row.cells for row in rows(records)]
@@ -68,7 +76,10 @@ def texts(records: Sequence[Record]) -> list[str]:
 def draw(records: Sequence[Record]) -> Plot:
     """Accuracies with their intervals, under the templates if a record has them."""
     table, first = rows(records), records[0]
-    title = f"On {first.data['name']}, {table[0].name} is right most often: {table[0].cells[2]}"
+    title = (
+        f"On {first.data['name']}, {table[0].name} is right most often: {table[0].accuracy:.1%} "
+        f"({words.between(table[0].interval)}%)"
+    )
     pictures = next((one for one in records if TEMPLATES in one.arrays), None)
     height = 0.6 + 0.36 * len(table)
     if pictures is None:
@@ -83,7 +94,8 @@ def draw(records: Sequence[Record]) -> Plot:
     return Plot(
         "classifiers",
         figure,
-        f"{above}Test accuracy of each classifier with its 95% interval; each was tested once.",
+        f"{above}Test accuracy of each classifier with its 95% interval; each was tested once. "
+        f"{words.capital(beside_the_best(table))}",
         f"Dots with intervals, one line per classifier. {title}.",
     )
 
@@ -106,6 +118,7 @@ def _draw_accuracies(axes: Axes, table: Sequence[Row]) -> None:
                       va="center", size=10, bbox=style.PATCH)  # fmt: skip
     longest = max(len(row.name) for row in table)
     axes.set_yticks(places, [row.name for row in table], size=min(11, 290 / longest))
-    axes.set(xlim=(0, 110), ylim=(len(table) - 0.5, -0.5), xlabel="test accuracy (%)")
+    axes.set(xlim=(0, 1.15 * ends.max()), ylim=(len(table) - 0.5, -0.5), xlabel="test accuracy (%)")
+    axes.set_xticks([tick for tick in axes.get_xticks() if tick <= 100])
     axes.tick_params(axis="y", length=0)
     axes.grid(False, axis="y")

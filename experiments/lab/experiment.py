@@ -81,6 +81,13 @@ class Printed(NamedTuple):
         return self.computed == self.printed
 
 
+class Answer(NamedTuple):
+    """What an experiment says of one row of `lecture.ROWS`."""
+
+    verdict: str  # AGREES, DIFFERS or OPEN
+    because: str  # the numbers that the verdict follows from
+
+
 class Findings(NamedTuple):
     """What was found, in sentences whose numbers come from the record, and the verdict."""
 
@@ -88,7 +95,7 @@ class Findings(NamedTuple):
     verdict: str  # AGREES, DIFFERS or OPEN
     tables: tuple[Table, ...] = ()
     printed: tuple[Printed, ...] = ()
-    by_slides: Mapping[str, str] = {}  # verdicts of single rows of `lecture.ROWS`
+    by_slides: Mapping[str, Answer] = {}  # of its rows of `lecture.ROWS`
 
 
 class Plot(NamedTuple):

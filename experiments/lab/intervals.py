@@ -20,6 +20,14 @@ def of_mean(values: np.ndarray, confidence: float = 0.95) -> Interval:
     return Interval(float(values.mean()) - reach, float(values.mean()) + reach)
 
 
+def of_another(values: np.ndarray, confidence: float = 0.95) -> Interval:
+    """Where one more value of the same kind falls: mean ± t s sqrt(1 + 1/n), of normal ones."""
+    values = np.asarray(values, np.float64)
+    error = values.std(ddof=1) * np.sqrt(1 + 1 / len(values))
+    reach = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1) * error)
+    return Interval(float(values.mean()) - reach, float(values.mean()) + reach)
+
+
 def above_zero(interval: Interval) -> str:
     """The verdict on "this is greater than 0": open while the interval has both signs."""
     return AGREES if interval.low > 0 else DIFFERS if interval.high < 0 else OPEN

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from experiments.lab.experiment import Findings, Printed, Table
+from experiments.lab.experiment import Answer, Findings, Printed, Table
 
 
 class Row(NamedTuple):
-    """Slides and what is on them; `title` names the experiment, "" for none."""
+    """Slides, what is on them, and the name of the experiment that answers them."""
 
     slides: str
     what: str
@@ -26,8 +26,9 @@ ROWS = (
     Row("15-16", "reference code, accuracy", "nearest_neighbor"),
     Row("17", "a query's time is linear in N; L1 and L2", "nearest_neighbor"),
     Row("18-19", "a vote of k, its regions, accuracy on the training data", "knn_plane"),
-    Row("20", "choosing without the test set, one test at the end", "choose_rate"),
-    Row("21-22", "cross-validation, k of about 7", "choose_k"),
+    Row("20", "which k, which distance; to choose them on the test set", "choose_k"),
+    Row("21", "validation data and folds choose, the test set is used once", "choose_rate"),
+    Row("22", "the 5-fold example: k of about 7", "choose_k"),
     Row("23-24", "three altered images, equally far in L2", "unintuitive"),
     Row("25", "the map of images by L2 distance, the background", "unintuitive"),
     Row("26-27", "dividing by a straight line; nothing to remember", "linear_plane"),
@@ -52,22 +53,18 @@ IN_WORDS = (  # slips that are no numbers: slide, printed, right, why
 )
 
 
-def answers(found: Mapping[str, Findings | str]) -> list[tuple[Row, str]]:
-    """Every slide with its verdict: what the experiment says of these slides, else its verdict.
+def answers(found: Mapping[str, Findings | str]) -> list[tuple[Row, Answer]]:
+    """Every slide with what the experiment says of it.
 
     Args:
-        found: of every experiment that ran, by name, its findings or its verdict alone.
+        found: of every experiment, by name, its findings, or why there are none.
     """
-    return [(row, _verdict(row, found)) for row in ROWS]
+    return [(row, _answer(row, found)) for row in ROWS]
 
 
-def _verdict(row: Row, found: Mapping[str, Findings | str]) -> str:
-    if not row.title:
-        return "not on this page"
+def _answer(row: Row, found: Mapping[str, Findings | str]) -> Answer:
     of_title = found.get(row.title, "not run")
-    if isinstance(of_title, str):
-        return of_title
-    return of_title.by_slides.get(row.slides, of_title.verdict)
+    return Answer(of_title, "–") if isinstance(of_title, str) else of_title.by_slides[row.slides]
 
 
 def errata(printed: Iterable[Printed]) -> Table:

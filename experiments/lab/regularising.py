@@ -112,12 +112,13 @@ def strengths(record: Record) -> Plot:
     for column, kinds in zip(axes.T, columns, strict=True):
         for kind, marker in zip(kinds, style.MARKERS, strict=False):
             _draw_kind(column, record, kind, marker)
-    _label(axes, record.settings["radii"])
+    _label(axes, record.settings["radii"], record.settings["shares"])
     return Plot(
         "strengths",
         figure,
         f"Softmax classifiers fitted to {record.numbers['fitted']} images. Top: accuracy on the "
         f"{record.numbers['chosen_by']:,} others that choose the strength, with 95% intervals. "
+        "The title's numbers are of the other half, which judges. "
         "Middle: the share of the weights, of pixels that vary, that is exactly 0. Bottom: the "
         "greatest change of a score when one pixel goes from the least to the greatest value. "
         "Dotted: without regularisation. To the right it is stronger; the radius falls.",
@@ -142,8 +143,8 @@ def _draw_kind(column: Any, record: Record, kind: str, marker: str) -> None:
         axes.axhline(level, color=style.FAINT, ls=":", lw=1.5)
 
 
-def _label(axes: np.ndarray, radii: Any) -> None:
-    for place, text in enumerate(("accuracy (%)", "weights at 0 (%)", "influence")):
+def _label(axes: np.ndarray, radii: Any, shares: Any) -> None:
+    for place, text in enumerate(("accuracy (%)", "weights at 0 (%)", "influence on a score")):
         axes[place, 0].set_ylabel(text)
     axes[0, 0].legend(loc="lower left")
     for place, (title, label) in enumerate(
@@ -156,6 +157,7 @@ def _label(axes: np.ndarray, radii: Any) -> None:
     axes[2, 0].set_ylim(0, None)
     axes[2, 1].invert_xaxis()
     style.ticks(axes[2, 1], radii[::2])
+    style.ticks(axes[2, 2], shares)
 
 
 def templates(record: Record) -> Plot:

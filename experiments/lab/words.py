@@ -18,9 +18,14 @@ def right(tested: Classifier) -> str:
     )
 
 
-def between(interval: evaluation.Interval) -> str:
+def between(interval: evaluation.Interval, digits: int = 1) -> str:
     """An interval of accuracies in percent."""
-    return f"{100 * interval.low:.1f} to {100 * interval.high:.1f}"
+    return f"{100 * interval.low:.{digits}f} to {100 * interval.high:.{digits}f}"
+
+
+def signed(interval: evaluation.Interval) -> str:
+    """An interval of differences in points, with their signs."""
+    return f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f}"
 
 
 def power(number: float, digits: int = 2) -> str:
@@ -40,6 +45,13 @@ def prints(printed: Sequence[Printed]) -> Table:
     ]
     header = ("slide", "number", "printed", "computed", "")
     return Table("What the slides print, computed again.", header, rows)
+
+
+def compared(printed: Sequence[Printed]) -> str:
+    """How many of the printed numbers are right, and what the others should be."""
+    wrong = [f"{one.what} {one.computed}, not {one.printed}" for one in printed if not one.right]
+    told = f"{len(printed) - len(wrong)} of {len(printed)} printed numbers are right"
+    return "; ".join([told, *wrong])
 
 
 def agreement(printed: Sequence[Printed]) -> str:
