@@ -119,7 +119,7 @@ def findings(record: Record) -> Findings:
             AGREES if expected else DIFFERS,
             f"{solved_and_hard}; the model keeps {kept / stored:,.0f} times fewer numbers",
         ),
-        "28-29": Answer(words.agreement(printed), words.compared(printed)),
+        "28": Answer(words.agreement(printed), words.compared(printed)),
     }
     return Findings(sentences, verdict, printed=printed, by_slides=answers)
 

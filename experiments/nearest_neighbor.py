@@ -232,7 +232,7 @@ def _answers(record: Record) -> dict[str, Answer]:
     chance, printed = record.numbers["chance"], _printed(record)
     first = record.classifiers[0]
     ends = evaluation.wilson_interval(first.correct, first.total)
-    above = AGREES if ends.low > chance else DIFFERS if ends.high < chance else OPEN
+    above = intervals.above_zero(evaluation.Interval(ends.low - chance, ends.high - chance))
     told = f"{words.between(ends)}% right by {words.NAMES[record.settings['metrics'][0]]}"
     arrays = record.arrays
     same = arrays["neighbor_labels"] == arrays["query_labels"][:, None]
