@@ -328,7 +328,7 @@ def _draw_moved(record: Record) -> Plot:
         f"{words.capital(names[int(moved.argmax())])} moves an image by {moved.max():.2f} of the "
         f"L2 distance between two of one class, {names[int(moved.argmin())]} by {moved.min():.2f}"
     )
-    figure, places = style.canvas(1, 2, height=2.7, title=title, sharey=True, sharex=True)
+    figure, places = style.canvas(1, 2, height=2.9, title=title, sharey=True, sharex=True)
     for axes, metric in zip(places, METRICS, strict=True):
         _draw_quantiles(axes, record, metric)
     places[0].set_yticks(range(len(names)), names)
@@ -351,7 +351,8 @@ def _draw_quantiles(axes: Axes, record: Record, metric: str) -> None:
     axes.errorbar(middle, range(len(middle)), xerr=errors, fmt="o", color=color, capsize=4)
     axes.axvline(1, color=style.INK, lw=1.2)
     axes.axvline(record.numbers[f"between_{metric}"], color=style.RED, lw=1.2, ls="--")
-    axes.set(title=words.NAMES[metric], xlabel="distance to the original (1 = in a class)")
+    axes.set_xlabel("distance to the original\n(1: median within a class)")
+    axes.set_title(words.NAMES[metric])
     axes.tick_params(axis="y", length=0)
 
 
