@@ -426,7 +426,8 @@ def draw(record: Record) -> Iterator[Plot]:
     yield Plot(
         "error_against_h",
         figure,
-        "Top: softmax loss, slopes along random directions. A large h is wrong by curvature (an "
+        "Top: softmax loss, slopes along random directions, the median error and (shaded) the "
+        "middle 80 % of the directions. A large h is wrong by curvature (an "
         "error that grows like h, or like h² with centred differences), a small one by rounding "
         "(like 1 / h). Bottom: how often the two sides of a centred step lie on different sides "
         "of a kink of the SVM's loss, where a right gradient looks wrong.",
@@ -445,6 +446,8 @@ def _draw_errors(axes: Axes, record: Record) -> None:
     for dtype, color in zip(PRECISIONS, (style.RED, style.BLUE), strict=True):
         for kind, line, marker in zip(KINDS, ("--", "-"), ("o", "s"), strict=True):
             errors, label = _median(record, dtype, kind), f"{dtype}, {kind}"
+            low, high = np.quantile(record.arrays[f"{dtype}_{kind}"], [0.1, 0.9], axis=1)
+            axes.fill_between(record.settings["steps"], low, high, color=color, alpha=0.12, lw=0)
             axes.plot(
                 record.settings["steps"], errors, line, marker=marker, color=color, label=label
             )
