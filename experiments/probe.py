@@ -28,9 +28,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.lab import gate, options, probe_results, probing, progress, record, words
+from experiments.lab import gate, options, progress, record, words
 from experiments.lab.options import flag
-from experiments.lab.probing import PROBES, Chosen
+from experiments.lab.probe import probing, results
+from experiments.lab.probe.probing import PROBES, Chosen
 from lincls import checks, linear, splits
 from lincls.structs import LinearParams
 
@@ -282,15 +283,15 @@ def compute(
     of_first, predictions, in_five = [], [], []
     for one, scores in zip(chosen, final_scores(task, chosen, queries, settings), strict=True):
         predictions.append(scores.argmax(axis=1).astype(np.int32))
-        in_five.append(probe_results.among_first(scores, labels, 5))
+        in_five.append(results.among_first(scores, labels, 5))
         of_first += [scores.astype(np.float32)] if one.seed == seed else []
     arrays = {"predictions": np.stack(predictions), "labels": labels, "scores": np.stack(of_first)}
-    values, ends = probe_results.measured(
+    values, ends = results.measured(
         jax.random.fold_in(task.key, 3), arrays["predictions"], np.stack(in_five), labels,
         data.num_classes, settings.samples,
     )  # fmt: skip
-    rows = [probe_results.row(*each) for each in zip(chosen, values, *ends, strict=True)]
-    return {"results": rows, "spread": probe_results.spread(rows, arrays["predictions"])}, arrays
+    rows = [results.row(*each) for each in zip(chosen, values, *ends, strict=True)]
+    return {"results": rows, "spread": results.spread(rows, arrays["predictions"])}, arrays
 
 
 # --- writing -------------------------------------------------------------------------------------
@@ -337,18 +338,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, OSError) as error:
         parser.error(str(error))
     began = time.perf_counter()
-    results, arrays = compute(data, settings, common.seed, together)
+    computed, arrays = compute(data, settings, common.seed, together)
     found = {
         "settings": asdict(settings)
         | {"num_folds": settings.num_folds, "grouped": settings.grouped},
         "seed": common.seed, "data": record.of_data(data),
         "versions": record.versions(), "device": record.device(),
         "test_set": {"times_used": len(data.test_uses), "for": data.test_uses},
-        "seconds": time.perf_counter() - began, **results,
+        "seconds": time.perf_counter() - began, **computed,
     }  # fmt: skip
     folder = Path(common.out) / (f"{data.name}-smoke" if common.smoke else data.name) / "probe"
     save(folder, found, arrays)
-    print("\n".join([probe_results.caption(found), "", *probe_results.table(found), ""]))
+    print("\n".join([results.caption(found), "", *results.table(found), ""]))
     print(f"{words.duration(found['seconds'])}; wrote {folder}")
     return 0
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from experiments import gradient_check, gradient_descent
-from experiments.lab import closing, intervals, lecture, page, regularising, tuning, words
+from experiments.lab import intervals, page, regularising, tuning, words
 from experiments.lab.experiment import AGREES, DIFFERS, Answer, Classifier, Findings, Printed
+from experiments.lab.page import closing, lecture
 from lincls import losses, penalties
 from lincls.evaluation import Interval
 from lincls.objective import Objective

@@ -3,7 +3,8 @@
 import pytest
 
 import experiments
-from experiments.lab import lecture, run, style
+from experiments.lab import run, style
+from experiments.lab.page import lecture
 
 
 @pytest.fixture(params=["x = (", "import nowhere_to_be_found", "1 / 0"])

@@ -11,7 +11,8 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, top_k_accuracy_sc
 from sklearn.neighbors import KNeighborsClassifier
 
 from experiments import probe
-from experiments.lab import gate, probe_results, probing
+from experiments.lab import gate
+from experiments.lab.probe import probing, results
 from lincls import data, objective, preprocessing, splits
 from lincls.structs import Examples, Hyper, LinearParams
 
@@ -150,7 +151,7 @@ def test_grouped_folds_part_no_group_and_are_what_is_chosen_on(tmp_path, feature
              "--num-neighbors", "9", "--samples", "20"]  # fmt: skip
     assert probe.main(words) == 0
     found = json.loads((tmp_path / "grouped" / "probe" / "results.json").read_text())
-    assert "4 grouped folds" in probe_results.caption(found)
+    assert "4 grouped folds" in results.caption(found)
     folds = splits.grouped_folds(jax.random.key(0), groups.astype(str), 4)
     X, y = features["X_train"], features["y_train"]
     model = KNeighborsClassifier(found["results"][0]["k"])
@@ -253,9 +254,9 @@ def test_measures_and_their_intervals_agree_with_scikit_learn_and_numpy():
     labels = rng.integers(0, 6, 200)
     scores = rng.normal(size=(200, 7)) + 2 * np.eye(7)[labels]
     predictions = scores.argmax(axis=1).astype(np.int32)
-    values, ends = probe_results.measured(
+    values, ends = results.measured(
         jax.random.key(0), predictions[None],
-        probe_results.among_first(scores, labels, 5)[None], labels, 7, 500,
+        results.among_first(scores, labels, 5)[None], labels, 7, 500,
     )  # fmt: skip
     five = top_k_accuracy_score(labels, scores, k=5, labels=range(7))
     with pytest.warns(UserWarning, match="y_pred contains classes not in y_true"):
@@ -300,20 +301,20 @@ def test_the_same_seed_gives_the_same_numbers(out, tmp_path):
 
 def test_a_result_that_no_seed_changes_says_so_instead_of_a_deviation_of_zero():
     rows = [
-        dict.fromkeys(probe_results.MEASURES, 0.5 + 0.1 * seed * (name == "linear"))
+        dict.fromkeys(results.MEASURES, 0.5 + 0.1 * seed * (name == "linear"))
         | {"probe": name, "shots": "all", "seed": seed}
         for seed in (0, 1) for name in ("linear", "l2")
     ]  # fmt: skip
     predictions = np.array([[0, 1], [1, 1], [0, 0], [1, 1]])
-    by_linear, by_l2 = probe_results.spread(rows, predictions)
+    by_linear, by_l2 = results.spread(rows, predictions)
     assert by_l2["top1_sd"] is None
-    assert probe_results.over_seeds(by_l2) == "seeds change nothing"
+    assert results.over_seeds(by_l2) == "seeds change nothing"
     assert by_linear["top1_sd"] == pytest.approx(np.std([0.5, 0.6], ddof=1))
-    assert probe_results.over_seeds(by_linear) == "55.00 ± 7.07"
+    assert results.over_seeds(by_linear) == "55.00 ± 7.07"
 
 
 def test_the_table_is_markdown_with_a_line_for_every_result_of_the_first_seed(out):
-    lines = probe_results.table(written(out))
+    lines = results.table(written(out))
     assert len(lines) == 2 + 3
     assert {line.count("|") for line in lines} == {9}
     assert lines[2].startswith("| linear, softmax | all | ")

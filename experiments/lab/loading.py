@@ -7,9 +7,9 @@ from typing import Any
 
 import jax
 
-from experiments.lab import lecture
 from experiments.lab.experiment import Experiment, Findings, Outcome, Plot
 from experiments.lab.gate import Data
+from experiments.lab.page import lecture
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from experiments.lab.gate import Data
 RESULTS = "results.json"
 ARRAYS = "arrays.npz"
 READERS = ("findings", "draw")  # functions of a module that read the record and make no number
-# Modules of lab/ on which no number depends.
+# Modules of lab/ and of its folder page/ on which no number depends.
 SHOWING = ("closing", "experiment", "gate", "interactive", "intervals", "lecture", "options",
            "page", "progress", "record", "run", "style", "words")  # fmt: skip
 

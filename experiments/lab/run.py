@@ -19,10 +19,10 @@ import jax
 import matplotlib as mpl
 
 from experiments import ORDER, QUICK
-from experiments.lab import closing, gate, options, page, progress, record, style, words
+from experiments.lab import gate, options, page, progress, record, style, words
 from experiments.lab.experiment import Experiment, Plot
 from experiments.lab.loading import Broken, modules, without_flags
-from experiments.lab.page import LeftOut, Section
+from experiments.lab.page import LeftOut, Section, closing
 
 
 class Job(NamedTuple):

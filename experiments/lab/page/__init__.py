@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 import jinja2
 
-from experiments.lab import closing, interactive, lecture, style, words
 from experiments.lab import experiment as kinds
+from experiments.lab import style, words
 from experiments.lab.experiment import Experiment, Findings, Plot
+from experiments.lab.page import closing, interactive, lecture
 from experiments.lab.record import Record, write_file
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.lab.probing import PROBES, Chosen
+from experiments.lab.probe.probing import PROBES, Chosen
 from lincls import evaluation
 
 MEASURES = {  # name in files -> title in the table
