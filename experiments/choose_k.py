@@ -343,11 +343,8 @@ def _runs(mask: np.ndarray) -> list[tuple[int, int]]:
 def _draw_choice(record: Record) -> Plot:
     """Slide 22's figure: points, means, standard deviations, a panel for each size and distance."""
     numbers, metrics = record.numbers, record.settings["metrics"]
-    best, rows = numbers["choices"][-1]["best"], len(numbers["sizes"])
-    title = (
-        f"Cross-validation on {numbers['sizes'][-1]:,} images chooses k = {best['k']} with "
-        f"{words.NAMES[best['metric']]}"
-    )
+    rows = len(numbers["sizes"])
+    title = words.capital(_beside_seven(record, rows - 1))
     figure, places = style.canvas(
         rows, len(metrics), height=max(3.3, 2.2 * rows), title=title, sharey="row", sharex=True,
         squeeze=False,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import gradient_check, gradient_descent
-from experiments.lab import intervals, page, regularising, tuning, words
+from experiments.lab import intervals, regularising, tuning, words
 from experiments.lab.experiment import AGREES, DIFFERS, Answer, Classifier, Findings, Printed
 from experiments.lab.page import closing, lecture
 from lincls import losses, penalties
@@ -91,7 +91,7 @@ def test_printed_numbers_are_counted_and_the_wrong_ones_told():
     ],
 )
 def test_numbers_are_set_as_print_has_them(text, printed):
-    assert page.typeset(text) == printed
+    assert words.typeset(text) == printed
 
 
 def test_another_value_falls_where_students_prediction_interval_says():

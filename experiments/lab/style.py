@@ -19,6 +19,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
 from matplotlib.textpath import TextPath
 
+from experiments.lab import words
 from experiments.lab.experiment import Plot
 from experiments.lab.record import write_file
 
@@ -74,7 +75,7 @@ def canvas(
         title: what the figure found, in one sentence.
         kwargs: to `Figure.subplots`.
     """
-    lines = _lines(title)
+    lines = _lines(words.typeset(title))
     figure = Figure(figsize=(WIDTH, height + 0.24 * len(lines)))
     if lines:
         figure.suptitle("\n".join(lines), x=0.012, ha="left", **TITLE)

@@ -1,5 +1,6 @@
 """Numbers as a sentence, a title or a table has them."""
 
+import re
 from collections.abc import Sequence
 
 from experiments.lab.experiment import AGREES, DIFFERS, Classifier, Printed, Table
@@ -62,6 +63,11 @@ def agreement(printed: Sequence[Printed]) -> str:
 def capital(text: str) -> str:
     """The text with a capital at its beginning, the rest as it is."""
     return text[0].upper() + text[1:]
+
+
+def typeset(text: str) -> str:
+    """Text with the signs of print: a minus before a number, a dash between two slides."""
+    return re.sub(r"(?<=\d)-(?=\d)", "–", re.sub(r"(?<![\w⁻-])-(?=\d)", "−", text))
 
 
 def duration(seconds: float) -> str:

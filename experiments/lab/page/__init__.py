@@ -5,7 +5,6 @@ of the results: it opens from a file, without network.  Its one script, of the f
 be touched (`interactive`), stands in it; without scripts all is there to read.
 """
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -88,13 +87,8 @@ def environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     found.globals.update(duration=words.duration, size=size, prints=words.prints)
-    found.filters["typeset"] = typeset
+    found.filters["typeset"] = words.typeset
     return found
-
-
-def typeset(text: str) -> str:
-    """Text with the signs of print: a minus before a number, a dash between two slides."""
-    return re.sub(r"(?<=\d)-(?=\d)", "–", re.sub(r"(?<![\w⁻-])-(?=\d)", "−", text))
 
 
 def size(plot: Plot) -> tuple[int, int]:
