@@ -155,7 +155,7 @@ def _draw_example(record: Record) -> Plot:
     scores = record.numbers["scores"]
     best = int(np.argmax(scores))
     title = f"Row {best + 1} of W fits the image best: its score is {scores[best]:.1f}"
-    figure, axes = style.canvas(1, 4, height=2.3, title=title)
+    figure, axes = style.canvas(1, 4, height=2.6, title=title)
     image = np.reshape(X, (2, 2))
     _draw_pixels(axes[0], image, "the image x", "gray", (0, 255))
     most = np.abs(W).max()
@@ -163,7 +163,7 @@ def _draw_example(record: Record) -> Plot:
         _draw_pixels(
             axes[place], np.reshape(row, (2, 2)), f"row {place} of W", "RdBu_r", (-most, most)
         )
-        axes[place].set_xlabel(f"b = {offset:g}\nscore {score:.2f}")
+        axes[place].set_xlabel(words.typeset(f"b = {offset:g}\nscore {score:.2f}"))
     return Plot(
         "example",
         figure,
@@ -183,7 +183,7 @@ def _draw_pixels(
     axes.imshow(values, cmap=colours, vmin=low, vmax=high)
     for (row, column), value in np.ndenumerate(values):
         strong = value < 128 if colours == "gray" else abs(value) > 0.6 * high
-        axes.text(column, row, f"{value:g}", ha="center", va="center",
+        axes.text(column, row, words.typeset(f"{value:g}"), ha="center", va="center",
                   color="white" if strong else style.INK)  # fmt: skip
     axes.set(title=title, xticks=[], yticks=[])
     axes.grid(False)
