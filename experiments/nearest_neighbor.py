@@ -247,8 +247,8 @@ def _answers(record: Record) -> dict[str, Answer]:
     shares = record.arrays["shares"]
     near = intervals.above_zero(intervals.of_mean(shares - chance))
     return {
-        "10": Answer(above, f"trained on {record.data['num_train']:,} images, {told} of the "
-                            f"withheld ones; naming one class {chance:.1%}"),
+        "10": Answer(above, f"trained on {record.data['num_train']:,} images; of the withheld ones "
+                            f"{told}; naming one class {chance:.1%}"),
         "11": Answer(above, f"{told}; naming one class {chance:.1%}"),
         "13": Answer(near, f"of the nearest of {len(shares):,} test images "
                            f"{words.between(intervals.of_mean(shares))}% are of the class; by "

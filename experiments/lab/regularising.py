@@ -156,6 +156,8 @@ def _label(axes: np.ndarray, radii: Any, shares: Any) -> None:
         axis.set_xscale("log")
     axes[2, 0].set_ylim(0, None)
     axes[2, 1].invert_xaxis()
+    for axis in axes[2, 1:]:
+        axis.margins(x=0.12)  # room between the numbers of two panels
     style.ticks(axes[2, 1], radii[::2])
     style.ticks(axes[2, 2], shares)
 

@@ -52,6 +52,8 @@ def compared(printed: Sequence[Printed]) -> str:
     """How many of the printed numbers are right, and what the others should be."""
     wrong = [f"{one.what} {one.computed}, not {one.printed}" for one in printed if not one.right]
     told = f"{len(printed) - len(wrong)} of {len(printed)} printed numbers are right"
+    if len(printed) == 1 and not wrong:
+        told = f"{printed[0].what} {printed[0].computed}, as printed"
     return "; ".join([told, *wrong])
 
 
