@@ -79,7 +79,8 @@ def test_a_row_of_slides_has_the_experiments_answer_or_says_why_there_is_none():
 
 def test_printed_numbers_are_counted_and_the_wrong_ones_told():
     printed = [Printed("28", "first", "-96.8", -96.8), Printed("28", "third", "61.95", 60.75)]
-    assert words.compared(printed) == ("1 of 2 printed numbers are right; third 60.75, not 61.95")
+    assert words.compared(printed) == "1 of 2 printed numbers are right; third 60.75, not 61.95"
+    assert words.compared(printed[:1]) == "first -96.8, as printed"
 
 
 @pytest.mark.parametrize(
