@@ -288,7 +288,7 @@ def _draw_grid(record: Record) -> Plot:
     regs = record.settings["regs"]
     title = "Best on held-out examples: " + ", ".join(
         f"{words.NAMES[name]} {record.numbers[name]['validation']:.1%} at "
-        f"{record.numbers[name]['reg']:g}"
+        f"λ = {record.numbers[name]['reg']:g}"
         for name in LOSSES
     )
     figure, axes = style.canvas(1, 2, height=3.2, title=title, sharey=True)
@@ -297,7 +297,7 @@ def _draw_grid(record: Record) -> Plot:
         lines = zip(record.settings["rates"], record.arrays[f"{name}_grid"], strict=True)
         for (rate, row), marker in zip(lines, cycle(style.MARKERS), strict=False):
             place.plot(range(len(regs)), 100 * row, marker=marker, label=f"× {rate:g}")
-        place.set(title=words.NAMES[name], xlabel="strength of the L2 penalty")
+        place.set(title=words.NAMES[name], xlabel="strength λ of the L2 penalty")
         place.set_xticks(range(len(regs)), [f"{reg:g}" for reg in regs])
     best = 100 * max(record.arrays[f"{name}_grid"].max() for name in LOSSES)
     axes[0].set(ylabel="held-out accuracy (%)", ylim=(best - SHOWN, best + 0.05 * SHOWN))
