@@ -48,6 +48,17 @@ def test_page_is_whole_and_as_wide_as_the_window(folder, width, dark):
 
 
 @needed
+@pytest.mark.parametrize(("width", "shown_above"), [(360, True), (1200, False)])
+def test_a_phone_shows_figures_at_a_size_to_read_under_their_titles(folder, width, shown_above):
+    with open_page(folder / "index.html", width=width) as shown:
+        wide = shown.evaluate("document.querySelector('figure img').getBoundingClientRect().width")
+        assert wide > 550
+        above = "document.querySelector('.finding')"
+        assert shown.evaluate(f"{above}.textContent").startswith("What we see")
+        assert shown.evaluate(f"getComputedStyle({above}).display != 'none'") == shown_above
+
+
+@needed
 def test_page_needs_no_scripts(folder):
     with open_page(folder / "index.html", scripts=False) as shown:
         assert shown.evaluate(BROKEN) == []
