@@ -200,8 +200,8 @@ def findings(record: Record) -> Findings:
     down = all(left[-1].min() < left[0].max() for left in lefts)
     verdict = AGREES if max(shares.values()) < ENOUGH else OPEN if down else DIFFERS
     told = (
-        f"after {record.settings['epochs']} epochs SGD is at {_of_the_way(record)} of the way down "
-        f"above the least loss (arrived: below {ENOUGH:.0%})"
+        f"after {record.settings['epochs']} epochs SGD still has {_of_the_way(record)} of the way "
+        f"down to go (arrived: below {ENOUGH:.0%})"
     )
     answers = {"58": Answer(verdict, told)}
     sentences.append(_about_errors(record))

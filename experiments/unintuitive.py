@@ -125,7 +125,8 @@ def findings(record: Record) -> Findings:
     answers = {
         "23-24": Answer(
             AGREES if spread <= TOLERANCE else DIFFERS,
-            f"the distances of three copies differ by {words.power(spread, 1)} of them",
+            f"the three distances of an image's copies differ by at most {words.power(spread, 1)} "
+            f"of their size ({words.power(TOLERANCE)} would be called the same)",
         ),
         "25": Answer(
             intervals.above_zero(more),
