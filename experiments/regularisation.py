@@ -253,7 +253,7 @@ def findings(record: Record) -> Findings:
         f"{', '.join(f'{name} {zeros[kind]:.0%}' for kind, name in KINDS.items())}.",
         _of_sizes(record),
     ]
-    verdict = AGREES if helped else DIFFERS if hurt else OPEN
+    verdict = OPEN if bool(helped) == bool(hurt) else AGREES if helped else DIFFERS
     least = f"p < 0.05 / {regularising.num_tests(record)}"
     told = (
         f"beyond chance ({least}) better with {', '.join(helped) or 'none'}, worse with "
