@@ -77,7 +77,7 @@ def draw(records: Sequence[Record]) -> Plot:
     """Accuracies with their intervals, under the templates if a record has them."""
     table, first = rows(records), records[0]
     title = (
-        f"On {first.data['name']}, {table[0].name} is right most often: {table[0].accuracy:.1%} "
+        f"Best on {first.data['name']}: {table[0].name}, {table[0].accuracy:.1%} right "
         f"({words.between(table[0].interval)}%)"
     )
     pictures = next((one for one in records if TEMPLATES in one.arrays), None)
