@@ -200,6 +200,7 @@ def _draw_plane(record: Record) -> Plot:
     figure, axes = style.canvas(rows, 2, height=3.75 * rows, title=title, squeeze=False)
     for place, name in zip(axes.flat, names, strict=False):
         _draw_points(place, record, name)
+        place.label_outer()
     for place in axes.flat[len(names) :]:
         place.set_visible(False)
     return Plot(
