@@ -113,6 +113,7 @@ def strengths(record: Record) -> Plot:
         for kind, marker in zip(kinds, style.MARKERS, strict=False):
             _draw_kind(column, record, kind, marker)
     _label(axes, record.settings["radii"], record.settings["shares"])
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower left", ncols=3)
     return Plot(
         "strengths",
         figure,
@@ -144,9 +145,8 @@ def _draw_kind(column: Any, record: Record, kind: str, marker: str) -> None:
 
 
 def _label(axes: np.ndarray, radii: Any, shares: Any) -> None:
-    for place, text in enumerate(("accuracy (%)", "weights at 0 (%)", "influence on a score")):
+    for place, text in enumerate(("accuracy\n(%)", "weights\nat 0 (%)", "influence\non a score")):
         axes[place, 0].set_ylabel(text)
-    axes[0, 0].legend(loc="lower left")
     for place, (title, label) in enumerate(
         (("penalties", "strength λ"), ("max norm", "radius of a row"), ("dropout", "share dropped"))
     ):
