@@ -26,9 +26,10 @@ import matplotlib as mpl
 import numpy as np
 
 from experiments import probe
-from experiments.lab import options, probing, progress, record, style, trainers
+from experiments.lab import options, progress, record, style, trainers
 from experiments.lab.experiment import Plot
 from experiments.lab.options import flag
+from experiments.lab.probe import probing
 from lincls import crossval, linear, losses, optimizers, preprocessing, splits
 from lincls.objective import Objective
 from lincls.structs import Hyper
