@@ -25,8 +25,8 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
-from experiments.lab import (
-    gate,
+from experiments.lab import gate, options, progress, record, style, words
+from experiments.lab.bench import (
     knn_cv,
     knn_data,
     knn_engines,
@@ -34,14 +34,9 @@ from experiments.lab import (
     knn_oracles,
     knn_telling,
     knn_timing,
-    options,
-    progress,
-    record,
-    style,
-    words,
-)  # fmt: skip
-from experiments.lab.knn_engines import METRICS, OURS, Engine
-from experiments.lab.knn_timing import Effort, Problem
+)
+from experiments.lab.bench.knn_engines import METRICS, OURS, Engine
+from experiments.lab.bench.knn_timing import Effort, Problem
 from experiments.lab.options import flag
 from lincls import data, knn
 

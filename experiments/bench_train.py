@@ -26,7 +26,8 @@ import matplotlib as mpl
 import numpy as np
 
 from experiments import probe
-from experiments.lab import options, progress, record, style, trainers
+from experiments.lab import options, progress, record, style
+from experiments.lab.bench import trainers
 from experiments.lab.experiment import Plot
 from experiments.lab.options import flag
 from experiments.lab.probe import probing

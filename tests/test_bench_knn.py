@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from experiments import bench_knn
-from experiments.lab import (
+from experiments.lab import style
+from experiments.lab.bench import (
     knn_data,
     knn_engines,
     knn_memory,
     knn_oracles,
     knn_telling,
     knn_timing,
-    style,
 )
-from experiments.lab.knn_engines import OURS, Engine
-from experiments.lab.knn_oracles import Right, Truth
+from experiments.lab.bench.knn_engines import OURS, Engine
+from experiments.lab.bench.knn_oracles import Right, Truth
 
 ABSENT = Engine("an absent engine", "package_that_nobody_has", lambda *_: None)
 LECTURE = Engine("the lecture's loop", "numpy", knn_engines.the_lecture)

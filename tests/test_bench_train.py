@@ -6,7 +6,7 @@ import jax
 import pytest
 
 from experiments import bench_train
-from experiments.lab import trainers
+from experiments.lab.bench import trainers
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,6 @@
 """The greatest memory of a process that holds data, builds a model of them and searches.
 
-    python -m experiments.lab.knn_memory array uint8 200000 3072
+    python -m experiments.lab.bench.knn_memory array uint8 200000 3072
 
 `peak` runs it in a child process, whose peak is its own.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 GIVEN = ("array", "file")  # a numpy array in memory, or one memory-mapped from its file
 ALLOWED = (1.35, 2**30)  # times the data, and bytes beside
 _PART = 2**12  # rows drawn at a time
@@ -24,7 +24,7 @@ NUM_QUERIES = 256
 def peak(given: str, dtype: str, count: int, num_features: int) -> dict[str, Any]:
     """Bytes of the data, of the process at most, and what is allowed: data + 35 % + 1 GiB."""
     words = [given, dtype, str(count), str(num_features)]
-    command = [sys.executable, "-m", "experiments.lab.knn_memory", *words]
+    command = [sys.executable, "-m", "experiments.lab.bench.knn_memory", *words]
     told = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     if told.returncode:
         reason = told.stderr.strip().splitlines()[-1:] or [f"exit status {told.returncode}"]

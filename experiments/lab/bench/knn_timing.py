@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.lab import progress
-from experiments.lab.knn_engines import OURS, Engine, Search
-from experiments.lab.knn_oracles import Right
+from experiments.lab.bench.knn_engines import OURS, Engine, Search
+from experiments.lab.bench.knn_oracles import Right
 
 
 class Problem(NamedTuple):

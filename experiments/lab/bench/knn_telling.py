@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from experiments.lab import knn_oracles, style, words
+from experiments.lab import style, words
+from experiments.lab.bench import knn_oracles
 from experiments.lab.experiment import Plot
 
 LINEAR, SURE = 0.1, 0.25  # how far from 1 a linear exponent may be; its interval's half width

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.lab import knn_timing, progress
-from experiments.lab.knn_engines import METRICS
+from experiments.lab import progress
+from experiments.lab.bench import knn_timing
+from experiments.lab.bench.knn_engines import METRICS
 from lincls import crossval, splits
 
 NAMES = {"l1": "manhattan", "l2": "euclidean"}
