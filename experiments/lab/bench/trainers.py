@@ -64,7 +64,7 @@ def embeddings(
     """Unit vectors around a centre of each class, from a fixed seed: X, y, and a test part."""
     rng = np.random.default_rng(0)
     y = rng.integers(0, num_classes, num_examples + num_examples // 10)
-    centres = 0.26 * rng.standard_normal((num_classes, num_features), np.float32)
+    centres = 0.16 * rng.standard_normal((num_classes, num_features), np.float32)
     X = centres[y] + rng.standard_normal((len(y), num_features), np.float32)
     X /= np.linalg.norm(X, axis=1, keepdims=True)
     return X[:num_examples], y[:num_examples], X[num_examples:], y[num_examples:]
