@@ -60,9 +60,13 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 
 
 def taken(X: np.ndarray, places: np.ndarray) -> jax.Array:
-    """The rows X[places] of a host array on the device, copied once."""
+    """The rows X[places] of a host array on the device."""
     rows = aligned((len(places), *X.shape[1:]), X.dtype)
-    return jax.device_put(np.take(X, places, axis=0, out=rows, mode="clip"))
+    if X.flags.c_contiguous and X.flags.aligned:
+        np.take(X, places, axis=0, out=rows, mode="clip")  # copies them once, not twice
+    else:
+        rows[...] = X[places]  # because `take` makes a copy of all of X first
+    return jax.device_put(rows)
 
 
 def _aligned_copy(X: np.ndarray) -> np.ndarray:

@@ -237,7 +237,7 @@ def test_missed_blocks_are_searched_at_once_and_bounds_given_up(hits, on_host, m
 
     monkeypatch.setattr(driver, "search_pruned", some_missed)
     monkeypatch.setattr(
-        driver, "_plainly", lambda *args: searched.append(args[1].shape[0]) or plainly(*args)
+        driver, "_plainly", lambda *args: searched.append(len(args[1].places)) or plainly(*args)
     )
     X = smooth(np.random.default_rng(0)).astype(np.float32)
     queries, told = X[:160].copy(), []
@@ -252,6 +252,32 @@ def test_missed_blocks_are_searched_at_once_and_bounds_given_up(hits, on_host, m
     assert len(tried) == 20 if hits else len(tried) <= driver._MISSES + driver._MOST_THREADS + 1
     assert told[-1] == (160, 160)
     assert sorted(told) == told
+
+
+class Watched(np.ndarray):
+    """Rows that remember how many of them were fetched at a time."""
+
+    fetched = ()
+
+    def __getitem__(self, places):
+        found = np.asarray(self)[places]
+        Watched.fetched += (len(found),)
+        return found
+
+
+def test_missed_queries_are_fetched_block_by_block(monkeypatch):
+    pruned, calls = driver.search_pruned, []
+    monkeypatch.setattr(
+        driver,
+        "search_pruned",
+        lambda *args: None if calls.append(1) or calls[1:] else pruned(*args),
+    )
+    monkeypatch.setattr(Watched, "fetched", ())
+    X = smooth(np.random.default_rng(0)).astype(np.float32)
+    found = knn.neighbors(knn.fit(X), X[:160].view(Watched), 3, block_size=8)
+    np.testing.assert_array_equal(found.indices[:, 0], np.arange(160))
+    assert max(Watched.fetched) == 8
+    assert len(Watched.fetched) <= 20 + driver._MISSES + driver._MOST_THREADS + 2
 
 
 @exact

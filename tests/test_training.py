@@ -1,6 +1,7 @@
 """One step, one loop, one driver: against numpy, against itself, and where it must stop."""
 
 import sys
+import tracemalloc
 
 import jax
 import jax.numpy as jnp
@@ -385,3 +386,21 @@ def test_data_go_to_the_device_by_lending_or_by_a_copy_of_their_own():
         X[0, 0] = 9
         assert kept[0, 0] == 0
     assert streams.on_device(np.zeros((2, 2**20))).dtype == jnp.float32
+
+
+@pytest.mark.parametrize("order", ["C", "F", "every other", "unaligned"])
+def test_rows_of_a_host_array_are_taken_without_a_copy_of_all(order):
+    X = np.arange(2**20, dtype=np.float32).reshape(2**12, 256)
+    if order == "unaligned":
+        X = np.frombuffer(b"x" + X.tobytes(), np.uint8)[1:].view(np.float32).reshape(X.shape)
+    elif order == "every other":
+        X = np.repeat(X, 2, axis=0)[::2]
+    else:
+        X = np.asarray(X, order=order)
+    places = np.array([7, 4095, 0, 7], np.int32)
+    tracemalloc.start()
+    rows = streams.taken(X, places)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(rows, 256 * places[:, None] + np.arange(256))
+    assert peak < X.nbytes // 8

@@ -5,6 +5,7 @@ each, so a few threads of the host search a block each.
 """
 
 import contextlib
+import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -31,8 +32,16 @@ _MOST_THREADS = 4
 _MISSES = 4  # blocks more without than with an answer, after which bounds are not tried
 
 
+class Queries(NamedTuple):
+    """Rows (M, D) and their groups (M,) or None; those at `places` (Q,) are the queries."""
+
+    rows: Any
+    groups: Any
+    places: np.ndarray
+
+
 class Block(NamedTuple):
-    """Queries (M, D) with their groups (M,) or None; the first are those at `places`."""
+    """Queries (B, D) with their groups (B,) or None; the first are those at `places`."""
 
     rows: Any
     groups: Any
@@ -69,64 +78,59 @@ def neighbors(
     """
     k = checks.count(k, "k", high=model.X.shape[0])
     rows, query_groups, groups = _rows_and_groups(model, queries, groups)
+    asked = Queries(rows, query_groups, np.arange(rows.shape[0]))
     if block_size is not None:
         checks.count(block_size, "block_size")
     search = _pruned if model.sketching is not None and pays(model, k) else _plainly
     with distances.exact_scope(model.X):
-        return search(model, rows, k, query_groups, groups, block_size, on_block or _ignore)
+        return search(model, asked, k, groups, block_size, on_block or _ignore)
 
 
 def _pruned(
-    model: KNN, rows: AnyArray, k: int, query_groups: Any, groups: Any, block_size: int | None,
-    on_block: OnBlock,
-) -> Neighbors:  # fmt: skip
+    model: KNN, queries: Queries, k: int, groups: Any, block_size: int | None, on_block: OnBlock
+) -> Neighbors:
     """Block after block with bounds; what they leave too much of is searched plainly, at once.
 
     Where blocks are missed again and again, bounds are not tried on the others.
     """
-    size = _sketched_size(model, rows.shape[0]) if block_size is None else block_size
+    total = len(queries.places)
+    size = _sketched_size(model, total) if block_size is None else block_size
     found: list[tuple[np.ndarray, Neighbors]] = []
-    left: list[np.ndarray] = []
+    left, missed, done = np.full(total, True), 0, 0
 
-    def to_try() -> Iterator[Block]:
-        for block in _blocks(rows, query_groups, size):
-            if len(left) < len(found) + _MISSES:
-                yield block
-            else:
-                left.append(block.places)
+    def worth_trying(_: Block) -> bool:
+        return missed < len(found) + _MISSES
 
     def search(block: Block) -> Neighbors | None:
         return search_pruned(model, block.rows, k, block.groups, groups)
 
-    done = 0
-    with contextlib.closing(_in_threads(search, to_try())) as answers:
+    blocks = itertools.takewhile(worth_trying, _blocks(queries, size))
+    with contextlib.closing(_in_threads(search, blocks)) as answers:
         for block, answer in answers:
             if answer is None:
-                left.append(block.places)
+                missed += 1
                 continue
             found.append((block.places, answer))
+            left[block.places] = False
             done += len(block.places)
-            on_block(done, rows.shape[0])
-    if left:
-        places, done = np.sort(np.concatenate(left)), rows.shape[0] - sum(map(len, left))
-        some = rows if done == 0 else rows[places]
-        of_some = None if query_groups is None else query_groups[places]
+            on_block(done, total)
+    if done < total:
+        queries = queries._replace(places=np.flatnonzero(left))
         answer = _plainly(
-            model, some, k, of_some, groups, block_size,
-            lambda now, _: on_block(done + now, rows.shape[0]),
-        )  # fmt: skip
-        found.append((places, answer))
+            model, queries, k, groups, block_size, lambda now, _: on_block(done + now, total)
+        )
+        found.append((queries.places, answer))
     return _in_order(found)
 
 
 def _plainly(
-    model: KNN, rows: AnyArray, k: int, query_groups: Any, groups: Any, block_size: int | None,
-    on_block: OnBlock,
-) -> Neighbors:  # fmt: skip
+    model: KNN, queries: Queries, k: int, groups: Any, block_size: int | None, on_block: OnBlock
+) -> Neighbors:
     """All distances, block after block of the queries or part after part of the data."""
     if model.points is None:
-        return _by_parts(model, rows, k, query_groups, groups, block_size, on_block)
-    size = _plain_size(model, rows.shape[0]) if block_size is None else block_size
+        return _by_parts(model, queries, k, groups, block_size, on_block)
+    total = len(queries.places)
+    size = _plain_size(model, total) if block_size is None else block_size
     found, done = [], 0
 
     def search(block: Block) -> Neighbors:
@@ -134,12 +138,11 @@ def _plainly(
             model, block.rows, _bucket(k), query_groups=block.groups, groups=groups
         )
 
-    blocks = _blocks(rows, query_groups, size)
-    with contextlib.closing(_in_threads(search, blocks)) as answers:
+    with contextlib.closing(_in_threads(search, _blocks(queries, size))) as answers:
         for block, answer in answers:
             found.append((block.places, Neighbors(*(part[:, :k] for part in answer))))
             done += len(block.places)
-            on_block(done, rows.shape[0])
+            on_block(done, total)
     return _in_order(found)
 
 
@@ -200,21 +203,20 @@ def _num_threads() -> int:
 
 
 def _by_parts(
-    model: KNN, rows: AnyArray, k: int, query_groups: Any, groups: Any, block_size: int | None,
-    on_block: OnBlock,
-) -> Neighbors:  # fmt: skip
+    model: KNN, queries: Queries, k: int, groups: Any, block_size: int | None, on_block: OnBlock
+) -> Neighbors:
     """All queries among part after part of training data that stay in their file, merged."""
-    num_examples, whole = model.X.shape[0], None
+    num_examples, total, whole = model.X.shape[0], len(queries.places), None
     size = max(1, _PART_BYTES // model.X[:1].nbytes)
     for start in range(0, num_examples, size):
         part = fit(np.asarray(model.X[start : start + size]), metric=model.metric, prune=False)
         of_part = None if groups is None else groups[start : start + size]
         num_rows = part.X.shape[0]
-        found = _plainly(part, rows, min(k, num_rows), query_groups, of_part, block_size, _ignore)
+        found = _plainly(part, queries, min(k, num_rows), of_part, block_size, _ignore)
         indices = np.where(found.indices < num_rows, found.indices + start, num_examples)
         found = Neighbors(found.distances, indices.astype(np.int32))
         whole = found if whole is None else Neighbors(*map(np.asarray, merge(whole, found, k)))
-        on_block(rows.shape[0] * (start + num_rows) // num_examples, rows.shape[0])
+        on_block(total * (start + num_rows) // num_examples, total)
     assert whole is not None
     return whole
 
@@ -265,9 +267,10 @@ def _bucket(k: int) -> int:
     return 10 << max(0, (-(-k // 10) - 1).bit_length())
 
 
-def _blocks(rows: AnyArray, query_groups: np.ndarray | None, size: int) -> Iterator[Block]:
+def _blocks(queries: Queries, size: int) -> Iterator[Block]:
     """Blocks of exactly `size` queries; the last one repeats its last."""
-    for start in range(0, rows.shape[0], size):
-        places = np.arange(start, min(start + size, rows.shape[0]))
-        filled = np.pad(places, (0, size - len(places)), mode="edge")
-        yield Block(rows[filled], None if query_groups is None else query_groups[filled], places)
+    rows, groups, places = queries
+    for start in range(0, len(places), size):
+        some = places[start : start + size]
+        filled = np.pad(some, (0, size - len(some)), mode="edge")
+        yield Block(rows[filled], None if groups is None else groups[filled], some)
