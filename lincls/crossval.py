@@ -141,7 +141,7 @@ def linear_accuracies(
 
     Args:
         key: of the start and the batches.
-        X, y: images or rows; labels (N,).
+        X, y: images or rows; labels (N,).  Nobody may write to them during the call.
         folds: (N,) fold numbers 0..F-1.
         hyper: numbers, scalars or (G,) leaves.
         weight: (N,) how much each example counts, in training and where it is held out, such as

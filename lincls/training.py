@@ -243,7 +243,8 @@ def fit(
             settings of a grid share the masks.
         validation: (X, y) on which to measure accuracy after every `every` steps (an epoch
             by default) and after the last; the best parameters of each setting are kept.  A
-            large memory-mapped X is read block by block.
+            large memory-mapped X is read block by block.  As with the training data, nobody
+            may write to them during the call.
         patience: end when no setting has improved for so many validations in a row; a
             setting's own early stop is its best parameters.
         params_fn: which parameters of a state the validation measures and keeps, such as

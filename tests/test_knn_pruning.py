@@ -317,6 +317,17 @@ def test_a_large_host_array_is_not_copied(metric, make, monkeypatch):
     assert np.all(alone.indices % 2 != np.arange(N)[:, None] % 2)
 
 
+def test_directions_of_a_large_host_array_are_sought_once(monkeypatch):
+    sought, learn = [], sketches.learn_directions
+    counting = sketches.l2_directions._replace(learn=lambda X: sought.append(1) or learn(X))
+    monkeypatch.setattr(sketches, "l2_directions", counting)
+    monkeypatch.setattr(streams, "COPY_BYTES", 2**10)
+    model = knn.fit(noise(np.random.default_rng(0)))
+    assert model.sketching is None
+    assert model.points is not None
+    assert len(sought) == 1
+
+
 @pytest.mark.slow
 @exact
 def test_groups_and_leave_one_out(metric):

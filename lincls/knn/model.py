@@ -75,7 +75,7 @@ def fit(
     sketching = sketches.for_metric(metric, X) if prune and not streams.is_large(X) else None
     model = KNN(X, y, None, metric, num_classes)
     if sketching is not None and streams.stays_on_host(X):
-        model = _sketched(model, sketching)
+        model, sketching = _sketched(model, sketching), None  # what does not pay here, never does
     if streams.is_large(X) or model.sketching is not None:
         return model
     with distances.exact_scope(X):

@@ -29,7 +29,7 @@ from lincls.structs import AnyArray
 SAMPLE = 2048  # rows that a sketching learns from
 PART = 2**16  # training rows whose bounds are at hand at the same time
 _CHUNK = 512  # rows that are sketched at a time
-GROUP = 64  # of them, whose least bound is looked at first; parts are whole groups
+GROUP = 64  # training rows whose least bound is looked at first; parts are whole groups
 _LANES = 32  # training sketches that are compared side by side
 _MOST_AXES = 255
 _MOST_GROUPS = 192  # XLA breaks up longer sums of arrays, which costs a factor of ten
@@ -97,9 +97,8 @@ def learn_directions(X: AnyArray) -> Directions | None:
     rows, num_features = _sample(X, SAMPLE), X.shape[1]
     shift = rows.mean(axis=0)
     rows -= shift
-    rows /= max(
-        rows.max(), -rows.min(), np.finfo(np.float64).tiny
-    )  # neither too large nor too small
+    largest = max(rows.max(), -rows.min(), np.finfo(np.float64).tiny)
+    rows /= largest  # neither too large nor too small for float32
     rows = rows.astype(np.float32)  # good enough to find directions with
     axes = rows[: min(_MOST_AXES, num_features // 256 * 32 + 63)].T
     for _ in range(3):
@@ -256,7 +255,7 @@ def _rounded_sums(groups: Groups, X: AnyArray) -> Sketch:
 
 
 def tiled(sketch: Levels) -> Levels:
-    """Rows (n, G) as (n / 32, G, 32), n a multiple of 64: 32 many side by side in a register."""
+    """Rows (n, G) as (n / 32, G, 32), n a multiple of 64: 32 lie side by side in a register."""
     rows = sketch.coarse.rows
     rows = jnp.swapaxes(rows.reshape(-1, _LANES, rows.shape[1]), 1, 2)
     return Levels(sketch.coarse._replace(rows=rows), sketch.fine)
