@@ -175,7 +175,7 @@ def linear_accuracies(
     )
     data = Examples(X, y, np.tile(held_out, (num_settings, 1)))
     if not streams.is_large(X):
-        data = streams.lent(data)
+        data = streams.lend(data)
     state = training.start(key, params, optimizer=optimizer, hyper=each)
     state, _ = training.fit(
         state, data.X, data.y, each, objective=objective, optimizer=optimizer, batches=batches,

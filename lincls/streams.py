@@ -46,7 +46,7 @@ def on_device(X: AnyArray, lent: bool = False) -> jax.Array:
     return jax.device_put(_aligned_copy(X))
 
 
-def lent(data: Examples) -> Examples:
+def lend(data: Examples) -> Examples:
     """Examples on the device, lent (see `on_device`) as far as they are host arrays."""
     return jax.tree.map(partial(on_device, lent=True), data)
 

@@ -392,7 +392,7 @@ def _at_the_door(
         )
     data = Examples(X, y, np.array(weight, state.params.W.dtype))
     if not streams.is_large(X):
-        data = streams.lent(data)
+        data = streams.lend(data)
     return data, jax.tree.map(jnp.asarray, affine), hyper
 
 
@@ -401,7 +401,7 @@ def _held_out(state: TrainState, X: Any, y: Any) -> Examples:
     X = checks.finite(checks.rows(X, "validation X", num_features), "validation X")
     y = checks.labels(y, len(X), num_classes, "validation y")
     data = Examples(X, y, np.ones(len(X), state.params.W.dtype))
-    return data if streams.is_large(X) else streams.lent(data)
+    return data if streams.is_large(X) else streams.lend(data)
 
 
 def _chunk_length(span: int, products_a_step: int, limit: int) -> int:

@@ -129,7 +129,7 @@ def test_bounds_leave_few_candidates_where_data_allow_it(metric):
     model = fitted(metric, smooth)
     with jax.enable_x64(True):
         sketch = sketches.apply(model.sketching, model.learned, queries)
-        block = pruning.Block(queries, sketch, None, None)
+        block = pruning.SketchedBlock(queries, sketch, None, None)
         no_limit = np.full(len(queries), np.inf)
         found = pruning.bounds_and_limit(model, block, model.sketch[0], 0, 5, no_limit)
     bounds, _, limit = found

@@ -234,7 +234,7 @@ def open_npz(path: Path) -> Mapping[str, np.ndarray]:
         raise ValueError(f"{path} is damaged, or holds more than plain arrays: {error}") from error
 
 
-def save_npz(file: BinaryIO, **entry: np.ndarray) -> None:
+def save_npz(file: BinaryIO, /, **entry: np.ndarray) -> None:
     """`numpy.savez` with every array at a multiple of 64 bytes, where JAX takes over a mapped one.
 
     A field of zeros before the content fills up (its number is that of Android's `zipalign`).

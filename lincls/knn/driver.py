@@ -29,7 +29,7 @@ _PART_BYTES = 2**26  # of training rows that leave their file at a time
 _BLOCK_WORK = 2**36  # features compared in a block: a few tenths of a second on two cores
 _BOUNDS = 64  # queries whose bounds stay in the cache
 _MOST_THREADS = 4
-_MISSES = 4  # blocks more without than with an answer, after which bounds are not tried
+_MISSES = 4  # bounds are given up once so many more blocks were missed than answered
 
 
 class Queries(NamedTuple):
@@ -67,7 +67,8 @@ def neighbors(
         queries: images (M, H, W, C) or rows (M, D) of the training data's kind, or None for the
             training set itself, each example without itself (leave-one-out).
         k: number of neighbours, 1..N.
-        block_size: queries in a block; by default from the shapes, with bounded memory.
+        block_size: queries in a block; by default from the shapes, with bounded memory, which
+            a large number of one's own gives up.
         on_block: called as `on_block(done, total)` with numbers of queries, for a progress bar.
         groups: (N,) integers, only with `queries=None`: each example is searched for among the
             examples of other groups.  With fold numbers this is cross-validation for every k in

@@ -5,7 +5,8 @@
    the limit, is no smaller than the k-th smallest of all.
 3. Every example whose bound does not exceed the limit is a candidate, and every neighbour is
    one: its distance is at most the limit, and its bound at most its distance.
-4. Exact distances of all candidates, and the k smallest by (distance, index).
+4. Exact distances of the candidates not yet seen in step 2, and the k smallest of both by
+   (distance, index).
 
 Many training examples come in parts, one after the other; the k-th smallest distance in the
 parts before is the limit of a part, so step 2 is for the first.
@@ -39,7 +40,7 @@ _PAIR_COST = 32.0  # of an exact distance of a pair, measured, in units of `Metr
 _ROUNDING = 2.0**-16  # two programs may round a floating distance differently, by less than this
 
 
-class Block(NamedTuple):
+class SketchedBlock(NamedTuple):
     """Queries, their sketches, and the groups (M,) and (N,) of queries and examples, or None."""
 
     queries: Any
@@ -70,7 +71,7 @@ def search_pruned(
     queries = jnp.asarray(queries)  # outside of the scope, so in the model's precision
     with jax.enable_x64(True):
         sketch = apply(model.sketching, model.learned, queries)
-        block = Block(queries, sketch, query_groups, groups)
+        block = SketchedBlock(queries, sketch, query_groups, groups)
         found: list[Pairs] = []
         limit, start = np.full(queries.shape[0], np.inf), 0
         for part in model.sketch:
@@ -95,7 +96,7 @@ def num_seen(k: int) -> int:
 
 
 def bounds_and_limit(
-    model: KNN, block: Block, part: Any, start: int, k: int, limit: np.ndarray
+    model: KNN, block: SketchedBlock, part: Any, start: int, k: int, limit: np.ndarray
 ) -> tuple[Bounds, list[Pairs], np.ndarray]:
     """Bounds of the part from row `start` on, the pairs whose distances were seen, limits (M,).
 
@@ -121,7 +122,7 @@ def bounds_and_limit(
 
 @partial(jax.jit, static_argnames=("sketching", "num_seen"))
 def _bounds(
-    sketching: Sketching, learned: Any, block: Block, part: Any, start: Any, num_examples: Any, *,
+    sketching: Sketching, learned: Any, block: SketchedBlock, part: Any, start: Any, num_examples: Any, *,
     num_seen: int,
 ) -> tuple[Array, Array, Array]:  # fmt: skip
     """`Bounds`, and the places of the least bounds, if any; n where excluded."""
@@ -159,7 +160,7 @@ def _float32_above(limit: np.ndarray) -> np.ndarray:
 
 
 def _exact_pairs(
-    model: KNN, block: Block, part: Any, start: int, near: tuple[np.ndarray, np.ndarray],
+    model: KNN, block: SketchedBlock, part: Any, start: int, near: tuple[np.ndarray, np.ndarray],
     seen: list[Pairs], limit: np.ndarray,
 ) -> Pairs:  # fmt: skip
     """The pairs of a part up to the limit, among those near (places in the part), but the seen."""
@@ -173,7 +174,9 @@ def _exact_pairs(
     return Pairs(*(part[pairs.exact <= limit[rows]] for part in pairs))
 
 
-def _distances(model: KNN, block: Block, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def _distances(
+    model: KNN, block: SketchedBlock, rows: np.ndarray, columns: np.ndarray
+) -> np.ndarray:
     """Distances of pairs, whose training rows are on the device or come from the host."""
     if model.points is not None:
         program = partial(_exact, model.metric, block.queries, model.points)
