@@ -122,8 +122,8 @@ def bounds_and_limit(
 
 @partial(jax.jit, static_argnames=("sketching", "num_seen"))
 def _bounds(
-    sketching: Sketching, learned: Any, block: SketchedBlock, part: Any, start: Any, num_examples: Any, *,
-    num_seen: int,
+    sketching: Sketching, learned: Any, block: SketchedBlock, part: Any, start: Any,
+    num_examples: Any, *, num_seen: int,
 ) -> tuple[Array, Array, Array]:  # fmt: skip
     """`Bounds`, and the places of the least bounds, if any; n where excluded."""
     lower = sketching.lower(learned, block.sketch, part)
