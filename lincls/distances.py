@@ -24,7 +24,7 @@ from lincls.structs import AnyArray
 # Signed products of shifted pixels are at most 2**14, pixel differences squared at most 255**2;
 # 2**31 - 2**24 is the largest integer that has a floating key (see `order_keys`).
 MAX_NARROW_FEATURES = (2**31 - 2**24) // 255**2
-_LANES = 128  # features that are summed side by side in L1
+_LANES = 128  # features that are summed side by side in L1, at most
 _CACHED = 2**22  # bytes
 _FEW = 192  # features; XLA breaks up longer sums of arrays, which costs a factor of ten
 _POINTS_AT_ONCE = 2048  # in a loop over points, so that temporaries stay small
@@ -109,11 +109,21 @@ def _floating(X: AnyArray) -> Array:
 
 
 def _sum_lanes(terms: Array, narrow: Any, dtype: Any) -> Array:
-    """Sums of rows (P, D): each lane's terms by 256 in `narrow`, which holds them, then `dtype`."""
-    width = _LANES * min(256, -(-terms.shape[1] // _LANES))
+    """Sums of rows (P, D): each lane's terms by 256 in `narrow`, which holds them, then `dtype`.
+
+    Padding costs five times the sums, so lanes and terms are numbers that divide D, if there are.
+    """
+    lanes = _divisor(terms.shape[1], 32, _LANES) or _LANES
+    in_lane = -(-terms.shape[1] // lanes)
+    width = lanes * (_divisor(in_lane, 8, 256) or min(256, in_lane))
     terms = jnp.pad(terms, ((0, 0), (0, -terms.shape[1] % width)))
-    terms = terms.reshape(terms.shape[0], -1, width // _LANES, _LANES)
+    terms = terms.reshape(terms.shape[0], -1, width // lanes, lanes)
     return jnp.sum(jnp.sum(terms, axis=2, dtype=narrow).astype(dtype), axis=(1, 2), dtype=dtype)
+
+
+def _divisor(number: int, least: int, most: int) -> int:
+    """The largest divisor of a number from `least` to `most`, or 0."""
+    return next((n for n in range(most, least - 1, -1) if number % n == 0), 0)
 
 
 # --- L2: the sum of squares ------------------------------------------------------------------

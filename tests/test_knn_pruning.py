@@ -132,8 +132,8 @@ def test_bounds_leave_few_candidates_where_data_allow_it(metric):
         block = pruning.SketchedBlock(queries, sketch, None, None)
         no_limit = np.full(len(queries), np.inf)
         found = pruning.bounds_and_limit(model, block, model.sketch[0], 0, 5, no_limit)
-    bounds, _, limit = found
-    left = bounds.lower <= limit[:, None]
+    lower, _, limit = found
+    left = lower <= limit[:, None]
     assert left.sum(axis=1).min() >= 5
     assert left.mean() < 0.1
 

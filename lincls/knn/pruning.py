@@ -30,7 +30,7 @@ from lincls import streams
 from lincls.distances import Metric
 from lincls.knn.model import KNN
 from lincls.knn.search import smallest
-from lincls.knn.sketches import GROUP, Sketching, apply
+from lincls.knn.sketches import Sketching, apply
 from lincls.structs import AnyArray, Neighbors
 
 _PAIRS = 2**15  # distances in a compiled call, at most
@@ -47,13 +47,6 @@ class SketchedBlock(NamedTuple):
     sketch: Any
     query_groups: Any
     groups: Any
-
-
-class Bounds(NamedTuple):
-    """Lower bounds (M, n) of a part, infinite where excluded, and the least of every `GROUP`."""
-
-    lower: np.ndarray
-    least: np.ndarray
 
 
 class Pairs(NamedTuple):
@@ -75,13 +68,13 @@ def search_pruned(
         found: list[Pairs] = []
         limit, start = np.full(queries.shape[0], np.inf), 0
         for part in model.sketch:
-            bounds, seen, limit = bounds_and_limit(model, block, part, start, k, limit)
-            near = _near(bounds, _float32_above(limit), model.metric.cost / _PAIR_COST)
+            lower, seen, limit = bounds_and_limit(model, block, part, start, k, limit)
+            near = _near(lower, _float32_above(limit), model.metric.cost / _PAIR_COST)
             if near is None:
                 return None
             pairs = _exact_pairs(model, block, part, start, near, seen, limit)
             found, limit = _first([*found, *seen, pairs], k, limit)
-            start += bounds.lower.shape[1]
+            start += lower.shape[1]
     return _as_neighbors(found[0], k, (queries.shape[0], model.X.shape[0]))
 
 
@@ -97,35 +90,34 @@ def num_seen(k: int) -> int:
 
 def bounds_and_limit(
     model: KNN, block: SketchedBlock, part: Any, start: int, k: int, limit: np.ndarray
-) -> tuple[Bounds, list[Pairs], np.ndarray]:
-    """Bounds of the part from row `start` on, the pairs whose distances were seen, limits (M,).
+) -> tuple[np.ndarray, list[Pairs], np.ndarray]:
+    """Lower bounds (M, n) of the part from row `start` on, the pairs seen, and limits (M,).
 
-    An infinite limit becomes the k-th smallest distance among the examples with the least
-    bounds; where none is infinite, nothing is seen.
+    The bound of an excluded example is infinite.  An infinite limit becomes the k-th smallest
+    distance among the examples with the least bounds, whose pairs are then seen.
     """
     count = num_seen(k) if np.isinf(limit).any() else 0
-    lower, least, nearest = _bounds(
+    lower, nearest = _bounds(
         model.sketching, model.learned, block, part, np.int32(start),
         np.int32(model.X.shape[0]), num_seen=count,
     )  # fmt: skip
-    bounds = Bounds(np.asarray(lower), np.asarray(least))
+    lower, nearest = np.asarray(lower), np.asarray(nearest)
     if not count:
-        return bounds, [], limit
-    nearest = np.asarray(nearest)
+        return lower, [], limit
     rows, ranks = np.nonzero(nearest < lower.shape[1])
     columns = nearest[rows, ranks] + start
     exact = np.full(nearest.shape, np.inf)
     seen = Pairs(rows, columns, _distances(model, block, rows, columns))
     exact[rows, ranks] = seen.exact
-    return bounds, [seen], np.minimum(limit, np.sort(exact, axis=1)[:, k - 1])
+    return lower, [seen], np.minimum(limit, np.sort(exact, axis=1)[:, k - 1])
 
 
 @partial(jax.jit, static_argnames=("sketching", "num_seen"))
 def _bounds(
     sketching: Sketching, learned: Any, block: SketchedBlock, part: Any, start: Any,
     num_examples: Any, *, num_seen: int,
-) -> tuple[Array, Array, Array]:  # fmt: skip
-    """`Bounds`, and the places of the least bounds, if any; n where excluded."""
+) -> tuple[Array, Array]:  # fmt: skip
+    """Lower bounds (M, n), and the places of the least of them, if any; n where excluded."""
     lower = sketching.lower(learned, block.sketch, part)
     indices = start + jnp.arange(lower.shape[1], dtype=jnp.int32)
     excluded = indices >= num_examples
@@ -133,25 +125,18 @@ def _bounds(
         groups = jnp.take(jnp.asarray(block.groups), indices, mode="clip")
         excluded = excluded | (jnp.asarray(block.query_groups)[:, None] == groups)
     lower = jnp.where(excluded, jnp.inf, lower)
-    lower = lax.optimization_barrier(lower)  # else XLA computes it once more for what follows
-    least = lower.reshape(lower.shape[0], -1, GROUP).min(axis=2)
     if not num_seen:
-        return lower, least, jnp.zeros((lower.shape[0], 0), jnp.int32)
-    return lower, least, smallest(lower, num_seen)[1]
+        return lower, jnp.zeros((lower.shape[0], 0), jnp.int32)
+    lower = lax.optimization_barrier(lower)  # else XLA computes it once more for `smallest`
+    return lower, smallest(lower, num_seen)[1]
 
 
-def _near(bounds: Bounds, limit: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray] | None:
-    """Rows and columns of the bounds up to the limits (M,); None where a share of all are near.
-
-    Groups whose least bound is above the limit are passed over, which are most of them.
-    """
-    rows, groups = np.nonzero(bounds.least <= limit[:, None])
-    most = share * bounds.lower.size
-    if len(rows) > most:
-        return None
-    tiles = bounds.lower.reshape(*bounds.least.shape, GROUP)[rows, groups]
-    pairs, places = np.nonzero(tiles <= limit[rows][:, None])
-    return None if len(pairs) > most else (rows[pairs], GROUP * groups[pairs] + places)
+def _near(
+    lower: np.ndarray, limit: np.ndarray, share: float
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Rows and columns of the bounds up to the limits (M,); None where they are over the share."""
+    near = np.flatnonzero(lower <= limit[:, None])
+    return None if len(near) > share * lower.size else np.divmod(near, lower.shape[1])
 
 
 def _float32_above(limit: np.ndarray) -> np.ndarray:

@@ -29,7 +29,6 @@ from lincls.structs import AnyArray
 SAMPLE = 2048  # rows that a sketching learns from
 PART = 2**16  # training rows whose bounds are at hand at the same time
 _CHUNK = 512  # rows that are sketched at a time
-GROUP = 64  # training rows whose least bound is looked at first; parts are whole groups
 _LANES = 32  # training sketches that are compared side by side
 _MOST_AXES = 255
 _MOST_GROUPS = 192  # XLA breaks up longer sums of arrays, which costs a factor of ten
@@ -255,7 +254,7 @@ def _rounded_sums(groups: Groups, X: AnyArray) -> Sketch:
 
 
 def tiled(sketch: Levels) -> Levels:
-    """Rows (n, G) as (n / 32, G, 32), n a multiple of 64: 32 lie side by side in a register."""
+    """Rows (n, G) as (n / 32, G, 32), n a multiple of 32: the last lie in a register."""
     rows = sketch.coarse.rows
     rows = jnp.swapaxes(rows.reshape(-1, _LANES, rows.shape[1]), 1, 2)
     return Levels(sketch.coarse._replace(rows=rows), sketch.fine)
@@ -315,7 +314,7 @@ def sketch_rows(sketching: Sketching, learned: Any, X: AnyArray) -> tuple[Any, .
     """
     num_parts = -(-X.shape[0] // PART)
     size = -(-X.shape[0] // num_parts)
-    size = -(-size // GROUP) * GROUP
+    size = -(-size // _LANES) * _LANES
     return tuple(
         sketching.lay(_sketch_part(sketching, learned, X[start : start + size], size))
         for start in range(0, X.shape[0], size)
