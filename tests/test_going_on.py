@@ -151,7 +151,10 @@ def test_a_real_ctrl_c_stops_at_once_and_the_same_command_goes_on(tmp_path):
 def interrupted(folder, until):
     """Lines on standard error of a run of all experiments with Ctrl-C at the first such line."""
     command, lines = [sys.executable, "-m", "experiments", *arguments(folder)], []
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job's may be ignored
+    ) as running:  # fmt: skip
         stop = threading.Timer(120, running.kill)
         stop.start()
         for line in running.stderr:
