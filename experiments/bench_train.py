@@ -143,7 +143,7 @@ def growth(settings: Settings, until: float) -> list[dict[str, Any]]:
     return rows
 
 
-def cross_validation(settings: Settings, until: float) -> dict[str, Any]:
+def cross_validation(settings: Settings) -> dict[str, Any]:
     """F folds x G strengths x epochs, compilation included; the peer is timed once.
 
     The peer trains as many epochs as its half of the minutes allows, and its time is
@@ -178,7 +178,7 @@ def cross_validation(settings: Settings, until: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def probe_of_embeddings(settings: Settings, until: float) -> dict[str, Any]:
+def probe_of_embeddings(settings: Settings) -> dict[str, Any]:
     """Seconds and test accuracy of the chosen linear probe, and of scikit-learn's optimum."""
     from sklearn.linear_model import LogisticRegression
 
@@ -205,6 +205,21 @@ def probe_of_embeddings(settings: Settings, until: float) -> dict[str, Any]:
         "reg": chosen.value, "accuracy": float(np.mean(predicted == test_y)),
         "peer_seconds": peer_seconds, "peer_accuracy": float(peer.score(test_rows, test_y)),
     }  # fmt: skip
+
+
+def measured(settings: Settings) -> dict[str, Any]:
+    """The parts chosen; those made of rounds share three quarters of the minutes."""
+    in_rounds = {"one_epoch": one_epoch, "grids": grids, "growth": growth}
+    once = {"cross_validation": cross_validation, "probe": probe_of_embeddings}
+    share = 45 * settings.minutes / max(1, sum(part in in_rounds for part in settings.parts))
+    found: dict[str, Any] = {}
+    for part in (part for part in PARTS if part in settings.parts):
+        progress.say(part.replace("_", " "))
+        if part in in_rounds:
+            found[part] = in_rounds[part](settings, time.monotonic() + share)
+        else:
+            found[part] = once[part](settings)
+    return found
 
 
 # --- what is said about it -------------------------------------------------------------------
@@ -286,19 +301,10 @@ def main(argv: list[str] | None = None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     for package in trainers.missing():
         progress.say(f"{package} is not installed and takes no part: pip install {package}")
-    parts: dict[str, Callable[[Settings, float], Any]] = {
-        "one_epoch": one_epoch, "grids": grids, "growth": growth,
-        "cross_validation": cross_validation, "probe": probe_of_embeddings,
-    }  # fmt: skip
-    rounds = sum(part in settings.parts for part in ("one_epoch", "grids", "growth"))
-    share = 0.75 * 60 * settings.minutes / max(1, rounds)  # of those that take as long as they may
     found = {
         "settings": asdict(settings), "versions": record.versions(), "device": record.device(),
         "missing": trainers.missing(),
-    }  # fmt: skip
-    for part in (part for part in PARTS if part in settings.parts):
-        progress.say(part.replace("_", " "))
-        found[part] = parts[part](settings, time.monotonic() + share)
+    } | measured(settings)  # fmt: skip
     text = json.dumps(record.plain(found), indent=2) + "\n"
     record.write_file(folder / record.RESULTS, lambda file: file.write(text.encode()))
     if "growth" in found:

@@ -25,7 +25,7 @@ from lincls.structs import AnyArray, Examples
 DEVICE_BYTES = 2**30  # of X; larger memory-mapped arrays stay in their file
 COPY_BYTES = 2**29  # of a host array; a larger one is not held a second time
 PIECE_BYTES = 2**27  # of the rows of a piece
-_ALIGNMENT = 64  # of addresses that JAX takes over on a CPU
+ALIGNMENT = 64  # of addresses that JAX takes over on a CPU
 _COPIERS = 4  # threads
 _LARGE_PAGES = 2**22  # bytes from which numpy asks the system for large pages
 
@@ -39,7 +39,7 @@ def on_device(X: AnyArray, lent: bool = False) -> jax.Array:
     """
     if not isinstance(X, np.ndarray) or jax.default_backend() != "cpu":
         return jnp.asarray(X)
-    if lent and X.flags.c_contiguous and X.ctypes.data % _ALIGNMENT == 0:
+    if lent and X.flags.c_contiguous and X.ctypes.data % ALIGNMENT == 0:
         return jax.device_put(X)
     if X.nbytes < _LARGE_PAGES or jax.dtypes.canonicalize_dtype(X.dtype) != X.dtype:
         return jnp.asarray(X)
@@ -54,8 +54,8 @@ def lend(data: Examples) -> Examples:
 def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """An empty host array at an address that JAX takes over on a CPU."""
     num_bytes = math.prod(shape) * np.dtype(dtype).itemsize
-    memory = np.empty(num_bytes + _ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % _ALIGNMENT
+    memory = np.empty(num_bytes + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
     return memory[start : start + num_bytes].view(dtype).reshape(shape)
 
 

@@ -12,8 +12,8 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-from lincls import data
-from lincls.data import arrays, dataset, toys
+from lincls import data, streams
+from lincls.data import arrays, cache, dataset, toys
 
 
 def some_arrays(num_examples: int = 20):
@@ -207,6 +207,15 @@ def test_an_entry_of_the_cache_is_mapped_where_jax_takes_it_over(tmp_path, name)
             np.testing.assert_array_equal(read[key], array)
             assert mapped[key].ctypes.data % 64 == 0
     assert mapped[name].ctypes.data == jax.device_put(mapped[name]).unsafe_buffer_pointer()
+
+
+def test_the_cache_writes_images_where_a_training_takes_them_over(tmp_path):
+    images, labels = some_arrays()
+    cache.write(data.from_arrays(images, labels, name="mine"), tmp_path / "mine.npz")
+    made = cache.read(tmp_path / "mine.npz")
+    for part in (made.train, made.test):
+        lent = streams.on_device(data.rows(part.images), lent=True)
+        assert lent.unsafe_buffer_pointer() == part.images.ctypes.data
 
 
 @pytest.mark.parametrize("given", ["the folder", "a file"])

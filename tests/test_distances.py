@@ -40,6 +40,16 @@ def test_pixels_are_exact(metric, num_features):
     np.testing.assert_array_equal(found, oracles_knn.distances(metric.name, queries, X))
 
 
+def test_products_of_as_many_points_as_the_cache_holds_are_those_of_all(monkeypatch):
+    monkeypatch.setattr(distances, "_CACHED", 4 * 197)  # four points, the last four overlap
+    monkeypatch.setattr(distances, "_POINTS_AT_ONCE", 4)
+    queries, X = pixels(0, 3, 197), pixels(1, 11, 197)
+    distances._square_norms.clear_cache()  # compiled for points of another number at once
+    found = distances.l2.pairwise(distances.l2.prepare(queries), distances.l2.prepare(X))
+    distances._square_norms.clear_cache()
+    np.testing.assert_array_equal(found, oracles_knn.distances("l2", queries, X))
+
+
 @pytest.mark.parametrize("metric", METRICS[:2], ids=lambda metric: metric.name)
 @pytest.mark.parametrize("num_features", [192, 32_767, 32_768, 33_025, 33_026, 150_528])
 def test_black_against_white_does_not_wrap(metric, num_features):

@@ -223,6 +223,20 @@ def test_where_bounds_rule_out_little_the_block_is_searched_whole(monkeypatch):
         assert len(calls) == expected
 
 
+def test_bounds_are_tried_where_what_they_cost_can_come_back(monkeypatch):
+    tried, pruned = [], driver.search_pruned
+    monkeypatch.setattr(driver, "search_pruned", lambda *args: tried.append(1) or pruned(*args))
+    X, queries = data_and_queries(smooth)
+    for metric, k, expected in (
+        (distances.l2, 5, 1),
+        (distances.l2, 100, 0),
+        (distances.l1, 100, 1),
+    ):
+        tried.clear()
+        knn.neighbors(knn.fit(X, metric=metric), queries, k)
+        assert len(tried) == expected
+
+
 @pytest.mark.parametrize("on_host", [False, True])
 @pytest.mark.parametrize("hits", [0, 1], ids=["all missed", "every other"])
 def test_missed_blocks_are_searched_at_once_and_bounds_given_up(hits, on_host, monkeypatch):

@@ -16,6 +16,7 @@ import numpy as np
 from lincls import checks
 from lincls.data import dataset
 from lincls.data.dataset import Dataset, Split
+from lincls.streams import ALIGNMENT
 
 # The names that an array may have in a file.
 KEYS: Mapping[str, tuple[str, ...]] = {
@@ -25,7 +26,6 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "test_labels": ("test_labels", "y_test"),
     "class_names": ("class_names", "target_names"),
 }
-_ALIGNMENT = 64
 _EXTRA = struct.Struct("<HH")  # number and length of an extra field
 _HEADER = 30 + _EXTRA.size + 16  # bytes of a member's header and of its field of long sizes
 
@@ -235,7 +235,7 @@ def open_npz(path: Path) -> Mapping[str, np.ndarray]:
 
 
 def save_npz(file: BinaryIO, /, **entry: np.ndarray) -> None:
-    """`numpy.savez` with every array at a multiple of 64 bytes, where JAX takes over a mapped one.
+    """`numpy.savez` with arrays at multiples of `ALIGNMENT`, where JAX takes mapped ones over.
 
     A field of zeros before the content fills up (its number is that of Android's `zipalign`).
     """
@@ -243,7 +243,7 @@ def save_npz(file: BinaryIO, /, **entry: np.ndarray) -> None:
         for name, array in entry.items():
             info = zipfile.ZipInfo(f"{name}.npy")
             start = file.tell() + _HEADER + len(info.filename.encode()) + _EXTRA.size
-            info.extra = _EXTRA.pack(0xD935, -start % _ALIGNMENT) + bytes(-start % _ALIGNMENT)
+            info.extra = _EXTRA.pack(0xD935, -start % ALIGNMENT) + bytes(-start % ALIGNMENT)
             with archive.open(info, "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 

@@ -40,16 +40,23 @@ def as_images(images: np.ndarray) -> np.ndarray:
 
 
 def unit_vectors(
-    rng: np.random.Generator, count: int, num_features: int, centres: np.ndarray | None = None
-) -> np.ndarray:
-    """Rows of length 1, float32 (count, D): Gaussian around a centre each, or around zero."""
+    rng: np.random.Generator, count: int, num_features: int, centres: np.ndarray | None = None,
+    members: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Rows of length 1, float32 (count, D): Gaussian around a centre each, or around zero.
+
+    `members` (count,) says around which centre; by default they are drawn.
+    """
     X = np.empty((count, num_features), np.float32)
     for start in range(0, count, _PART):
         part = X[start : start + _PART]
         rng.standard_normal(out=part, dtype=np.float32)
         if centres is not None:
             part *= SPREAD
-            part += centres[rng.integers(0, len(centres), len(part))]
+            if members is None:
+                part += centres[rng.integers(0, len(centres), len(part))]
+            else:
+                part += centres[members[start : start + _PART]]
         part /= np.linalg.norm(part, axis=1, keepdims=True)
     return X
 
