@@ -133,3 +133,12 @@ def test_page_tells_the_failure_beside_what_succeeded(folder):
         "This experiment failed"
         not in text.split('<section id="softmax_loss">')[1].split("</section>")[0]
     )
+
+
+def test_the_longest_name_of_a_row_is_whole(tmp_path):
+    with style.mpl.rc_context(style.PARAMETERS):
+        figure, axes = style.canvas(height=1.5)
+        axes.set_yticks([0, 1], ["random search, first of 5", "short"], size=11)
+        style.save(style.Plot("figure", figure, "", ""), tmp_path, dpi=style.DPI)
+    image = imread(tmp_path / "figure.png")
+    assert np.all(image[:, :4, :3] == 1)  # a margin, where letters stood that were laid out smaller

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from experiments import choose_rate, linear_plane, nearest_neighbor, optimum
+from experiments.lab import words
 from experiments.lab.experiment import AGREES, DIFFERS, OPEN, Classifier
+from lincls import evaluation
 from lincls.structs import LinearParams
 
 
@@ -64,3 +66,7 @@ def test_centred_scores_decide_alike_and_have_mean_zero():
     scores, centred = (X @ W.T + b for W, b in (params, linear_plane._centred(params)))
     np.testing.assert_array_equal(centred.argmax(axis=1), scores.argmax(axis=1))
     np.testing.assert_allclose(centred.mean(axis=1), 0, atol=1e-12)
+
+
+def test_a_difference_that_rounds_to_zero_has_no_minus():
+    assert words.signed(evaluation.Interval(-0.0003, 0.032)) == "+0.0 to +3.2"

@@ -113,7 +113,10 @@ def for_slides(plot: Plot) -> Plot:
 
 def save(plot: Plot, folder: Path, dpi: float | None = None) -> None:
     """Write <name>.png and <name>.svg, each at once or not at all."""
+    dots = mpl.rcParams["savefig.dpi"] if dpi is None else dpi
     if plot.figure.get_layout_engine() is not None:
+        if dots != "figure":
+            plot.figure.set_dpi(dots)  # letters are as wide as their dots allow
         plot.figure.draw_without_rendering()  # lays it out: once for both, not once for each
         plot.figure.set_layout_engine("none")
     for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):

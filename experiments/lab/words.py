@@ -25,8 +25,8 @@ def between(interval: evaluation.Interval, digits: int = 1) -> str:
 
 
 def signed(interval: evaluation.Interval) -> str:
-    """An interval of differences in points, with their signs."""
-    return f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f}"
+    """An interval of differences in points, with their signs; 0 has a plus."""
+    return f"{100 * interval.low:+z.1f} to {100 * interval.high:+z.1f}"
 
 
 def power(number: float, digits: int = 2) -> str:
