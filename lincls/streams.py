@@ -20,12 +20,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from lincls import batches
-from lincls.structs import AnyArray, Examples
+from lincls.structs import ALIGNMENT, AnyArray, Examples
 
 DEVICE_BYTES = 2**30  # of X; larger memory-mapped arrays stay in their file
 COPY_BYTES = 2**29  # of a host array; a larger one is not held a second time
 PIECE_BYTES = 2**27  # of the rows of a piece
-ALIGNMENT = 64  # of addresses that JAX takes over on a CPU
 _COPIERS = 4  # threads
 _LARGE_PAGES = 2**22  # bytes from which numpy asks the system for large pages
 

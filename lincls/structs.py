@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+ALIGNMENT = 64  # bytes; JAX takes over host memory at multiples of them on a CPU
 AnyArray = jax.Array | np.ndarray
 Numbers = Mapping[str, Any]  # keyword numbers of a function, each a scalar or (G,)
 

@@ -16,7 +16,7 @@ import numpy as np
 from lincls import checks
 from lincls.data import dataset
 from lincls.data.dataset import Dataset, Split
-from lincls.streams import ALIGNMENT
+from lincls.structs import ALIGNMENT
 
 # The names that an array may have in a file.
 KEYS: Mapping[str, tuple[str, ...]] = {
