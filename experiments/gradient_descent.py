@@ -1,7 +1,7 @@
 """Gradient descent in small batches: the loss goes down, and the step size decides how."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogFormatter
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter, LogLocator, NullFormatter
 
 from experiments.lab import run, style, tuning
 from experiments.lab.experiment import AGREES, DIFFERS, Answer, Findings, Outcome, Plot, Table
@@ -299,21 +300,34 @@ def _draw_rates(record: Record) -> Plot:
     title = f"Step size {best:g}/D ends lowest; a very high one ends above the start"
     if "very high" not in names:
         title = f"Of these step sizes, {best:g}/D ends lowest"
-    figure, axes = style.canvas(height=3.6, title=title)
+    figure, panels = _panels(title, "very high" in names)
     for curve, rate, name, color in zip(curves.T, rates, names, cycle(style.CYCLE), strict=False):
+        axes = panels[0 if name == "very high" else -1]
         axes.plot(*_smooth(curve, max(1, epoch // 2)), color=color, label=f"{name}: {rate:g}/D")
-    axes.axhline(curves[0, 0], color=style.FAINT, ls=":", lw=1.5)
-    axes.set(xlabel="step", ylabel="loss (nats), mean over half a pass", yscale="log")
-    axes.yaxis.set_major_formatter("{x:g}")
+    panels[-1].axhline(curves[0, 0], color=style.FAINT, ls=":", lw=1.5)
     style.legend(figure, "step size")
     return Plot(
         "step_size",
         figure,
         f"The same minibatches of {record.settings['batch_size']} for every step size, all "
-        "trained as one program. The dotted line is the loss at the start.",
-        "Line chart of the loss against the step number on a logarithmic axis, one line per "
-        f"step size. {title}.",
+        "trained as one program. The dotted line is the loss at the start; what ends above it has "
+        "logarithmic axes of its own.",
+        f"Line chart of the loss against the step number, one line per step size. {title}.",
     )
+
+
+def _panels(title: str, two: bool) -> tuple[Figure, Sequence[Axes]]:
+    """Axes for the losses, under others for those that ran away."""
+    shares: Any = {"squeeze": False, "sharex": True, "height_ratios": (1, 2) if two else None}
+    figure, panels = style.canvas(1 + two, 1, height=4.2 if two else 3.6, title=title, **shares)
+    if two:
+        panels[0, 0].set(yscale="log")
+        panels[0, 0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panels[0, 0].yaxis.set_major_formatter("{x:g}")
+        panels[0, 0].yaxis.set_minor_formatter(NullFormatter())
+    panels[-1, 0].set_xlabel("step")
+    figure.supylabel("loss (nats), mean over half a pass", size=style.PARAMETERS["axes.labelsize"])
+    return figure, panels[:, 0]
 
 
 def _draw_sizes(record: Record) -> Plot:

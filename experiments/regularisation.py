@@ -241,27 +241,30 @@ def findings(record: Record) -> Findings:
     }
     gains = {name: 100 * regularising.gain(record, kind) for kind, name in KINDS.items()}
     helped, hurt = regularising.beyond_chance(record, 1), regularising.beyond_chance(record, -1)
+    least = f"p < 0.05 / {regularising.num_tests(record)}"
     sentences = [
         f"Without any, {numbers['fitted']} training images give {arrays['judged'][0]:.1%} on "
         f"{numbers['judged_by']:,} others. The strengths are chosen on {numbers['chosen_by']:,} "
         f"further ones; then the gain is "
         f"{', '.join(f'{name} {points:+.1f}' for name, points in gains.items())} points.",
-        f"Beyond chance (McNemar, p < 0.05 / {regularising.num_tests(record)}): better with "
-        f"{', '.join(helped) or 'none'}; worse with {', '.join(hurt) or 'none'}.",
+        f"Beyond chance (McNemar, {least}): {_listed('better', helped)}, {_listed('worse', hurt)}.",
         _of_influence(record),
         "Weights that are exactly 0 at the greatest strength, of those of pixels that vary: "
         f"{', '.join(f'{name} {zeros[kind]:.0%}' for kind, name in KINDS.items())}.",
         _of_sizes(record),
     ]
     verdict = OPEN if bool(helped) == bool(hurt) else AGREES if helped else DIFFERS
-    least = f"p < 0.05 / {regularising.num_tests(record)}"
     told = (
-        f"beyond chance ({least}) better with {', '.join(helped) or 'none'}, worse with "
-        f"{', '.join(hurt) or 'none'}; {words.compared(printed)}"
+        f"beyond chance ({least}): {_listed('better', helped)}, {_listed('worse', hurt)}; "
+        f"{words.compared(printed)}"
     )
     both = intervals.together([verdict, words.agreement(printed)])
     answers = {"41-42": Answer(both, told)}
     return Findings(sentences, both, regularising.tables(record), printed, answers)
+
+
+def _listed(how: str, kinds: list[str]) -> str:
+    return f"{how} with {', '.join(kinds)}" if kinds else f"nothing is {how}"
 
 
 def _of_influence(record: Record) -> str:

@@ -135,10 +135,22 @@ def test_page_tells_the_failure_beside_what_succeeded(folder):
     )
 
 
-def test_the_longest_name_of_a_row_is_whole(tmp_path):
+def _names_of_rows(_):
+    figure, axes = style.canvas(height=1.5)
+    axes.set_yticks([0, 1], ["random search, first of 5", "short"], size=11)
+    return figure
+
+
+def _names_of_pictures(names):
+    figure, axes = style.canvas(height=5.9)
+    style.tiles(axes, np.full((10, 10, 32, 32, 3), 0.5), names)
+    return figure
+
+
+@pytest.mark.parametrize("drawn", [_names_of_rows, _names_of_pictures])
+def test_the_longest_name_of_a_row_is_whole(drawn, tmp_path):
     with style.mpl.rc_context(style.PARAMETERS):
-        figure, axes = style.canvas(height=1.5)
-        axes.set_yticks([0, 1], ["random search, first of 5", "short"], size=11)
+        figure = drawn(["automobile (5,000)", *["ship (5,000)"] * 9])
         style.save(style.Plot("figure", figure, "", ""), tmp_path, dpi=style.DPI)
     image = imread(tmp_path / "figure.png")
     assert np.all(image[:, :4, :3] == 1)  # a margin, where letters stood that were laid out smaller

@@ -117,8 +117,9 @@ def save(plot: Plot, folder: Path, dpi: float | None = None) -> None:
     if plot.figure.get_layout_engine() is not None:
         if dots != "figure":
             plot.figure.set_dpi(dots)  # letters are as wide as their dots allow
-        plot.figure.draw_without_rendering()  # lays it out: once for both, not once for each
-        plot.figure.set_layout_engine("none")
+        for _ in range(2):  # pictures keep their shape, and only then is it known who has room
+            plot.figure.draw_without_rendering()
+        plot.figure.set_layout_engine("none")  # laid out for both, not again for each
     for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
         write_file(
             folder / f"{plot.name}.{kind}",
