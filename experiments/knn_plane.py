@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from scipy import ndimage
 
-from experiments.lab import run, style, tuning, words
-from experiments.lab.experiment import AGREES, DIFFERS, Answer, Findings, Outcome, Plot
+from experiments.lab import intervals, run, style, tuning, words
+from experiments.lab.experiment import DIFFERS, Answer, Findings, Outcome, Plot
 from experiments.lab.gate import Data
 from experiments.lab.options import flag
 from experiments.lab.record import Record
@@ -34,6 +34,7 @@ class Settings:
     ks: tuple[int, ...] = flag((1, 5), "numbers of neighbours", low=1)
     num_points: int = flag(150, "points in the plane, of three classes", low=10)
     noise: float = flag(0.4, "blur of the classes", low=0)
+    draws: int = flag(10, "times that such points are drawn, the first ones shown", low=2, smoke=2)
     resolution: int = flag(180, "places along an axis that are classified", low=2, smoke=60)
     max_train: int = flag(2000, "training images, the first ones", low=10, smoke=300)
 
@@ -41,25 +42,39 @@ class Settings:
 def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
     """Regions and ties among points; accuracy on what the neighbours are, and without itself."""
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    points, labels = toy("blobs", rng, num_train=settings.num_points, noise=settings.noise).train
-    reach = 1.05 * float(np.abs(points).max())
+    draws = [_drawn(rng, settings) for _ in range(settings.draws)]
+    points, reach = draws[0], 1.05 * max(float(np.abs(rows.X).max()) for rows in draws)
     ticks = np.linspace(-reach, reach, settings.resolution, dtype=np.float32)
     grid = np.stack(np.meshgrid(ticks, ticks), axis=-1)
-    voters, _ = _voters(tuning.Rows(points, labels), grid.reshape(-1, 2), max(settings.ks))
-    shape = (len(settings.ks), *grid.shape[:2])
-    regions = np.reshape(knn.predictions_by_k(voters, settings.ks, 3), shape)
-    ties = knn.ties_by_k(voters, settings.ks, 3).reshape(shape)
+    regions, ties = zip(*(_regions(rows, grid, settings.ks) for rows in draws), strict=True)
     numbers = {
         "reach": reach,
-        "islands": [_islands(region) for region in regions],
-        "ties": ties.mean(axis=(1, 2)),
-        "points": _on_itself(tuning.Rows(points, labels), 3, settings.ks),
+        "islands": [[_islands(region) for region in of_draw] for of_draw in regions],
+        "ties": ties[0].mean(axis=(1, 2)),
+        "points": _on_itself(points, 3, settings.ks),
         "images": _on_itself(
             tuning.rows(data.train, settings.max_train), data.num_classes, settings.ks
         ),
     }
-    arrays = {"points": points, "labels": labels, "regions": regions, "ties": ties}
+    arrays = {"points": points.X, "labels": points.y, "regions": regions[0], "ties": ties[0]}
     return Outcome(numbers, arrays)
+
+
+def _drawn(rng: np.random.Generator, settings: Settings) -> tuning.Rows:
+    """Points in the plane, of three classes."""
+    return tuning.Rows(
+        *toy("blobs", rng, num_train=settings.num_points, noise=settings.noise).train
+    )
+
+
+def _regions(
+    train: tuning.Rows, grid: np.ndarray, ks: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The label, and whether votes tie, at the places of a grid (R, R, 2): (len(ks), R, R) each."""
+    voters, _ = _voters(train, grid.reshape(-1, 2), max(ks))
+    shape = (len(ks), *grid.shape[:2])
+    labels = np.reshape(knn.predictions_by_k(voters, ks, 3), shape)
+    return labels, knn.ties_by_k(voters, ks, 3).reshape(shape)
 
 
 def _voters(train: tuning.Rows, queries: Any, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -88,27 +103,50 @@ def _on_itself(train: tuning.Rows, num_classes: int, ks: tuple[int, ...]) -> dic
 
 def findings(record: Record) -> Findings:
     """Islands, ties, accuracy on the training data."""
-    ks, numbers = record.settings["ks"], record.numbers
+    ks, numbers, verdicts = record.settings["ks"], record.numbers, _verdicts(record)
     sentences = [
         f"k = {k}: the regions are {islands} pieces, {ties:.1%} of the square is a tie."
-        for k, islands, ties in zip(ks, numbers["islands"], numbers["ties"], strict=True)
+        for k, islands, ties in zip(ks, numbers["islands"][0], numbers["ties"], strict=True)
     ]
+    more = _more(record)
+    smoother = (
+        f"over {len(numbers['islands'])} draws of the points k = {ks[0]} has {more.low:z.1f} to "
+        f"{more.high:z.1f} pieces more than k = {ks[-1]} (95% interval)"
+    )
+    sentences.append(f"{words.capital(smoother)}.")
     sentences += [_about(record, place) for place in range(len(ks))]
-    first, last = (numbers["images"]["own"][place] for place in (0, -1))
-    smoother = numbers["islands"][-1] <= numbers["islands"][0]
-    perfect = ks[0] != 1 or first == numbers["images"]["total"]
     sentences.append(
         "A point is its own nearest neighbour: with k = 1 the training data are all right unless "
         "equal images have different labels. It says nothing of other images; what each one's "
         "neighbours say without it does."
     )
-    verdict = AGREES if smoother and perfect and last <= first else DIFFERS
-    told = "; ".join(
-        f"k = {k}: {islands} pieces, {own / numbers['images']['total']:.1%} of its own training "
-        "images right"
-        for k, islands, own in zip(ks, numbers["islands"], numbers["images"]["own"], strict=True)
+    on_itself = "; ".join(
+        f"k = {k}: {own / numbers['images']['total']:.1%} of its own training images right"
+        for k, own in zip(ks, numbers["images"]["own"], strict=True)
     )
-    return Findings(sentences, verdict, by_slides={"18-19": Answer(verdict, told)})
+    answers = {
+        "18": Answer(verdicts["18"], smoother),
+        "19": Answer(verdicts["19"], on_itself),
+    }
+    return Findings(sentences, intervals.together(verdicts.values()), by_slides=answers)
+
+
+def _verdicts(record: Record) -> dict[str, str]:
+    """Whether the last k has fewer pieces; whether k = 1 has all of its own right, more than it."""
+    ks, found = record.settings["ks"], record.numbers["images"]
+    last = evaluation.wilson_interval(found["own"][-1], found["total"])
+    perfect = ks[0] != 1 or found["own"][0] == found["total"]
+    below = evaluation.Interval(*(found["own"][0] / found["total"] - np.array(last))[::-1])
+    return {
+        "18": intervals.above_zero(_more(record)),
+        "19": intervals.above_zero(below) if perfect else DIFFERS,
+    }
+
+
+def _more(record: Record) -> evaluation.Interval:
+    """Pieces that the first k has more than the last: the interval of their mean over draws."""
+    islands = np.asarray(record.numbers["islands"])
+    return intervals.of_mean(islands[:, 0] - islands[:, -1])
 
 
 def _about(record: Record, place: int) -> str:
@@ -125,7 +163,7 @@ def _about(record: Record, place: int) -> str:
 
 def draw(record: Record) -> Iterator[Plot]:
     """The regions for every k, ties white."""
-    ks, islands = record.settings["ks"], record.numbers["islands"]
+    ks, islands = record.settings["ks"], record.numbers["islands"][0]
     title = f"k = {ks[-1]} leaves {islands[-1]} pieces of the {islands[0]} that k = {ks[0]} has"
     figure, axes = style.canvas(1, len(ks), height=3.95, title=title, sharey=True, squeeze=False)
     own = record.numbers["points"]

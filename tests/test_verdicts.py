@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from experiments import choose_rate, linear_plane, nearest_neighbor, optimum
+from experiments import choose_rate, knn_plane, linear_plane, nearest_neighbor, optimum
 from experiments.lab import words
 from experiments.lab.experiment import AGREES, DIFFERS, OPEN, Classifier
 from lincls import evaluation
@@ -46,6 +46,22 @@ def chosen(by_rate):
 )
 def test_slide_21_a_step_size_must_be_better_than_a_lower_and_a_higher_one(by_rate, verdict):
     assert choose_rate.findings(chosen(by_rate)).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("islands", "own", "verdicts"),
+    [
+        ([[9, 4], [8, 5], [9, 5]], [100, 70], [AGREES, AGREES]),
+        ([[9, 4], [4, 9], [5, 5]], [100, 100], [OPEN, OPEN]),
+        ([[4, 9], [5, 8], [5, 9]], [90, 70], [DIFFERS, DIFFERS]),
+    ],
+)
+def test_slides_18_and_19_wait_for_an_interval_on_one_side(islands, own, verdicts):
+    numbers = {"islands": islands, "ties": [0.0, 0.1],
+               "images": {"own": own, "others": [30, 40], "total": 100}}  # fmt: skip
+    record = SimpleNamespace(settings={"ks": [1, 5]}, numbers=numbers, data={"name": "some"})
+    answers = knn_plane.findings(record).by_slides
+    assert [answers[slide].verdict for slide in ("18", "19")] == verdicts
 
 
 @pytest.mark.parametrize(("end", "verdict"), [(1.001, AGREES), (1.5, OPEN), (3.0, DIFFERS)])
