@@ -36,7 +36,8 @@ def rows(X: Any, name: str = "X", num_features: int | None = None) -> AnyArray:
     """Flatten images (N, H, W, C), or any (N, ...), to rows (N, D), uint8 or floating.
 
     Raises:
-        TypeError: another dtype (int64 pixels: `X.astype(np.uint8)` if they are 0..255).
+        TypeError: another dtype (int64 pixels: `X.astype(np.uint8)` if they are 0..255), or
+            floats of more than 64 bits.
         ValueError: fewer than two axes, no rows, or D other than `num_features`.
     """
     X = as_array(X, name)
@@ -50,6 +51,9 @@ def rows(X: Any, name: str = "X", num_features: int | None = None) -> AnyArray:
             f"{name} must be uint8 or floating, got {X.dtype}; use {name}.astype(np.uint8) "
             f"if its values are 0..255, {name}.astype(np.float32) otherwise"
         )
+    if X.dtype.itemsize > 8:
+        raise TypeError(f"{name} must have at most 64 bits a number, got {X.dtype}")
+    X = X.astype(X.dtype.newbyteorder("="), copy=False) if isinstance(X, np.ndarray) else X
     if X.size == 0:
         raise ValueError(f"{name} has no rows or no features (shape {X.shape})")
     X = X.reshape(X.shape[0], -1)

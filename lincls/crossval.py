@@ -7,6 +7,7 @@ trains all F folds of all G settings as one program over weights: data are never
 Accuracies come as (settings, F); `choose` turns them into a decision.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -59,13 +60,17 @@ def choose(accuracies: Float[AnyArray, "G F"], complexity: Any = None) -> Choice
         ValueError: fewer than 2 folds, NaN, or complexity of another length.
     """
     accuracies = np.asarray(accuracies, np.float64)
+    if accuracies.ndim != 2:
+        raise ValueError(f"accuracies must have shape (G, F), got {accuracies.shape}")
     checks.count(accuracies.shape[1], "the number of folds", 2)
     if np.isnan(accuracies).any():
         raise ValueError("accuracies must not hold NaN")
     order = np.asarray(range(len(accuracies)) if complexity is None else complexity)
     if order.shape != (len(accuracies),):
         raise ValueError(f"complexity must have {len(accuracies)} entries, got {order.shape}")
-    mean, deviation = accuracies.mean(axis=1), accuracies.std(axis=1, ddof=1)
+    # A sum that is rounded once is the same in any order: equal settings stay equal.
+    mean = np.array([math.fsum(row) for row in accuracies]) / accuracies.shape[1]
+    deviation = accuracies.std(axis=1, ddof=1)
     simplest_first = np.argsort(order, kind="stable")
     best = int(simplest_first[mean[simplest_first].argmax()])
     enough = mean >= mean[best] - deviation[best] / np.sqrt(accuracies.shape[1])
@@ -155,7 +160,8 @@ def linear_accuracies(
         the others: as in `training.fit`.
 
     Returns:
-        (G, F) in 0..1, or in the units of `score_fn`; G = 1 for scalars.
+        (G, F) in 0..1, or in the units of `score_fn`; G = 1 for scalars.  A training that
+        diverged has 0, or -inf by `score_fn`: it is not to be chosen.
 
     Raises:
         ValueError: fold numbers with gaps, a fold without any weight, and what
@@ -185,12 +191,13 @@ def linear_accuracies(
     fitted_params = state.params if params_fn is None else params_fn(state)
     if score_fn is None:
         scores = training.accuracies_by_block(fitted_params, data, affine)
-        return scores.reshape(num_settings, num_folds)
+        return np.where(state.alive, scores, 0).reshape(num_settings, num_folds)
     grid = jax.tree.map(
         lambda leaf: leaf.reshape(num_settings, num_folds, *leaf.shape[1:]),
         linear.on_pixels(fitted_params, jax.tree.map(jnp.asarray, affine)),
     )
-    return _scores(grid, Examples(X, np.asarray(y), held_out), score_fn)
+    found = _scores(grid, Examples(X, np.asarray(y), held_out), score_fn)
+    return np.where(np.reshape(state.alive, found.shape), found, -np.inf)
 
 
 def _parts(folds: np.ndarray, weight: AnyArray | None) -> np.ndarray:

@@ -36,7 +36,8 @@ def evaluate(
     Args:
         objective: the loss and the penalty.
         params: W (C, D), b (C,); their dtype rules, everything else is cast to it.
-        batch: X (B, D), y (B,), weight (B,); weight 2 is the example twice, 0 not there.
+        batch: X (B, D), y (B,), weight (B,); weight 2 is the example twice, 0 not there,
+            whatever its loss would be.
         hyper: scalars.
 
     Returns:
@@ -44,8 +45,9 @@ def evaluate(
     """
     dtype = params.W.dtype
     reg, loss, penalty = as_numbers((hyper.reg, dict(hyper.loss), dict(hyper.penalty)), dtype)
-    per_example = objective.loss(linear.scores(params, batch.X), batch.y, **loss)
-    data = weighted_mean(per_example, jnp.asarray(batch.weight, dtype))
+    weight = jnp.asarray(batch.weight, dtype)
+    per_example = objective.loss(_scores(params, batch.X, weight), batch.y, **loss)
+    data = weighted_mean(per_example, weight)
     penalty = reg * objective.penalty(params.W, **penalty)
     return data + penalty, Parts(data, penalty)
 
@@ -61,7 +63,7 @@ def mean_over(
     Rows are read and converted once for all settings, a block of them at a time.
 
     Args:
-        fn: per-example values of one setting, in the dtype of the parameters.
+        fn: per-example values of one setting; they are added in float32 at least.
         params: W (C, D), or (G, C, D).
         data: X (N, D), y (N,), weight (N,), or (G, N) where settings see different examples.
         affine: preprocessing of X.
@@ -70,14 +72,16 @@ def mean_over(
         () or (G,); 0 for a setting without any weight.
     """
 
+    dtype = params.W.dtype
+    wide = dtype if jnp.dtype(dtype).itemsize >= 4 else jnp.float32
+
     def total(params: LinearParams, batch: Examples) -> jax.Array:
-        return jnp.sum(batch.weight * fn(params, batch))
+        return jnp.sum(batch.weight.astype(wide) * fn(params, batch).astype(wide))
 
     if params.W.ndim == 3:
         total = jax.vmap(total, (0, Examples(None, None, 0 if data.weight.ndim == 2 else None)))
-    dtype = params.W.dtype
     sums = sum_over(lambda batch: total(params, batch), data, affine, dtype)
-    weight = jnp.sum(data.weight.astype(dtype), axis=-1)
+    weight = jnp.sum(data.weight.astype(wide), axis=-1)
     return sums / jnp.where(weight > 0, weight, 1)
 
 
@@ -112,13 +116,19 @@ def over_all(
     reg, loss, penalty = as_numbers((hyper.reg, dict(hyper.loss), dict(hyper.penalty)), dtype)
 
     def per_example(params: LinearParams, batch: Examples) -> jax.Array:
-        return objective.loss(linear.scores(params, batch.X), batch.y, **loss)
+        return objective.loss(_scores(params, batch.X, batch.weight), batch.y, **loss)
 
     def penalised(W: jax.Array) -> jax.Array:
         return reg * objective.penalty(W, **penalty)
 
     each = jax.vmap(penalised) if params.W.ndim == 3 else penalised
-    return mean_over(per_example, params, data, affine) + each(params.W)
+    data_loss = mean_over(per_example, params, data, affine)
+    return data_loss + each(params.W).astype(data_loss.dtype)
+
+
+def _scores(params: LinearParams, X: jax.Array, weight: jax.Array) -> jax.Array:
+    """Scores (B, C), 0 for examples of weight 0: 0 times a loss that overflowed would be NaN."""
+    return jnp.where(weight[:, None] > 0, linear.scores(params, X), 0)
 
 
 def weighted_mean(values: jax.Array, weight: jax.Array) -> jax.Array:

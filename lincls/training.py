@@ -242,11 +242,12 @@ def fit(
         dropout: share of the features dropped at random from each example, in [0, 1); the
             settings of a grid share the masks.
         validation: (X, y) on which to measure accuracy after every `every` steps (an epoch
-            by default) and after the last; the best parameters of each setting are kept.  A
-            large memory-mapped X is read block by block.  As with the training data, nobody
-            may write to them during the call.
-        patience: end when no setting has improved for so many validations in a row; a
-            setting's own early stop is its best parameters.
+            by default), counted from the start of the run, and after the last; the best
+            parameters of each setting in this call are kept.  A large memory-mapped X is read
+            block by block.  As with the training data, nobody may write to them during the call.
+        patience: a setting that has not improved for so many validations in a row is stopped:
+            its best parameters are those so far, as if it trained alone.  Training ends when
+            all are.
         params_fn: which parameters of a state the validation measures and keeps, such as
             `optimizers.averaged`; default those of the last step.
         on_chunk: called between chunks with the state and the chunk's StepInfo.
@@ -270,7 +271,8 @@ def fit(
     num_steps = checks.count(num_steps, "num_steps")
     rows_a_step = len(data.y) if batches is sampling.full else batch_size
     every = sampling.steps_per_epoch(len(data.y), rows_a_step) if every is None else every
-    span = num_steps if validation is None else min(num_steps, checks.count(every, "every"))
+    every = int(state.step) + num_steps if validation is None else checks.count(every, "every")
+    span = min(num_steps, every)
     limit = streams.steps_per_piece(data.X, batch_size) if large else num_steps
     chunk = _chunk_length(span, rows_a_step * state.params.W.size, limit)
     if large:
@@ -289,17 +291,17 @@ def fit(
     held_out = None if validation is None else _held_out(state, *validation)
     infos, looks = [], []
     best = None
-    for begin, stop, at_boundary in _stretches(int(state.step), num_steps, chunk, span):
+    for begin, stop, at_boundary in _stretches(int(state.step), num_steps, chunk, every):
         piece = pieces.piece(begin, stop) if large else data
         state, info = program(state, piece, affine, hyper, stop=stop)
         infos.append(jax.tree.map(lambda leaf, n=stop - begin: np.asarray(leaf)[:n], info))
         if held_out is not None and at_boundary:
             params = state.params if params_fn is None else params_fn(state)
             looks.append((stop, accuracies_by_block(params, held_out, affine)))
-            best = _better(best, *looks[-1], params)
+            best = _better(best, *looks[-1], params, patience)
         if on_chunk is not None:
             on_chunk(state, infos[-1])
-        if not np.any(state.alive) or _exhausted(looks, patience):
+        if not np.any(state.alive) or (best is not None and np.all(_stopped(best, patience))):
             break
     return state, _history(infos, looks, best)
 
@@ -319,7 +321,7 @@ def accuracies(params: LinearParams, data: Examples, affine: Affine) -> jax.Arra
 
     def hits(params: LinearParams, batch: Examples) -> jax.Array:
         predictions = jnp.argmax(linear.scores(params, batch.X), axis=-1)
-        return (predictions == batch.y).astype(params.W.dtype)
+        return predictions == batch.y
 
     return mean_over(hits, params, data, affine)
 
@@ -333,7 +335,7 @@ def accuracies_by_block(params: LinearParams, data: Examples, affine: Affine) ->
         of_block = np.asarray(block.weight, np.float64).sum(axis=-1)
         right = right + of_block * np.asarray(accuracies(params, block, affine))
         weight = weight + of_block
-    return np.asarray(right / np.where(weight > 0, weight, 1), params.W.dtype)
+    return np.asarray(right / np.where(weight > 0, weight, 1), np.float32)
 
 
 def _broadcast(hyper: Hyper, dtype: Any) -> Hyper:
@@ -393,7 +395,14 @@ def _at_the_door(
     data = Examples(X, y, np.array(weight, state.params.W.dtype))
     if not streams.is_large(X):
         data = streams.lend(data)
-    return data, jax.tree.map(jnp.asarray, affine), hyper
+    return data, jax.tree.map(_typed, affine), hyper
+
+
+def _typed(leaf: Any) -> jax.Array:
+    """A float or an integer as the array that it stands for, so that it compiles nothing anew."""
+    leaf = jnp.asarray(leaf)
+    dtype = leaf.dtype if jnp.issubdtype(leaf.dtype, jnp.floating) else jnp.result_type(float)
+    return jax.lax.convert_element_type(leaf, dtype)
 
 
 def _held_out(state: TrainState, X: Any, y: Any) -> Examples:
@@ -411,29 +420,31 @@ def _chunk_length(span: int, products_a_step: int, limit: int) -> int:
 
 
 def _stretches(
-    begin: int, num_steps: int, chunk: int, span: int
+    begin: int, num_steps: int, chunk: int, every: int
 ) -> Iterator[tuple[int, int, bool]]:
-    """(first step, stop, whether a span or the whole ends there) of every compiled call."""
-    end, first = begin + num_steps, begin
+    """(first step, stop, whether `every` steps or the whole end there) of every compiled call."""
+    end = begin + num_steps
     while begin < end:
-        boundary = min(end, first + ((begin - first) // span + 1) * span)
+        boundary = min(end, (begin // every + 1) * every)
         stop = min(begin + chunk, boundary)
         yield begin, stop, stop == boundary
         begin = stop
 
 
-def _better(best: tuple | None, step: int, accuracy: np.ndarray, params: LinearParams) -> tuple:
-    """(step, accuracy, params) of the greatest accuracy so far, setting by setting."""
-    now = (np.full(accuracy.shape, step), accuracy, params)
-    return now if best is None else _where(accuracy > best[1], now, best)
+def _better(
+    best: tuple | None, step: int, accuracy: np.ndarray, params: LinearParams, patience: int | None
+) -> tuple:
+    """(step, accuracy, params, looks waited since) of the greatest accuracy, setting by setting."""
+    now = (np.full(accuracy.shape, step), accuracy, params, np.zeros(accuracy.shape, int))
+    if best is None:
+        return now
+    waited = (*best[:3], best[3] + 1)
+    return _where((accuracy > best[1]) & ~_stopped(best, patience), now, waited)
 
 
-def _exhausted(looks: list[tuple[int, np.ndarray]], patience: int | None) -> bool:
-    """Whether the last `patience` validations brought no setting above its best before them."""
-    if patience is None or len(looks) <= patience:
-        return False
-    accuracy = np.stack([accuracy for _, accuracy in looks])
-    return not np.any(accuracy[-patience:].max(axis=0) > accuracy[:-patience].max(axis=0))
+def _stopped(best: tuple, patience: int | None) -> Any:
+    """Which settings have waited for so many validations."""
+    return np.asarray(best[3]) >= (np.inf if patience is None else patience)
 
 
 def _history(infos: list[StepInfo], looks: list, best: tuple | None) -> History:

@@ -153,6 +153,17 @@ def test_a_large_file_is_never_on_the_device_whole(score_fn, tmp_path, monkeypat
     assert X.shape not in met
 
 
+@pytest.mark.parametrize(("score_fn", "lost"), [(None, 0), (lambda scores, labels: 1.0, -np.inf)])
+def test_a_training_that_diverged_is_not_to_be_chosen(score_fn, lost):
+    how = SETTINGS | {"objective": Objective(losses.squared_hinge, penalties.l2), "num_steps": 30}
+    hyper = Hyper({"learning_rate": np.array([1e30, 0.02])}, 0.0)
+    found = crossval.linear_accuracies(
+        jax.random.key(72), X, Y, FOLDS, hyper, **how, score_fn=score_fn
+    )
+    assert np.all(found[0] == lost)
+    assert np.all(found[1] > 0)
+
+
 def test_a_fold_without_any_weight_is_refused():
     with pytest.raises(ValueError, match="all examples in fold 2"):
         crossval.linear_accuracies(
@@ -177,6 +188,12 @@ def test_of_equal_means_the_simplest_is_best():
     equal = np.full((3, 4), 0.5)
     assert crossval.choose(equal).best == 0
     assert crossval.choose(equal, complexity=[3, 1, 2]).best == 1
+
+
+def test_rounding_breaks_no_tie():
+    rows = np.random.default_rng(75).integers(0, 21, (300, 5)) / 20
+    for row in rows:
+        assert crossval.choose(np.stack([row, row[[3, 1, 4, 0, 2]]])).best == 0
 
 
 def test_choose_refuses_one_fold():

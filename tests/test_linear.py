@@ -74,6 +74,17 @@ def test_a_ragged_list_is_refused():
         checks.rows([[1.0], [1.0, 2.0]])
 
 
+def test_rows_of_another_byte_order_are_taken_and_wider_floats_refused():
+    rows = np.linspace(-1, 1, 60).reshape(5, 12)
+    there = checks.rows(rows.astype(">f4"))
+    assert there.dtype == np.float32
+    assert there.dtype.isnative
+    np.testing.assert_array_equal(there, rows.astype(np.float32))
+    if np.dtype(np.longdouble).itemsize > 8:
+        with pytest.raises(TypeError, match="64 bits"):
+            checks.rows(rows.astype(np.longdouble))
+
+
 def test_templates_are_images_around_one_half():
     templates = linear.templates(PARAMS, (2, 2, 3))
     assert templates.shape == (4, 2, 2, 3)

@@ -36,6 +36,22 @@ def test_weight_two_is_the_example_twice_and_weight_zero_not_there():
     np.testing.assert_allclose(weighted, evaluate(SVM, PARAMS, twice, HYPER)[0], rtol=1e-5)
 
 
+def test_an_example_of_weight_zero_may_overflow():
+    large, weight = np.concatenate([X, X[:1] * 1e30]), np.append(np.ones(30), 0).astype(np.float32)
+    squared = Objective(losses.squared_hinge, penalties.l2)
+    with_it = Examples(large, np.append(Y, 1).astype(np.int32), weight)
+    without = Examples(X, Y, weight[:30])
+    hyper = Hyper({}, 0.3)
+    assert evaluate(squared, PARAMS, with_it, hyper)[0] == pytest.approx(
+        float(evaluate(squared, PARAMS, without, hyper)[0]), rel=1e-6
+    )
+    for ours, expected in zip(
+        slopes(squared, PARAMS, with_it, hyper)[0], slopes(squared, PARAMS, without, hyper)[0],
+        strict=True,
+    ):  # fmt: skip
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
+
+
 def test_a_batch_of_zero_weight_has_data_loss_zero_and_a_finite_gradient():
     batch = Examples(X, Y, np.zeros(30, np.float32))
     grads, parts = slopes(SVM, PARAMS, batch, HYPER)

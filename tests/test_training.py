@@ -237,6 +237,49 @@ def test_patience_ends_the_training_and_keeps_the_best():
     assert history.validation.best_accuracy.tolist() == accuracy.max(axis=0).tolist()
 
 
+def test_patience_stops_each_setting_of_a_grid_where_it_would_stop_alone():
+    rates, how = [0.0, 0.003, 0.3], {"validation": (X, Y), "every": 2, "patience": 2}
+    _, together = train(Hyper({"learning_rate": np.array(rates)}, 0.0), 120, **how)
+    found, ends = together.validation, []
+    for place, rate in enumerate(rates):
+        _, alone = train(Hyper({"learning_rate": rate}, 0.0), 120, **how)
+        ends.append(alone.validation.steps[-1])
+        assert found.best_step[place] == alone.validation.best_step
+        assert found.best_accuracy[place] == pytest.approx(float(alone.validation.best_accuracy))
+    assert found.steps[-1] == max(ends) > min(ends)
+
+
+def test_validations_of_a_run_in_pieces_are_those_of_the_whole():
+    how = {"validation": (X, Y), "every": 10}
+    _, whole = train(num_steps=35, **how)
+    state, first = train(num_steps=13, **how)
+    _, second = train(num_steps=22, state=state, **how)
+    assert first.validation.steps.tolist() == [10, 13]
+    assert second.validation.steps.tolist() == [20, 30, 35]
+    np.testing.assert_array_equal(second.validation.accuracy, whole.validation.accuracy[1:])
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, np.float16])
+def test_accuracy_of_narrow_parameters_is_counted_in_float32(dtype):
+    rows = np.arange(70_001) % 3  # bfloat16 counts to 256, float16 to 65,504
+    data = Examples(np.eye(3, dtype=np.uint8)[rows], rows.astype(np.int32), np.ones(len(rows)))
+    params = LinearParams(jnp.eye(3, dtype=dtype)[jnp.array([0, 0, 2])], jnp.zeros(3, dtype))
+    found = training.accuracies(
+        params,
+        data._replace(weight=data.weight.astype(dtype)),
+        Affine(np.zeros(3, dtype), dtype(1)),
+    )
+    assert float(found) == pytest.approx(np.mean(rows != 1), abs=1e-6)
+
+
+def test_numbers_of_an_affine_compile_nothing_anew():
+    train(num_steps=4)
+    before = training._compiled_run._cache_size()
+    train(num_steps=4, affine=Affine(np.full(D, 127, np.int64), 0.0136))
+    train(num_steps=4, affine=Affine(np.full(D, 127.5), np.float64(0.0136)))
+    assert training._compiled_run._cache_size() == before
+
+
 def test_dropout_is_the_numpy_loop_with_the_same_masks():
     kw = {"batches": batches.sequential, "batch_size": N, "num_steps": 30}
     state, history = train(dropout=0.4, **kw)
