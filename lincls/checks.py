@@ -129,6 +129,12 @@ def count(value: Any, name: str, low: int = 1, high: int | None = None) -> int:
     return value
 
 
+def kind(value: Any, of: Any, name: str, example: str) -> None:
+    """TypeError unless `value` is of a type, with an example of what to give."""
+    if not isinstance(value, of):
+        raise TypeError(f"{name} must be such as {example}, got {value!r}")
+
+
 def share(value: Any, name: str) -> float:
     """Return a number in [0, 1) as float (ValueError)."""
     if not 0 <= float(value) < 1:

@@ -42,6 +42,7 @@ from lincls.structs import (
 
 Optimizer = Callable[..., optax.GradientTransformation]
 
+_OPTIMIZER = "optimizers.sgd, a function of the numbers in hyper.optimizer"
 _FLOPS_PER_CHUNK = 2e10  # takes about half a second on two CPU cores
 
 
@@ -51,12 +52,14 @@ def num_settings(hyper: Hyper) -> int | None:
     Raises:
         ValueError: leaves of different lengths, or of more than one axis.
     """
+    checks.kind(hyper, Hyper, "hyper", "Hyper({'learning_rate': 0.1}, reg=0.01)")
     shapes = {np.shape(leaf) for leaf in jax.tree.leaves(plain(hyper))} - {()}
     if not shapes:
         return None
-    if len(shapes) > 1 or len(next(iter(shapes))) != 1:
+    if len(shapes) > 1 or len(next(iter(shapes))) != 1 or (0,) in shapes:
         raise ValueError(
-            f"leaves of hyper must be scalars or share one shape (G,), got {sorted(shapes)}; "
+            "leaves of hyper must be scalars or share one shape (G,), G at least 1, got "
+            f"{sorted(shapes)}; "
             "a grid over two numbers is the list of its pairs: np.meshgrid(..), then .ravel()"
         )
     return int(next(iter(shapes))[0])
@@ -78,6 +81,7 @@ def start(
     """
     if not jax.dtypes.issubdtype(getattr(key, "dtype", None), jax.dtypes.prng_key):
         raise TypeError(f"key must be a typed key such as jax.random.key(0), got {key!r}")
+    checks.kind(optimizer, Callable, "optimizer", _OPTIMIZER)
     params = jax.tree.map(jnp.asarray, params)
     hyper = _broadcast(hyper, params.W.dtype)
 
@@ -260,6 +264,9 @@ def fit(
     Raises:
         ValueError, TypeError: what does not fit together, by name.
     """
+    checks.kind(objective, Objective, "objective", "Objective(losses.softmax, penalties.l2)")
+    checks.kind(optimizer, Callable, "optimizer", _OPTIMIZER)
+    checks.kind(batches, sampling.Sampling, "batches", "batches.shuffled")
     data, affine, hyper = _at_the_door(state, X, y, hyper, weight, affine)
     large = streams.is_large(data.X)
     if large and batches is sampling.full:
@@ -288,7 +295,7 @@ def fit(
     )
     if patience is not None and checks.count(patience, "patience") and validation is None:
         raise ValueError("patience counts validations: give validation=(X, y) as well")
-    held_out = None if validation is None else _held_out(state, *validation)
+    held_out = None if validation is None else _held_out(state, validation)
     infos, looks = [], []
     best = None
     for begin, stop, at_boundary in _stretches(int(state.step), num_steps, chunk, every):
@@ -405,7 +412,10 @@ def _typed(leaf: Any) -> jax.Array:
     return jax.lax.convert_element_type(leaf, dtype)
 
 
-def _held_out(state: TrainState, X: Any, y: Any) -> Examples:
+def _held_out(state: TrainState, validation: Any) -> Examples:
+    if not isinstance(validation, tuple | list) or len(validation) != 2:
+        raise TypeError(f"validation must be a pair (X, y), got {type(validation).__name__}")
+    X, y = validation
     num_classes, num_features = state.params.W.shape[-2:]
     X = checks.finite(checks.rows(X, "validation X", num_features), "validation X")
     y = checks.labels(y, len(X), num_classes, "validation y")

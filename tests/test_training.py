@@ -1,5 +1,6 @@
 """One step, one loop, one driver: against numpy, against itself, and where it must stop."""
 
+import inspect
 import sys
 import tracemalloc
 
@@ -367,6 +368,7 @@ def test_trains_in_float64_and_in_float32_with_x64_on():
         ({"patience": 0, "validation": (X, Y)}, ValueError, "patience"),
         ({"patience": 2}, ValueError, "validation="),
         ({"batch_size": 2.5}, TypeError, "batch_size"),
+        ({"hyper": Hyper({"learning_rate": []})}, ValueError, "at least 1"),
         ({"weight": np.ones(3)}, ValueError, "weight"),
         ({"weight": -np.ones(N)}, ValueError, "at least 0"),
         (
@@ -447,3 +449,24 @@ def test_rows_of_a_host_array_are_taken_without_a_copy_of_all(order):
     tracemalloc.stop()
     np.testing.assert_array_equal(rows, 256 * places[:, None] + np.arange(256))
     assert peak < X.nbytes // 8
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "says"),
+    [
+        ("objective", losses.softmax, "Objective"),
+        ("optimizer", optax.adam(0.1), "optimizers.sgd"),
+        ("batches", "shuffled", "batches.shuffled"),
+        ("validation", (X, Y, Y), "pair"),
+    ],
+)
+def test_what_is_of_another_kind_is_refused_without_run_time_types_too(name, given, says):
+    state = training.start(jax.random.key(32), PARAMS, optimizer=optimizers.sgd, hyper=HYPER)
+    fit, how = inspect.unwrap(training.fit), {"objective": SOFTMAX, "num_steps": 4}
+    with pytest.raises(TypeError, match=f"{name} must be .*{says}"):
+        fit(state, X, Y, HYPER, **how | {name: given})
+
+
+def test_a_dict_is_no_hyper():
+    with pytest.raises(TypeError, match="hyper must be such as Hyper"):
+        inspect.unwrap(training.num_settings)({"learning_rate": 0.1})
