@@ -215,7 +215,12 @@ def _shares(record: Record) -> dict[str, float]:
 
 
 def _of_the_way(record: Record) -> str:
-    return ", ".join(f"{share:.1%} ({name})" for name, share in _shares(record).items())
+    """How much of it is left for each loss; below a least value that L-BFGS did not reach, more."""
+    told = []
+    for name, share in _shares(record).items():
+        bound = "" if record.numbers[name]["converged"] else "at least "
+        told.append(f"{bound}{share:.1%} ({name})" if share >= 5e-4 else f"below 0.1% ({name})")
+    return ", ".join(told)
 
 
 def _left(record: Record, name: str) -> np.ndarray:
@@ -247,10 +252,10 @@ def _about_errors(record: Record) -> str:
         p = min(evaluation.mcnemar(*_as_labels(each, optimum)) for each in right[:-1])
         ends = ", ".join(f"{way} {count}" for way, count in zip(RUNS, wrong[:-1], strict=True))
         parts.append(
-            f"with {name} the optimum has {wrong[-1]} of {len(optimum)} validation examples "
-            f"wrong, SGD: {ends} (least p of McNemar's tests: {p:.2g})"
+            f"with {name} {wrong[-1]} of {len(optimum)} validation examples are wrong; of SGD's "
+            f"ends {ends} (least p of McNemar's tests: {p:.2g})"
         )
-    return f"What is left to the model: {'; '.join(parts)}."
+    return f"Even where L-BFGS ends some errors stay, which no optimiser mends: {'; '.join(parts)}."
 
 
 def _as_labels(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -301,23 +306,29 @@ def _draw_left(record: Record) -> Plot:
             for bound, color in zip(bounds, style.CYCLE, strict=False):
                 place.plot(record.settings["epochs"], bound, "v", color=color, mfc="none", ms=8)
         place.set(title=name, xlabel="epoch", yscale="log")
-    axes[0, 0].set_ylabel("objective above its least value")
+    axes[0, 0].set_ylabel("objective above the least found")
     style.legend(figure, "SGD with")
     return Plot(
         "above_the_minimum",
         figure,
-        "How far the objective on all training examples lies above its least value, after every "
-        "epoch. A triangle is what the last parameters' own duality gap allows at most: it needs "
-        "no other training to be computed.",
+        "How far the objective on all training examples lies above the least value, which L-BFGS "
+        f"found{_unreached(record)}, after every epoch. A triangle is what the last parameters' "
+        "own duality gap allows at most: it needs no other training to be computed.",
         "Two line charts on logarithmic axes of the distance of the objective to its least value "
         f"against the epoch, for {' and '.join(names)}, a line for each way of SGD. {title}.",
     )
 
 
+def _unreached(record: Record) -> str:
+    """For which losses L-BFGS did not come to the minimum, as a part of a sentence."""
+    names = [name for name in record.settings["losses"] if not record.numbers[name]["converged"]]
+    return f" (for {' and '.join(names)} it lies lower still)" if names else ""
+
+
 def _draw_accuracy(record: Record) -> Plot:
     names, falls = record.settings["losses"], RUNS.index("falling step")
     rights = {name: record.arrays[f"{name}: right"].mean(axis=1) for name in names}
-    title = "Right in validation at the optimum and after the falling step: " + ", ".join(
+    title = "Right in validation where L-BFGS and the falling step end: " + ", ".join(
         f"{right[-1]:.1%} and {right[falls]:.1%} ({name})" for name, right in rights.items()
     )
     figure, axes = style.canvas(1, len(names), height=3.3, title=title, sharey=True, squeeze=False)
@@ -325,7 +336,7 @@ def _draw_accuracy(record: Record) -> Plot:
         right = record.arrays[f"{name}: right"][-1]
         interval = evaluation.wilson_interval(int(right.sum()), len(right))
         place.axhspan(100 * interval.low, 100 * interval.high, color=style.FAINT, alpha=0.15)
-        place.axhline(100 * right.mean(), color=style.INK, ls=":", label="at the optimum")
+        place.axhline(100 * right.mean(), color=style.INK, ls=":", label="L-BFGS")
         _draw_runs(place, 100 * record.arrays[f"{name}: accuracy"][1:])
         place.set(title=name, xlabel="epoch")
     axes[0, 0].set_ylabel("validation accuracy (%)")
@@ -335,9 +346,9 @@ def _draw_accuracy(record: Record) -> Plot:
         figure,
         "Accuracy on examples that no training sees. What lies between a line and the dotted one "
         "is left to the training; what the dotted one lacks is the model's and the data's. Grey: "
-        "the optimum's 95% interval.",
+        "its 95% interval.",
         f"Two line charts of validation accuracy against the epoch, for {' and '.join(names)}, "
-        f"with the accuracy at the optimum as a dotted line. {title}.",
+        f"with the accuracy of L-BFGS as a dotted line. {title}.",
     )
 
 

@@ -111,6 +111,8 @@ FAULTS = [  # function, what stands there, the mistake, the check that must fail
      "np.sqrt(np.square(queries[:, None].astype(float) - X).sum(axis=-1))", "points"),
     ("nearest_neighbor", "l1_distances(queries, X)", "np.abs(queries[:, None] - X).sum(axis=-1)",
      "pixels in uint8"),
+    ("nearest_neighbor", "l1_distances(queries, X)", "np.abs(X - queries[:, None]).sum(axis=-1)",
+     "pixels in uint8"),
     ("nearest_neighbor", "y[l1_distances(queries, X).argmin(axis=1)]",
      "y[len(X) - 1 - l1_distances(queries, X)[:, ::-1].argmin(axis=1)]", "the first counts"),
     ("knn", "np.bincount(labels).argmax()", "labels[0]", "the smaller label wins"),

@@ -70,7 +70,7 @@ def test_findings_tell_the_numbers_of_the_record(found):
     findings = optimum.findings(found)
     assert f"{found.numbers['softmax']['least']:.5f}" in findings.sentences[0]
     wrong = 60 - found.arrays["softmax: right"].sum(axis=1)
-    assert f"has {wrong[-1]} of 60 validation examples wrong" in findings.sentences[-1]
+    assert f"{wrong[-1]} of 60 validation examples are wrong" in findings.sentences[-1]
     (table,) = findings.tables
     assert [row[1] for row in table.rows] == [*optimum.RUNS, "L-BFGS"]
     assert len(list(optimum.draw(found))) == 2

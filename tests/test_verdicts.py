@@ -84,5 +84,7 @@ def test_centred_scores_decide_alike_and_have_mean_zero():
     np.testing.assert_allclose(centred.mean(axis=1), 0, atol=1e-12)
 
 
-def test_a_difference_that_rounds_to_zero_has_no_minus():
-    assert words.signed(evaluation.Interval(-0.0003, 0.032)) == "+0.0 to +3.2"
+def test_an_interval_of_both_signs_shows_them():
+    assert words.signed(evaluation.Interval(-0.012, 0.032)) == "-1.2 to +3.2"
+    assert words.signed(evaluation.Interval(-0.0003, 0.032)) == "-0.03 to +3.20"
+    assert words.signed(evaluation.Interval(-1e-8, 0.0)) == "+0.000 to +0.000"

@@ -226,11 +226,11 @@ DISTANCE_CASES: Cases = {
     "points": {"queries": POINTS[:3] + 0.25, "X": POINTS},
     "one point with itself": {"queries": POINTS[:1], "X": POINTS[:1]},
 }
-WRAPPING = np.array([[250], [20], [90]], np.uint8)  # 10 - 250 is 16 in uint8
+WRAPPING = np.array([[90], [130]], np.uint8)  # 90 - 100 is 246 in uint8, and 120 - 130 is
 NEAREST_CASES: Cases = {
     "points": {"X": POINTS, "y": np.array([3, 1, 4, 1, 5]), "queries": POINTS[::-1] + 0.25},
-    "pixels in uint8 (10 among 250, 20, 90)": {
-        "X": WRAPPING, "y": np.array([0, 1, 2]), "queries": np.array([[10]], np.uint8),
+    "pixels in uint8 (100 and 120 among 90, 130)": {
+        "X": WRAPPING, "y": np.array([0, 1]), "queries": np.array([[100], [120]], np.uint8),
     },
     "two equally near (the first counts)": {
         "X": POINTS[1:3], "y": np.array([2, 1]), "queries": np.zeros((1, 2)),

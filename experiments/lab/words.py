@@ -25,8 +25,10 @@ def between(interval: evaluation.Interval, digits: int = 1) -> str:
 
 
 def signed(interval: evaluation.Interval) -> str:
-    """An interval of differences in points, with their signs; 0 has a plus."""
-    return f"{100 * interval.low:+z.1f} to {100 * interval.high:+z.1f}"
+    """An interval of differences in points, with the digits that show their signs."""
+    ends = [100 * end for end in interval]
+    digits = next((n for n in (1, 2) if all(not end or round(end, n) for end in ends)), 3)
+    return " to ".join(f"{end:+z.{digits}f}" for end in ends)
 
 
 def power(number: float, digits: int = 2) -> str:

@@ -47,11 +47,22 @@ ROWS = (
     Row("58", "gradient descent: down to the minimum", "optimum"),
     Row("59-60", "minibatches, the step size", "gradient_descent"),
 )
-IN_WORDS = (  # slips that are no numbers: slide, printed, right, why
+# Slips that are no numbers: slide, printed, right, why.
+IN_WORDS = (
+    (
+        "16", "np.abs(self.Xtr - X[i, :])", "on floats or signed integers",
+        "on uint8 it wraps around, as the example of slide 14 shows above",
+    ),
     ("48, 56", "L_i + R(W); mean + sum of W²", "with λ, on 48 with the mean", "as on 41"),
-    ("49-50", "bestW, then Wbest; X_test, then Xte_cols", "one name each", "it does not run"),
-    ("52-55", "h = 0.0001 in the tables, 0.00001 in the code", "either, named", "dW depends on h"),
-)
+    (
+        "49-50", "bestW, then Wbest; X_test, then Xte_cols", "one name each",
+        "it does not run as printed, and is Python 2",
+    ),
+    (
+        "52-55", "h = 0.0001 in the tables, 0.00001 in the code", "either, but say which",
+        "losses with five decimals give each entry of dW to 0.1 only",
+    ),
+)  # fmt: skip
 
 
 def answers(found: Mapping[str, Findings | str]) -> list[tuple[Row, Answer]]:
