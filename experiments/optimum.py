@@ -57,7 +57,7 @@ class Settings:
     epochs: int = flag(40, "passes of SGD over the training examples", low=1, smoke=3)
     batch_size: int = flag(64, "examples in a minibatch", low=1)
     tol: float = flag(1e-5, "gradient norm that ends L-BFGS", low=0, smoke=1e-2)
-    max_steps: int = flag(1500, "steps of L-BFGS at most", low=1, smoke=50)
+    max_steps: int = flag(3000, "steps of L-BFGS at most", low=1, smoke=50)
     validation: float = flag(0.2, "share of the examples that no training sees", low=0)
     max_train: int = flag(4000, "training examples used, the first ones", low=2, smoke=300)
 

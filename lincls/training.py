@@ -235,13 +235,16 @@ def fit(
         state, history = fit(state, X, y, hyper, weight=splits.balanced_weights(y), ...)
         state, history = fit(state, more_X, more_y, hyper, ...)
 
+    The step number goes on as well, so that an epoch over other data may begin in its middle.
+
     Args:
         state: of `start` or of an earlier `fit`, which it continues exactly.
         X, y: images (N, H, W, C) or rows (N, D), uint8 or floating; labels (N,).  Nobody
             may write to them during the call.  A memory-mapped array of more than 1 GiB
             stays in its file and is read in pieces.
         hyper: numbers; with (G,) leaves all G settings train at once.
-        weight: (N,), or (G, N) where settings see different examples; default all 1.
+        weight: (N,), or (G, N) where settings see different examples; default all 1.  What has
+            weight 0 is not there, but has to be finite and labelled like all others.
         affine: preprocessing of X; default none.
         dropout: share of the features dropped at random from each example, in [0, 1); the
             settings of a grid share the masks.
