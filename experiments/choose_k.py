@@ -54,7 +54,7 @@ class Settings:
     )
     max_train: int = flag(60000, "training examples the chosen k votes with", low=1, smoke=300)
     max_test: int = flag(10000, "test examples used, the first ones", low=1, smoke=50)
-    halvings: int = flag(500, "random halves of the test set that are chosen on", low=2, smoke=20)
+    parts: int = flag(10, "random parts of the test set, each chosen on for its own sake", low=2)
 
 
 TITLE = "k nearest neighbours"
@@ -78,7 +78,7 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
     }
     folds = splits.folds(sizes[-1], settings.num_folds)
     arrays |= {"test_right": right, "folds": folds, "labels": data.train.labels[: sizes[-1]]}
-    arrays["flattery"] = _flattery(key, right.reshape(-1, right.shape[-1]), settings.halvings)
+    arrays["flattery"] = _flattery(key, right.reshape(-1, right.shape[-1]), settings.parts)
     chosen = f"k = {best['k']}, {words.NAMES[best['metric']]}"
     stored = min(settings.max_train, len(data.train.labels)) * int(np.prod(data.image_shape))
     row = Classifier(TITLE, chosen, int(tested.sum()), len(tested), stored, timed.memory)
@@ -144,20 +144,21 @@ def _all_tested(
     return timed, np.stack([each.predictions == test.y for each in voted])
 
 
-def _flattery(key: jax.Array, right: np.ndarray, halvings: int) -> np.ndarray:
-    """By how much the best of all settings on a random half excels itself on the other half.
+def _flattery(key: jax.Array, right: np.ndarray, num_parts: int) -> np.ndarray:
+    """By how much the best of all settings on a part of the test set excels itself on the others.
 
-    One number for each halving, (halvings,).
+    One number for each part, (num_parts,).  No image is in two parts, so that choices are made
+    independently of each other.
+
+    Args:
+        right: (settings, M), whether each test image is right.
     """
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    size = right.shape[1] // 2
-    orders = rng.permuted(np.tile(np.arange(2 * size), (halvings, 1)), axis=1)
-    half = orders < size  # (halvings, 2 size): as many of the first images as of the others
-    picked = right[:, : 2 * size].astype(np.float32)
-    mine, others = picked @ half.T / size, picked @ ~half.T / size
-    best = mine.argmax(axis=0)[None]
-    gaps = np.take_along_axis(mine, best, 0) - np.take_along_axis(others, best, 0)
-    return gaps[0]
+    parts = np.array_split(rng.permutation(right.shape[1]), num_parts)
+    mine = np.stack([right[:, part].mean(axis=1) for part in parts])
+    others = np.stack([np.delete(right, part, axis=1).mean(axis=1) for part in parts])
+    best = mine.argmax(axis=1)[:, None]
+    return np.take_along_axis(mine - others, best, axis=1)[:, 0]
 
 
 def findings(record: Record) -> Findings:
@@ -182,8 +183,9 @@ def findings(record: Record) -> Findings:
     answers = {
         "20": Answer(
             intervals.above_zero(flattery),
-            f"the best on half of the test set is {words.between(flattery, 2)} points worse on the "
-            f"other half; on the whole it would claim {more:.1f} points more than was tested",
+            f"the best on one of {record.settings['parts']} parts of the test set is "
+            f"{words.signed(flattery)} points worse on the others; on the whole it would claim "
+            f"{more:.1f} points more than was tested",
         ),
         "22": Answer(verdicts[-1], _beside_seven(record, len(numbers["sizes"]) - 1)),
     }
@@ -192,7 +194,7 @@ def findings(record: Record) -> Findings:
 
 
 def _flattered(record: Record) -> evaluation.Interval:
-    """The mean over halvings of these test images, as an interval."""
+    """What choosing on a part of the test set claims too much, its mean as an interval."""
     return intervals.of_mean(record.arrays["flattery"])
 
 
@@ -212,10 +214,9 @@ def _of(record: Record, place: int, metric: str, k: int) -> np.ndarray:
 def _about_size(record: Record, place: int) -> tuple[str, str]:
     """What one size chooses, and the slide's k beside it: no worse than the best, and a peak?"""
     best = record.numbers["choices"][place]["best"]
-    metric, ks = best["metric"], record.settings["ks"]
+    metric = best["metric"]
     of_best = _of(record, place, metric, best["k"])
-    near = min(ks, key=lambda k: abs(k - SLIDE_K))
-    loss = intervals.of_mean(of_best - _of(record, place, metric, near))
+    near, loss = _near(record), intervals.of_mean(_lost(record, place))
     of_near = _of(record, place, metric, near)
     ends = {k: intervals.of_mean(of_near - _of(record, place, metric, k)) for k in _ends(record)}
     beaten = [f"k = {k}" for k, end in ends.items() if end.low > 0]
@@ -226,28 +227,48 @@ def _about_size(record: Record, place: int) -> tuple[str, str]:
     )
     if near != best["k"]:
         sentence += (
-            f" k = {near} is {100 * np.mean(of_best - of_near):.1f} points below it (95% interval "
-            f"{words.signed(loss)})."
+            f" k = {near} is {100 * np.mean(of_best - of_near):.1f} points below it; on a fold it "
+            f"is {words.signed(loss)} points below what the other folds choose (95% interval)."
         )
         if loss.low > 0:
             return sentence, DIFFERS
-    sentence += (
-        f" Of k = {' and k = '.join(map(str, ends))}, k = {near} is above "
-        f"{' and '.join(beaten) or 'neither'} by more than chance explains."
-    )
+    others = [f"k = {k}" for k, end in ends.items() if end.low <= 0]
+    told = [f"beats {' and '.join(beaten)} beyond chance"] if beaten else []
+    told += [f"{'not ' if beaten else 'does not beat '}{' or '.join(others)}"] if others else []
+    sentence += f" k = {near} {', but '.join(told)}."
     return sentence, AGREES if len(beaten) == len(ends) else OPEN
 
 
 def _beside_seven(record: Record, place: int) -> str:
     """The best k of a size, and how far the slide's is below it."""
-    best, ks = record.numbers["choices"][place]["best"], record.settings["ks"]
-    near = min(ks, key=lambda k: abs(k - SLIDE_K))
-    loss = intervals.of_mean(
-        _of(record, place, best["metric"], best["k"]) - _of(record, place, best["metric"], near)
-    )
+    best, near = record.numbers["choices"][place]["best"], _near(record)
+    loss = intervals.of_mean(_lost(record, place))
     size, name = record.numbers["sizes"][place], words.NAMES[best["metric"]]
     told = f"on {size:,} images k = {best['k']} with {name} is best"
-    return told if near == best["k"] else f"{told}; k = {near} is {words.signed(loss)} points below"
+    if near == best["k"]:
+        return told
+    return f"{told}; k = {near} is {words.signed(loss)} points below what other folds choose"
+
+
+def _near(record: Record) -> int:
+    """The k of the slide, or the one that is nearest to it."""
+    return min(record.settings["ks"], key=lambda k: abs(k - SLIDE_K))
+
+
+def _lost(record: Record, place: int) -> np.ndarray:
+    """By how much the slide's k is below the choice of the other folds, on each fold (F,).
+
+    The best of all folds would flatter itself on each of them.
+    """
+    metrics, ks = record.settings["metrics"], record.settings["ks"]
+    table = np.stack([record.arrays[name][place] for name in metrics])  # (metrics, ks, F)
+    num_folds, near = table.shape[-1], ks.index(_near(record))
+    lost = []
+    for fold in range(num_folds):
+        others = np.delete(table, fold, axis=-1).mean(axis=-1)
+        metric, k = np.unravel_index(others.argmax(), others.shape)
+        lost.append(table[metric, k, fold] - table[metric, near, fold])
+    return np.array(lost)
 
 
 def _ends(record: Record) -> tuple[int, int]:
@@ -265,10 +286,10 @@ def _about_bad_idea(record: Record) -> list[str]:
         f"k = {claimed['k']} with {words.NAMES[claimed['metric']]}, claiming "
         f"{best / tested.total:.1%}, {100 * (best - tested.correct) / tested.total:.1f} points "
         "more than was tested above.",
-        f"Does such a claim flatter? The best of {settings} settings on a random half of the test "
-        f"images is {100 * record.arrays['flattery'].mean():.2f} points worse on the other half, "
-        f"on average over {record.settings['halvings']} halvings of these images (95% interval of "
-        f"that mean {words.between(_flattered(record), 2)}).",
+        f"Does such a claim flatter? The best of {settings} settings on one of "
+        f"{record.settings['parts']} parts of the test images is "
+        f"{100 * record.arrays['flattery'].mean():.1f} points worse on the others, on average over "
+        f"the parts (95% interval {words.signed(_flattered(record))}).",
     ]
 
 
@@ -398,8 +419,9 @@ def _draw_test(record: Record) -> Plot:
     shares = 100 * record.arrays["test_right"].mean(axis=-1)
     gap = shares.max() - shares[metrics.index(best["metric"]), ks.index(best["k"])]
     title = (
-        f"Choosing on the test set would claim {gap:.1f} points more; on half of it, "
-        f"{100 * record.arrays['flattery'].mean():.2f} more than the other half gives"
+        f"Choosing on the test set would claim {gap:.1f} points more; on one of "
+        f"{record.settings['parts']} parts, {100 * record.arrays['flattery'].mean():.1f} more than "
+        "the others give"
     )
     figure, places = style.canvas(
         1, len(metrics), height=2.9, title=title, sharey=True, squeeze=False
