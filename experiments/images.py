@@ -26,6 +26,8 @@ CLAIM = (
 )
 SECONDS = 5
 CIFAR10 = (10, 50_000, 10_000, 32, 32, 3)  # slide 12: labels, images, their shape
+RESAMPLES = 1000  # of the bootstrap
+GREAT = 0.5  # of the distance between classes: a variation within a class that is no detail
 METRICS = {"l1": distances.l1, "l2": distances.l2}
 
 
@@ -54,6 +56,7 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
         "counts": np.bincount(labels, minlength=data.num_classes),
         "num_compared": min(settings.num_compared, len(labels)),
         "nearer": float(np.mean(np.median(between) > within)),
+        "variation": _variation(key, *_apart(data, settings.num_compared, "l2")),
     }
     arrays = {"grid": images[0].reshape(data.image_shape),
               "samples": samples.reshape(len(classes), shown, *data.image_shape),
@@ -66,10 +69,40 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
 
 def _pairs(data: Data, num_compared: int, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Distances of all pairs of the same class, and of different classes."""
-    X, y = tuning.rows(data.train, num_compared)
-    apart, same = pictures.all_distances(X, METRICS[name]), y[:, None] == y
+    apart, same = _apart(data, num_compared, name)
     pairs = np.triu(np.ones_like(same), k=1).astype(bool)
     return apart[pairs & same], apart[pairs & ~same]
+
+
+def _apart(data: Data, num_compared: int, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Distances of the first images (n, n), and whether two are of one class."""
+    X, y = tuning.rows(data.train, num_compared)
+    return pictures.all_distances(X, METRICS[name]), y[:, None] == y
+
+
+def _variation(key: jax.Array, apart: np.ndarray, same: np.ndarray) -> dict[str, Any] | None:
+    """95% intervals of between - within and of within / between, of mean distances.
+
+    A bootstrap over the images, because the pairs of one image depend on one another.  None
+    where all are of one class or no two are.
+    """
+    size = len(apart)
+    others = ~np.eye(size, dtype=bool)
+    if same.all() or not np.any(same & others):
+        return None
+    drawn = np.asarray(jax.random.randint(key, (RESAMPLES, size), 0, size))
+    counts = np.stack([np.bincount(row, minlength=size) for row in drawn]).astype(np.float64)
+    within, between = (_mean(apart, mask, counts) for mask in (same & others, ~same))
+    ends = [0.025, 0.975]
+    return {"difference": np.nanquantile(between - within, ends),
+            "ratio": np.nanquantile(within / between, ends)}  # fmt: skip
+
+
+def _mean(apart: np.ndarray, mask: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The mean distance of the pairs of a mask, each image so many times (resamples, n)."""
+    total = np.sum((counts @ (apart * mask)) * counts, axis=1)
+    pairs = np.sum((counts @ mask.astype(np.float64)) * counts, axis=1)
+    return np.where(pairs > 0, total, np.nan) / np.maximum(pairs, 1)
 
 
 def _change(outcome: Outcome, data: Data, settings: Settings) -> None:
@@ -167,7 +200,8 @@ def _answers(record: Record) -> dict[str, Answer]:
         "3": Answer(AGREES if fits else DIFFERS,
                     f"{shape} numbers of type {numbers['dtype']}, {numbers['low']} to "
                     f"{numbers['high']}"),
-        "4-9": _of_changes(record),
+        "4-8": _of_changes(record),
+        "9": _of_variation(record),
         "12": Answer(of_cifar if _cifar(record) else OPEN, told),
     }  # fmt: skip
 
@@ -183,6 +217,21 @@ def _of_changes(record: Record) -> Answer:
     )
     verdict = intervals.together(map(intervals.above_zero, lost))
     return Answer(verdict, f"points that the nearest neighbour loses: {', '.join(told)}")
+
+
+def _of_variation(record: Record) -> Answer:
+    """Whether two images of one class are more than half as far apart as two of two classes."""
+    found = record.numbers["variation"]
+    if found is None:
+        return Answer(OPEN, "the images compared are all of one class, or no two are")
+    ratio, difference = (evaluation.Interval(*found[name]) for name in ("ratio", "difference"))
+    told = (
+        f"two images of one class are on average {words.between(ratio, 0)}% as far apart (L2) as "
+        f"two of different classes, by {_distance(difference.low)} to "
+        f"{_distance(difference.high)} less (95%, bootstrap over "
+        f"{record.numbers['num_compared']} images); more than {GREAT:.0%} is great variation"
+    )
+    return Answer(intervals.inside(ratio, GREAT, np.inf), told)
 
 
 def _lost(record: Record) -> list[evaluation.Interval]:

@@ -5,15 +5,16 @@ import sys
 import time
 from collections.abc import Iterator
 from itertools import cycle
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from matplotlib.axes import Axes
+from scipy import stats
 
 from experiments.lab import intervals, run, style, tuning, words
 from experiments.lab.experiment import (
     AGREES,
-    DIFFERS,
     OPEN,
     Answer,
     Classifier,
@@ -34,12 +35,14 @@ CLAIM = (
     "f(x, W, b) = Wx + b can be trained with the multiclass SVM loss or with the softmax loss. "
     "Some classes are harder than others (29). Each row of W is a template of its class that can "
     "be shown as an image (30). "
-    "Regularisation tends to improve generalisation (42)."
+    "Recap: a score function, two losses and regularisation, all of which can be trained (48)."
 )
 SECONDS = 20
 LOSSES = {"svm": losses.hinge, "softmax": losses.softmax}
 TITLES = {name: f"linear, {words.NAMES[name]}" for name in LOSSES}
 SHOWN = 10.0  # points of accuracy that the figure of the grid spans
+MOST_NAMED = 3  # classes or mistakes that cannot be told apart from the greatest
+NUM_MEASURED = 5000  # training examples on which the loss is told
 SIGNIFICANT = 0.05 / len(LOSSES)  # one test for each
 
 
@@ -75,6 +78,7 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
         outcome.numbers[name] = _chosen(grid)
         outcome.arrays[f"{name}_grid"] = grid.accuracy
         trained[name] = _trained(outcome, key, examples, data.num_classes, plan, name)
+        outcome.arrays[f"{name}_fall"] = _fall(trained[name][1], loss, examples)
     test = tuning.rows(data.open_test("the two chosen classifiers, and both without a penalty"))
     for name, (weakest, chosen) in trained.items():
         outcome.classifiers.append(_tested(outcome, name, chosen, weakest, test))
@@ -94,6 +98,13 @@ def _chosen(grid: tuning.Grid) -> dict[str, float]:
         "validation_weakest": float(grid.accuracy[weakest]),
         "num_validated": len(grid.labels),
     }
+
+
+def _fall(params: LinearParams, loss: Any, examples: tuning.Rows) -> np.ndarray:
+    """Losses (2, n) of training examples: at scores of 0, where training begins, and at its end."""
+    X, y = examples.X[:NUM_MEASURED], examples.y[:NUM_MEASURED]
+    scores = linear.scores(params, X)
+    return np.stack([loss(0 * scores, y), loss(scores, y)])
 
 
 def _trained(
@@ -144,39 +155,48 @@ def findings(record: Record) -> Findings:
             f"{_hardest(confusion, record.class_names)}.",
             _of_penalty(name, record),
         ]
-    gains = [_gain(record, name) for name in LOSSES if record.numbers[name]["p"] < SIGNIFICANT]
-    verdict = AGREES if any(gain > 0 for gain in gains) else DIFFERS if gains else OPEN
-    told = "; ".join(_penalty_changes(record, name) for name in LOSSES)
-    answers = {"29-31": _of_classes(record), "48": Answer(verdict, told)}
+    answers = {"29-31": _of_classes(record), "48": _of_training(record)}
+    verdict = intervals.together(answer.verdict for answer in answers.values())
     return Findings(sentences, verdict, by_slides=answers)
 
 
-def _penalty_changes(record: Record, name: str) -> str:
-    """What the chosen strength of the penalty changes on the test set, in a few words."""
-    number, weakest = record.numbers[name], record.settings["regs"][0]
-    if number["reg"] == weakest:
-        return f"{words.NAMES[name]}: no strength above {weakest:g} did better in the folds"
-    return (
-        f"{words.NAMES[name]}: strength {number['reg']:g} changes the test accuracy by "
-        f"{_gain(record, name):+.2f} points (p = {number['p']:.2g}, to be below {SIGNIFICANT:g})"
-    )
+def _of_training(record: Record) -> Answer:
+    """Whether training lowers both losses, and both then tell classes better than naming one."""
+    chance, ends = _above_chance(record)
+    verdicts, told = list[str](), list[str]()
+    for name, tested, end in zip(LOSSES, record.classifiers, ends, strict=True):
+        begun, ended = record.arrays[f"{name}_fall"].astype(np.float64)
+        fall = intervals.of_mean(begun - ended)
+        verdicts += [intervals.above_zero(fall), intervals.above_zero(end)]
+        told.append(
+            f"{words.NAMES[name]} with strength {record.numbers[name]['reg']:g}: loss "
+            f"{begun.mean():.3g} at scores of 0, {ended.mean():.3g} after training, "
+            f"{fall.low:.3g} to {fall.high:.3g} less (95%); test accuracy "
+            f"{tested.correct / tested.total:.1%}, {words.signed(end)} points above chance"
+        )
+    return Answer(intervals.together(verdicts), f"{'; '.join(told)} ({chance:.1%})")
+
+
+def _above_chance(record: Record) -> tuple[float, list[evaluation.Interval]]:
+    """The accuracy of naming one class, and the intervals of what each classifier is above it."""
+    totals = record.arrays["softmax_confusion"].sum(axis=1)
+    chance = float(totals.max() / totals.sum())
+    ends = [evaluation.wilson_interval(one.correct, one.total) for one in record.classifiers]
+    return chance, [evaluation.Interval(end.low - chance, end.high - chance) for end in ends]
 
 
 def _of_classes(record: Record) -> Answer:
     """Whether both tell the classes better than naming one does, and some better than others."""
     confusion, names = record.arrays["softmax_confusion"], record.class_names
-    chance = confusion.sum(axis=1).max() / confusion.sum()
-    ends = [evaluation.wilson_interval(one.correct, one.total) for one in record.classifiers]
+    chance, ends = _above_chance(record)
     low, high = (_of_class(confusion, place) for place in _extremes(confusion))
-    above = intervals.together(
-        intervals.above_zero(evaluation.Interval(end.low - chance, end.high - chance))
-        for end in ends
-    )
+    above = intervals.together(map(intervals.above_zero, ends))
     told = ", ".join(
-        f"{words.NAMES[name]} {words.between(end)}%" for name, end in zip(LOSSES, ends, strict=True)
+        f"{words.NAMES[name]} {words.signed(end)}" for name, end in zip(LOSSES, ends, strict=True)
     )
-    told = f"test accuracy: {told}; naming one class {chance:.1%}. {_hardest(confusion, names)}"
-    return Answer(intervals.together([above, AGREES if low.high < high.low else OPEN]), told)
+    told = f"points above naming one class ({chance:.1%}): {told}. Softmax: "
+    harder = AGREES if low.high < high.low else OPEN
+    return Answer(intervals.together([above, harder]), told + _hardest(confusion, names))
 
 
 def _extremes(confusion: np.ndarray) -> tuple[int, int]:
@@ -191,14 +211,38 @@ def _of_class(confusion: np.ndarray, place: int) -> evaluation.Interval:
     return evaluation.wilson_interval(int(confusion[place, place]), int(confusion[place].sum()))
 
 
+def _alike(confusion: np.ndarray, place: int) -> list[int]:
+    """Other classes whose accuracy may be that of a class: 95% by Newcombe's interval of the
+    difference of two independent shares (method 10 of Newcombe, 1998)."""
+    totals, right = confusion.sum(axis=1), np.diag(confusion)
+    share, one = right / np.maximum(totals, 1), _of_class(confusion, place)
+    found = list[int]()
+    for other in np.flatnonzero(totals):
+        two = _of_class(confusion, int(other))
+        (less, of_less), (more, of_more) = sorted([(share[place], one), (share[other], two)])
+        reach = np.hypot(more - of_more.low, of_less.high - less)
+        if other != place and more - less <= reach:
+            found.append(int(other))
+    return sorted(found, key=lambda other: abs(share[other] - share[place]))
+
+
 def _hardest(confusion: np.ndarray, names: list[str]) -> str:
     """The classes of the least and of the greatest accuracy, with intervals (slide 29)."""
-    told = [
-        f"{names[place]} ({confusion[place, place] / confusion[place].sum():.0%}, 95% interval "
+    least, greatest = (_with_alike(confusion, names, place) for place in _extremes(confusion))
+    return f"The hardest class is {least}; the easiest is {greatest}"
+
+
+def _with_alike(confusion: np.ndarray, names: list[str], place: int) -> str:
+    """A class with its accuracy, and those that cannot be told apart from it."""
+    share = np.diag(confusion) / np.maximum(confusion.sum(axis=1), 1)
+    told = (
+        f"{names[place]} ({share[place]:.1%}, 95% interval "
         f"{words.between(_of_class(confusion, place))}%)"
-        for place in _extremes(confusion)
-    ]
-    return f"The hardest class is {told[0]}, the easiest {told[1]}"
+    )
+    alike = [f"{names[other]} ({share[other]:.1%})" for other in _alike(confusion, place)]
+    if len(alike) > MOST_NAMED:
+        alike = [*alike[:MOST_NAMED], f"{len(alike) - MOST_NAMED} more"]
+    return f"{told}, not to be told apart from {', '.join(alike)}" if alike else told
 
 
 def _gain(record: Record, name: str) -> float:
@@ -220,11 +264,38 @@ def _of_penalty(name: str, record: Record) -> str:
     )
 
 
+class Mistake(NamedTuple):
+    """What is taken for what, by names, and how often."""
+
+    label: str
+    predicted: str
+    times: int
+
+
+def _mistakes(confusion: np.ndarray, names: list[str]) -> list[Mistake]:
+    """The most frequent mistake, then those that cannot be told apart from it at 5% (sign test)."""
+    wrong = confusion - np.diag(np.diag(confusion))
+    order = np.argsort(-wrong, axis=None, kind="stable")
+    pairs = [divmod(int(place), len(wrong)) for place in order]
+    found = [Mistake(names[one], names[two], int(wrong[one, two])) for one, two in pairs]
+    most = found[0].times
+    return [
+        each
+        for each in found
+        if each.times and stats.binomtest(most, most + each.times).pvalue >= 0.05
+    ]
+
+
 def _confused(confusion: np.ndarray, names: list[str]) -> str:
-    """The most frequent mistake, in words."""
-    mistakes = confusion - np.diag(np.diag(confusion))
-    label, predicted = np.unravel_index(mistakes.argmax(), mistakes.shape)
-    return f"{names[label]} is taken for {names[predicted]} ({mistakes.max()} times)"
+    """The most frequent mistake, and which are as frequent, in words."""
+    if not (found := _mistakes(confusion, names)):
+        return "none"
+    first, *alike = found
+    told = f"{first.label} is taken for {first.predicted} ({first.times} times)"
+    others = [f"{each.label} for {each.predicted} ({each.times})" for each in alike[:MOST_NAMED]]
+    if len(alike) > MOST_NAMED:
+        others.append(f"{len(alike) - MOST_NAMED} more")
+    return f"{told}, not to be told apart from {', '.join(others)}" if others else told
 
 
 def draw(record: Record) -> Iterator[Plot]:
@@ -275,13 +346,13 @@ def _draw_confusion(record: Record) -> Plot:
 
 
 def _confusion_title(record: Record) -> str:
-    """The mistake that each makes most often."""
-    mistakes = {
-        words.NAMES[name]: _confused(record.arrays[f"{name}_confusion"], record.class_names)
-        for name in LOSSES
-    }
-    shorter = (f"{name}, {what.split(' (')[0]}" for name, what in mistakes.items())
-    return f"Most frequent mistakes: {'; '.join(shorter)}"
+    """The mistake that each makes most often, or that none stands out."""
+    told = []
+    for name in LOSSES:
+        found = _mistakes(record.arrays[f"{name}_confusion"], record.class_names)
+        pairs = " or ".join(f"{each.label} for {each.predicted}" for each in found)
+        told.append(f"{words.NAMES[name]}, {pairs if 0 < len(found) <= 2 else 'none stands out'}")
+    return f"Most frequent mistakes: {'; '.join(told)}"
 
 
 def _draw_grid(record: Record) -> Plot:

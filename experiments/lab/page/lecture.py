@@ -17,7 +17,8 @@ class Row(NamedTuple):
 ROWS = (
     Row("1-2", "the task: one label per image", "images"),
     Row("3", "the semantic gap: integers 0 to 255", "images"),
-    Row("4-9", "viewpoint, illumination, deformation, occlusion, clutter, variation", "images"),
+    Row("4-8", "viewpoint, illumination, deformation, occlusion, clutter", "images"),
+    Row("9", "variation within a class", "images"),
     Row("10", "the data-driven approach: train and predict", "nearest_neighbor"),
     Row("11", "the label of the most similar training image", "nearest_neighbor"),
     Row("12", "labels, counts and samples", "images"),
