@@ -4,7 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,6 @@ from experiments.lab.options import flag
 from experiments.lab.record import Record
 from lincls import (
     batches,
-    evaluation,
     linear,
     losses,
     optimizers,
@@ -51,37 +50,45 @@ OBJECTIVE = Objective(losses.softmax, penalties.l2)
 KINDS = regularising.KINDS
 MOST_ZEROS = 0.9  # of a template that is shown
 FREE = 1e6  # the radius of a max norm that never binds
+NONE = {"l2": np.zeros(1), "l1": np.zeros(1), "radius": np.full(1, FREE)}
+FOR_DRAWS = 0.7  # of the training images, at most; the others choose and judge
+MEASURES = ("influence", "share")
 
 
 @dataclass(frozen=True)
 class Settings:
     l2_regs: tuple[float, ...] = flag(
-        (1e-3, 1e-2, 0.1, 0.3, 1.0), "strengths of L2, rising", low=0, smoke=(1e-3, 0.1)
+        (1e-2, 0.1, 1.0, 3.0, 10.0, 30.0), "strengths of L2, rising", low=0, smoke=(1e-2, 1.0)
     )
     regs: tuple[float, ...] = flag(
-        (1e-4, 1e-3, 1e-2, 3e-2, 0.1),
-        "strengths of L1 and elastic net, rising",
-        low=0,
+        (1e-3, 1e-2, 3e-2, 0.1), "strengths of L1 and elastic net, rising", low=0,
         smoke=(1e-3, 0.1),
-    )
+    )  # fmt: skip
     radii: tuple[float, ...] = flag(
-        (3.0, 1.0, 0.5, 0.25, 0.1),
-        "greatest lengths of a row of W, falling",
-        low=0,
-        smoke=(3.0, 0.1),
-    )
+        (1.0, 0.3, 0.1, 0.03, 0.01), "greatest lengths of a row of W, falling", low=0,
+        smoke=(1.0, 0.1),
+    )  # fmt: skip
     shares: tuple[float, ...] = flag(
-        (0.25, 0.5, 0.75), "shares of the features dropped", low=0, smoke=(0.5,)
+        (0.25, 0.9, 0.98), "shares of the features dropped", low=0, smoke=(0.5,)
     )
     rate: float = flag(5.0, "step size, a multiple of the derived one", low=0)
     num_steps: int = flag(200, "steps, each on all examples fitted", low=1, smoke=50)
-    max_fitted: int = flag(100, "training examples fitted, the first ones", low=2)
+    num_draws: int = flag(
+        10, "draws of the training images, no image in two of them", low=2, smoke=2
+    )
+    max_fitted: int = flag(100, "training images of a draw", low=2)
     sizes: tuple[int, ...] = flag(
-        (25, 50, 100, 200, 400), "numbers of training images, rising", low=2, smoke=(25, 100)
+        (25, 400), "other numbers of training images, for L2, rising", low=2, smoke=(25,)
     )
-    max_validation: int = flag(
-        4000, "training examples that choose and judge, the next ones", low=2
-    )
+    max_validation: int = flag(10000, "further training images, which choose and judge", low=2)
+
+
+class Drawn(NamedTuple):
+    """Disjoint blocks of training images, and further images of which half choose."""
+
+    blocks: list[tuning.Rows]
+    held_out: tuning.Rows
+    chooses: np.ndarray  # (V,) bool
 
 
 def regularised(learning_rate: Any, threshold: Any, radius: Any) -> optax.GradientTransformation:
@@ -94,88 +101,122 @@ def regularised(learning_rate: Any, threshold: Any, radius: Any) -> optax.Gradie
 
 
 def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
-    """Every kind at every strength on few images; L2 and none on ever more of them."""
-    pool = max(settings.max_fitted, *settings.sizes)
-    seen = tuning.rows(data.train, pool + settings.max_validation)
-    part = np.arange(len(seen.y)) < pool
-    examples, held_out = seen.where(part), seen.where(~part)
-    # Half chooses and half judges, drawn: in MNIST every other image is of the harder source.
-    chooses = np.asarray(jax.random.permutation(key, len(held_out.y))) % 2 == 0
-    numbers = {"chosen_by": int(chooses.sum()), "judged_by": int((~chooses).sum()), **_slide_42()}
-    outcome = Outcome(numbers | {"fitted": min(settings.max_fitted, len(examples.y))})
-    _by_kind(outcome, data, key, examples, held_out, chooses, settings)
-    outcome.numbers["sizes"] = _by_size(data, key, examples, held_out, chooses, settings)
+    """Every kind at every strength on few images, L2 on fewer and more, in every draw."""
+    drawn = _drawn(data, key, settings)
+    chooses, most = drawn.chooses, len(drawn.blocks[0].y)
+    outcome = Outcome(
+        {"chosen_by": int(chooses.sum()), "judged_by": int((~chooses).sum()), **_slide_42()}
+        | {"fitted": min(settings.max_fitted, most), "num_draws": len(drawn.blocks)}
+    )
+    right = _by_kind(outcome, data, key, drawn, settings)
+    accuracy = outcome.arrays["accuracy"]
+    places = [regularising.places(dataclasses.asdict(settings), kind) for kind in KINDS]
+    best = np.stack([part.start + _chosen(accuracy[:, part]) for part in places])
+    outcome.arrays["best"] = best
+    outcome.arrays["right"] = _judged(right, chooses, [np.zeros_like(best[0]), *best])
+    _by_size(outcome, data, key, drawn, right[:, : places[0].stop], settings)
     return outcome
 
 
+def _drawn(data: Data, key: jax.Array, settings: Settings) -> Drawn:
+    """The images of every draw and those that choose and judge, in random order."""
+    images, labels = data.train
+    largest = max(settings.max_fitted, *settings.sizes)
+    block = max(2, min(largest, int(FOR_DRAWS * len(labels) / settings.num_draws)))
+    pool = block * settings.num_draws
+    order = np.asarray(jax.random.permutation(key, len(labels)))
+    order = order[: pool + settings.max_validation]
+    seen = tuning.Rows(np.asarray(images[order]).reshape(len(order), -1), labels[order])
+    blocks = [
+        tuning.Rows(seen.X[start : start + block], seen.y[start : start + block])
+        for start in range(0, pool, block)
+    ]
+    chooses = np.arange(len(order) - pool) % 2 == 0
+    return Drawn(blocks, tuning.Rows(seen.X[pool:], seen.y[pool:]), chooses)
+
+
 def _by_kind(
-    outcome: Outcome, data: Data, key: jax.Array, examples: tuning.Rows, held_out: tuning.Rows,
-    chooses: np.ndarray, settings: Settings,
-) -> None:  # fmt: skip
-    """Accuracies, zeros and influence of every setting; templates of strong ones."""
-    count = outcome.numbers["fitted"]
-    fitted = tuning.Rows(examples.X[:count], examples.y[:count])
-    grid = _grid(settings)
-    trained: list[LinearParams] = []
-    for share in progress.bar((0.0, *settings.shares), "dropout", 1 + len(settings.shares)):
-        params = _trained(key, fitted, data.num_classes, grid, share, settings)
-        trained += tuning.each(params)[: None if share == 0 else 1]
-    W, b = (
-        np.stack([np.asarray(leaf) for leaf in leaves]) for leaves in zip(*trained, strict=True)
-    )
-    predictions = _predicted(LinearParams(W, b), held_out)
-    right, varies = predictions == held_out.y, fitted.X.min(axis=0) < fitted.X.max(axis=0)
-    judged = [evaluation.mcnemar(row[~chooses], predictions[0][~chooses], held_out.y[~chooses])
-              for row in predictions]  # fmt: skip
-    outcome.arrays |= {
-        "accuracy": right[:, chooses].mean(axis=1),
-        "judged": right[:, ~chooses].mean(axis=1),
-        "p": judged,
-        "zeros": np.mean(W[:, :, varies] == 0, axis=(1, 2)),
-        "influence": np.abs(W).max(axis=(1, 2)) * (data.levels[1] - data.levels[0]),
-    }
-    best = [0, *(_best(outcome.arrays["accuracy"], settings, kind) for kind in KINDS)]
-    outcome.arrays["best"] = best
-    shown = [0, *(_strong(outcome.arrays["zeros"], settings, kind) for kind in KINDS)]
-    outcome.arrays["shown"] = shown
-    outcome.arrays["templates"] = np.stack(
-        [linear.templates(trained[place], data.image_shape) for place in shown]
-    )
+    outcome: Outcome, data: Data, key: jax.Array, drawn: Drawn, settings: Settings
+) -> np.ndarray:
+    """Zeros, influence and concentration of every setting; what each has right (draws, G, V)."""
+    grid, found = _grid(settings), list[np.ndarray]()
+    measured: dict[str, list[np.ndarray]] = {name: [] for name in ("zeros", *MEASURES)}
+    for draw in progress.bar(range(len(drawn.blocks)), "draws", len(drawn.blocks)):
+        fitted = tuning.Rows(*(part[: settings.max_fitted] for part in drawn.blocks[draw]))
+        trained = [_trained(key, fitted, data.num_classes, grid, 0.0, settings)]
+        trained += [_trained(key, fitted, data.num_classes, NONE, share, settings)
+                    for share in settings.shares]  # fmt: skip
+        W, b = (np.concatenate(leaves) for leaves in zip(*trained, strict=True))
+        found.append(_right(LinearParams(W, b), drawn.held_out))
+        varies = fitted.X.min(axis=0) < fitted.X.max(axis=0)
+        measured["zeros"].append(np.mean(W[:, :, varies] == 0, axis=(1, 2)))
+        measured["influence"].append(_influence(W) * (data.levels[1] - data.levels[0]))
+        measured["share"].append(_share(W))
+        if draw == 0:
+            places = [0, *(_strong(measured["zeros"][0], settings, kind) for kind in KINDS)]
+            templates = [linear.templates(LinearParams(W[place], b[place]), data.image_shape)
+                         for place in places]  # fmt: skip
+            outcome.arrays |= {"shown": places, "templates": np.stack(templates)}
+    right = np.stack(found)
+    outcome.arrays |= {name: np.stack(rows) for name, rows in measured.items()}
+    outcome.arrays["accuracy"] = right[:, :, drawn.chooses].mean(axis=2)
+    return right
+
+
+def _influence(W: np.ndarray) -> np.ndarray:
+    """The greatest weight of each setting (G,)."""
+    return np.abs(W).max(axis=(1, 2))
+
+
+def _share(W: np.ndarray) -> np.ndarray:
+    """max |w| / sum |w| of a row, the mean over rows (G,): of slide 42, W1 has 1, W2 1/4."""
+    rows = np.abs(W)
+    return (rows.max(axis=2) / np.maximum(rows.sum(axis=2), np.finfo(W.dtype).tiny)).mean(axis=1)
 
 
 def _by_size(
-    data: Data, key: jax.Array, examples: tuning.Rows, held_out: tuning.Rows,
-    chooses: np.ndarray, settings: Settings,
-) -> list[dict[str, Any]]:  # fmt: skip
-    """L2 at the strength that the choosing half prefers, and none, for every number of images."""
-    regs, sizes = (0.0, *settings.l2_regs), [min(n, len(examples.y)) for n in settings.sizes]
-    l2 = np.tile(regs, len(sizes))
-    grid = {"l2": l2, "l1": 0 * l2, "radius": FREE + 0 * l2}
-    weight = np.repeat(np.arange(len(examples.y)) < np.array(sizes)[:, None], len(regs), axis=0)
-    params = _trained(key, examples, data.num_classes, grid, 0.0, settings, weight)
-    predictions = _predicted(params, held_out).reshape(len(sizes), len(regs), -1)
-    found = []
-    for size, rows in zip(sizes, predictions, strict=True):
-        right = rows == held_out.y
-        chosen = 1 + int(right[1:, chooses].mean(axis=1).argmax())
-        without, with_l2 = (rows[place][~chooses] for place in (0, chosen))
-        found.append(
-            {
-                "size": size,
-                "reg": regs[chosen],
-                "without": int(right[0, ~chooses].sum()),
-                "with": int(right[chosen, ~chooses].sum()),
-                "p": evaluation.mcnemar(with_l2, without, held_out.y[~chooses]),
-            }
+    outcome: Outcome, data: Data, key: jax.Array, drawn: Drawn, right: np.ndarray,
+    settings: Settings,
+) -> None:  # fmt: skip
+    """L2 and none for every number of images: what is right in `right_<size>`, and the strength.
+
+    `right` is of the settings none and L2 on as many images as all kinds are fitted to.
+    """
+    regs = np.array([0.0, *settings.l2_regs])
+    grid = {"l2": regs, "l1": 0 * regs, "radius": FREE + 0 * regs}
+    rights = {outcome.numbers["fitted"]: right}
+    for size in sorted({min(size, len(drawn.blocks[0].y)) for size in settings.sizes} - {*rights}):
+        blocks = [tuning.Rows(X[:size], y[:size]) for X, y in drawn.blocks]
+        rights[size] = np.stack([
+            _right(_trained(key, fitted, data.num_classes, grid, 0.0, settings), drawn.held_out)
+            for fitted in progress.bar(blocks, f"{size} images", len(blocks))
+        ])  # fmt: skip
+    outcome.numbers["sizes"] = sorted(rights)
+    best = {}
+    for size in sorted(rights):
+        best[size] = 1 + _chosen(rights[size][:, 1:, drawn.chooses].mean(axis=2))
+        outcome.arrays[f"right_{size}"] = _judged(
+            rights[size], drawn.chooses, [np.zeros_like(best[size]), best[size]]
         )
-    return found
+    outcome.numbers["size_regs"] = [regs[places] for places in best.values()]
 
 
-def _predicted(params: LinearParams, examples: tuning.Rows) -> np.ndarray:
-    """The class of the greatest score for a grid on pixels, (G, N)."""
-    X = examples.X.astype(np.float32)
-    return np.stack([np.argmax(X @ np.asarray(W).T + np.asarray(b), axis=1)
-                     for W, b in zip(*params, strict=True)])  # fmt: skip
+def _chosen(accuracy: np.ndarray) -> np.ndarray:
+    """For each draw the place of the setting that is best in the mean of the others (draws,)."""
+    return (accuracy.sum(axis=0) - accuracy).argmax(axis=1)
+
+
+def _judged(right: np.ndarray, chooses: np.ndarray, places: Any) -> np.ndarray:
+    """What is right (draws, G, V) at a place for each draw: (places, draws, images that judge)."""
+    draws = np.arange(len(right))
+    return np.stack([right[draws, place][:, ~chooses] for place in places])
+
+
+def _right(params: LinearParams, examples: tuning.Rows) -> np.ndarray:
+    """Whether the class of the greatest score is right, for a grid on pixels (G, V)."""
+    W, b = (np.asarray(leaf) for leaf in params)
+    scores = examples.X.astype(W.dtype) @ W.reshape(-1, W.shape[-1]).T + b.ravel()
+    return (scores.reshape(-1, *b.shape).argmax(axis=-1) == examples.y[:, None]).T
 
 
 def _strong(zeros: np.ndarray, settings: Settings, kind: str) -> int:
@@ -183,12 +224,6 @@ def _strong(zeros: np.ndarray, settings: Settings, kind: str) -> int:
     places = regularising.places(dataclasses.asdict(settings), kind)
     seen = np.flatnonzero(zeros[places] < MOST_ZEROS)
     return places.start + int(seen[-1] if len(seen) else 0)
-
-
-def _best(accuracy: np.ndarray, settings: Settings, kind: str) -> int:
-    """The place of a kind's most accurate setting on the choosing half."""
-    places = regularising.places(dataclasses.asdict(settings), kind)
-    return places.start + int(accuracy[places].argmax())
 
 
 def _grid(settings: Settings) -> dict[str, np.ndarray]:
@@ -202,24 +237,20 @@ def _grid(settings: Settings) -> dict[str, np.ndarray]:
 
 
 def _trained(
-    key: jax.Array,
-    fitted: tuning.Rows,
-    num_classes: int,
-    grid: dict[str, np.ndarray],
-    share: float,
-    settings: Settings,
-    weight: np.ndarray | None = None,
-) -> LinearParams:
+    key: jax.Array, fitted: tuning.Rows, num_classes: int, grid: dict[str, np.ndarray],
+    share: float, settings: Settings,
+) -> LinearParams:  # fmt: skip
     """All settings of the grid (G, C, D) on pixels, with a share of the features dropped."""
     affine = preprocessing.fit(fitted.X)
-    rate = settings.rate * quick.step_size(fitted.X, affine, OBJECTIVE.loss, num_classes)
-    numbers = {"learning_rate": np.full(len(grid["l2"]), rate), "threshold": grid["l1"]}
-    hyper = Hyper(numbers | {"radius": grid["radius"]}, grid["l2"])
+    derived = settings.rate * quick.step_size(fitted.X, affine, OBJECTIVE.loss, num_classes)
+    rate = 1 / (1 / derived + 2 * grid["l2"])  # the penalty's curvature makes steps shorter
+    numbers = {"learning_rate": rate, "threshold": grid["l1"], "radius": grid["radius"]}
+    hyper = Hyper(numbers, grid["l2"])
     start = linear.init(key, fitted.X.shape[1], num_classes)
     state, _ = training.fit(
         training.start(key, start, optimizer=regularised, hyper=hyper), *fitted, hyper,
         objective=OBJECTIVE, optimizer=regularised, batches=batches.full,
-        num_steps=settings.num_steps, affine=affine, dropout=share, weight=weight,
+        num_steps=settings.num_steps, affine=affine, dropout=share or None,
     )  # fmt: skip
     return linear.on_pixels(state.params, affine)
 
@@ -231,64 +262,105 @@ def _slide_42() -> dict[str, float]:
 
 def findings(record: Record) -> Findings:
     """What each kind gains over none, in accuracy and in influence of a single pixel."""
-    arrays, numbers = record.arrays, record.numbers
+    numbers = record.numbers
     printed = (
         Printed("42", "L2 penalty of W1", "1.0", numbers["W1"]),
         Printed("42", "L2 penalty of W2", "0.25", numbers["W2"]),
     )
-    zeros = {
-        kind: arrays["zeros"][regularising.places(record.settings, kind)][-1] for kind in KINDS
-    }
-    gains = {name: 100 * regularising.gain(record, kind) for kind, name in KINDS.items()}
-    helped, hurt = regularising.beyond_chance(record, 1), regularising.beyond_chance(record, -1)
-    least = f"p < 0.05 / {regularising.num_tests(record)}"
+    helps, influence = _of_help(record, printed), _of_influence(record)
     sentences = [
-        f"Without any, {numbers['fitted']} training images give {arrays['judged'][0]:.1%} on "
-        f"{numbers['judged_by']:,} others. The strengths are chosen on {numbers['chosen_by']:,} "
-        f"further ones; then the gain is "
-        f"{', '.join(f'{name} {points:+.1f}' for name, points in gains.items())} points.",
-        f"Beyond chance (McNemar, {least}): {_listed('better', helped)}, {_listed('worse', hurt)}.",
-        _of_influence(record),
-        "Weights that are exactly 0 at the greatest strength, of those of pixels that vary: "
-        f"{', '.join(f'{name} {zeros[kind]:.0%}' for kind, name in KINDS.items())}.",
-        _of_sizes(record),
+        f"In {numbers['num_draws']} draws of {numbers['fitted']} training images, no image in two "
+        f"of them, none gives {regularising.accuracy(record, 0):.1%} on {numbers['judged_by']:,} "
+        f"others. The strength of a draw is the best of the other draws on "
+        f"{numbers['chosen_by']:,} further images; then the gain is {_gains(record)}.",
+        _at_the_end(record),
+        f"{words.capital(influence.because)}.",
+        _of_shares(record),
+        _of_zeros(record),
     ]
+    answers = {"41-42": helps, "42": influence}
+    verdict = intervals.together(answer.verdict for answer in answers.values())
+    tables = regularising.tables(record)
+    return Findings([one for one in sentences if one], verdict, tables, printed, answers)
+
+
+def _gains(record: Record) -> str:
+    told = ", ".join(
+        f"{one.name} {100 * one.mean:+z.1f} ({words.signed(one.interval)})"
+        for one in regularising.comparisons(record)
+    )
+    level = 1 - regularising.ERROR / regularising.num_tests(record)
+    return f"{told} points ({level:.1%} intervals, over draws and images, 95% for all together)"
+
+
+def _of_help(record: Record, printed: tuple[Printed, ...]) -> Answer:
+    """Whether what is gained on other images has one sign, in all comparisons that show one."""
+    found = regularising.comparisons(record)
+    helped = [one.name for one in found if one.interval.low > 0]
+    hurt = [one.name for one in found if one.interval.high < 0]
     verdict = OPEN if bool(helped) == bool(hurt) else AGREES if helped else DIFFERS
     told = (
-        f"beyond chance ({least}): {_listed('better', helped)}, {_listed('worse', hurt)}; "
-        f"{words.compared(printed)}"
+        f"points gained in {record.numbers['num_draws']} draws: {_gains(record)}; "
+        f"{_listed('better', helped)}; {_listed('worse', hurt)}; {words.compared(printed)}"
     )
-    both = intervals.together([verdict, words.agreement(printed)])
-    answers = {"41-42": Answer(both, told)}
-    return Findings(sentences, both, regularising.tables(record), printed, answers)
+    return Answer(intervals.together([verdict, words.agreement(printed)]), told)
 
 
 def _listed(how: str, kinds: list[str]) -> str:
-    return f"{how} with {', '.join(kinds)}" if kinds else f"nothing is {how}"
+    return f"{how} with {', '.join(kinds)}" if kinds else f"{how} with none of them"
 
 
-def _of_influence(record: Record) -> str:
-    """The greatest change of a score by one pixel, without and with each kind (slide 42)."""
+def _at_the_end(record: Record) -> str:
+    """Which kinds do best at the strongest setting tried, beyond which more might be better."""
+    ends = [
+        name
+        for name, kind in zip(KINDS.values(), KINDS, strict=True)
+        if np.any(
+            record.arrays["best"][list(KINDS).index(kind)]
+            == regularising.places(record.settings, kind).stop - 1
+        )
+    ]
+    return f"The strongest setting tried is chosen of {', '.join(ends)}." if ends else ""
+
+
+def _of_influence(record: Record) -> Answer:
+    """Whether L2, of which slide 42 speaks, lowers the greatest change of a score by one pixel."""
     low, high = record.data["levels"]
-    influence, best = record.arrays["influence"], record.arrays["best"]
-    of_kinds = ", ".join(
-        f"{name} {influence[place]:.3g}"
-        for name, place in zip(KINDS.values(), best[1:], strict=True)
+    found = regularising.changes(record, "influence")
+    told = ", ".join(f"{one.name} {words.signed(one.interval)}%" for one in found)
+    less = [one.name for one in found if one.interval.high < 0]
+    more = [one.name for one in found if one.interval.low > 0]
+    because = (
+        f"one pixel that goes from {low:g} to {high:g} changes a score by at most "
+        f"{record.arrays['influence'][:, 0].mean():.3g} without any, and relative to that with "
+        f"{told} (mean of {record.numbers['num_draws']} draws, 95% for all together): "
+        f"{_listed('less', less)}; {_listed('more', more)}; the verdict is that of L2, whose "
+        "penalty the slide computes"
+    )
+    of_l2 = found[list(KINDS).index("l2")].interval
+    return Answer(intervals.above_zero(type(of_l2)(-of_l2.high, -of_l2.low)), because)
+
+
+def _of_shares(record: Record) -> str:
+    """How much of a row of W is its greatest weight: whether the weight is spread."""
+    share = record.arrays["share"]
+    told = ", ".join(
+        f"{name} {regularising.at_best(record, 'share', kind).mean():.2%}"
+        for kind, name in KINDS.items()
     )
     return (
-        f"One pixel that goes from {low:g} to {high:g} changes a score by at most "
-        f"{influence[0]:.3g} without any, with {of_kinds}; at the greatest strength of L2, by "
-        f"{influence[regularising.places(record.settings, 'l2')][-1]:.3g}."
+        "Whether the weight is spread, whatever its size: the greatest weight of a row of W is "
+        f"{share[:, 0].mean():.2%} of the sum of all |w| without any, with {told}."
     )
 
 
-def _of_sizes(record: Record) -> str:
-    total, sizes = record.numbers["judged_by"], record.numbers["sizes"]
-    told = ", ".join(
-        f"{row['size']:,} images {100 * (row['with'] - row['without']) / total:+.1f} points"
-        for row in sizes
+def _of_zeros(record: Record) -> str:
+    zeros = ", ".join(
+        f"{name} "
+        f"{record.arrays['zeros'][:, regularising.places(record.settings, kind)][:, -1].mean():.0%}"
+        for kind, name in KINDS.items()
     )
-    return f"What L2 gains over none: with {told}."
+    return f"Exactly 0 at the greatest strength, of the weights of pixels that vary: {zeros}."
 
 
 def draw(record: Record) -> Iterator[Plot]:

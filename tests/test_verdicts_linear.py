@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import images, svm_softmax
+from experiments import images, regularisation, svm_softmax
+from experiments.lab import intervals, regularising
 from experiments.lab.experiment import AGREES, DIFFERS, OPEN, Classifier
 
 NAMES = ["cat", "bird", "dog"]
@@ -65,3 +66,50 @@ def test_slide_48_both_losses_fall_and_both_are_better_than_chance(ended, correc
         classifiers=[Classifier("", "", 900, 999, 1), Classifier("", "", correct, 999, 1)],
     )  # fmt: skip
     assert svm_softmax._of_training(record).verdict == verdict
+
+
+def regularised(gain, influence):
+    """A record of 4 draws and 200 images: what L2 gains and by what it multiplies influence."""
+    rng = np.random.default_rng(41)
+    settings = {"l2_regs": [1.0], "regs": [1.0], "radii": [1.0], "shares": [0.5]}
+    none = rng.random((4, 200)) < 0.5
+    with_l2 = none.copy()
+    with_l2[:, :20] = gain > 0 if gain else none[:, :20]
+    none[:, :20] = gain < 0 if gain else none[:, :20]
+    right = np.stack([none, with_l2, none, none, none, none])
+    of_none = 1 + 0.01 * np.arange(4.0)[:, None]
+    arrays = {
+        "right": right, "right_100": right[:2], "best": np.arange(1, 6)[:, None] + np.zeros(4, int),
+        "influence": of_none * [1, influence, 1.5, 1, 1, 1], "share": np.full((4, 6), 0.1),
+        "zeros": np.zeros((4, 6)),
+    }  # fmt: skip
+    numbers = {"sizes": [100], "size_regs": [[1.0] * 4], "fitted": 100, "num_draws": 4,
+               "chosen_by": 200, "judged_by": 200, "W1": 1.0, "W2": 0.25}  # fmt: skip
+    return SimpleNamespace(settings=settings, numbers=numbers, arrays=arrays,
+                           data={"levels": [0, 255]})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("gain", "influence", "verdicts"),
+    [(1, 0.5, [AGREES, AGREES]), (0, 1.0, [OPEN, OPEN]), (-1, 1.5, [DIFFERS, DIFFERS])],
+)
+def test_slides_41_and_42_help_and_influence_have_verdicts_of_their_own(gain, influence, verdicts):
+    answers = regularisation.findings(regularised(gain, influence)).by_slides
+    assert [answers[slides].verdict for slides in ("41-42", "42")] == verdicts
+    assert "more with" in answers["42"].because  # L1, whatever L2 does
+    assert "L1 +" in answers["42"].because
+
+
+def test_an_interval_over_draws_and_images_covers_both():
+    rng = np.random.default_rng(42)
+    draws, pictures = rng.normal(size=(8, 1)), rng.normal(size=(1, 50))
+    alone = regularising.crossed(draws + np.zeros((1, 50)), 0.95)
+    np.testing.assert_allclose(alone, intervals.of_mean(draws[:, 0]))
+    both = regularising.crossed(draws + pictures, 0.95)
+    assert both.high - both.low > alone.high - alone.low
+    assert regularising.crossed(np.zeros((3, 4)), 0.95) == (0, 0)
+
+
+def test_the_strength_of_a_draw_is_the_best_of_the_other_draws():
+    accuracy = np.array([[0.5, 0.9], [0.6, 0.5], [0.6, 0.5]])
+    assert regularisation._chosen(accuracy).tolist() == [0, 1, 1]

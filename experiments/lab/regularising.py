@@ -1,23 +1,25 @@
 """Tables and figures of the regularisation experiment; they read its record alone.
 
 Settings stand in the arrays in this order: none, L2, L1, elastic net (each at every
-strength), max norm (at every radius), dropout (at every share).
+strength), max norm (at every radius), dropout (at every share).  The axis before is of draws.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from scipy import stats
 
-from experiments.lab import style, words
+from experiments.lab import intervals, style, words
 from experiments.lab.experiment import Plot, Table
 from experiments.lab.record import Record
-from lincls import evaluation
+from lincls.evaluation import Interval
 
 PENALTIES = {"l2": "L2", "l1": "L1", "elastic": "elastic net"}
 KINDS = PENALTIES | {"max_norm": "max norm", "dropout": "dropout"}
 COLORS = dict(zip(KINDS, style.CYCLE, strict=False))
+ERROR = 0.05  # of all comparisons together
 NUMBERS = {"l2": "l2_regs", "max_norm": "radii", "dropout": "shares"}  # what tunes a kind
 
 
@@ -29,83 +31,128 @@ def places(settings: Mapping[str, Any], kind: str) -> slice:
     return slice(start, start + dict(order)[kind])
 
 
-def gain(record: Record, kind: str) -> float:
-    """Accuracy on the judging half that a kind, chosen on the other one, is above none."""
-    judged = record.arrays["judged"]
-    return float(judged[_best(record, kind)] - judged[0])
+class Comparison(NamedTuple):
+    """What a kind changes beside none: the mean over draws, and its corrected interval."""
+
+    name: str
+    mean: float
+    interval: Interval
 
 
-def _best(record: Record, kind: str) -> int:
-    return int(record.arrays["best"][1 + list(KINDS).index(kind)])
+def crossed(gains: np.ndarray, confidence: float) -> Interval:
+    """The interval of the mean over other draws and other images (draws, images).
+
+    mean ± t s, s² = (variance of the draws' means) / draws + (that of the images') / images,
+    which counts what is particular to a pair twice and so is rather too wide; degrees of
+    freedom as Welch and Satterthwaite have them.
+    """
+    parts = [gains.mean(axis=1 - axis).var(ddof=1) / gains.shape[axis] for axis in (0, 1)]
+    squares = sum(part**2 / (size - 1) for part, size in zip(parts, gains.shape, strict=True))
+    mean = float(gains.mean())
+    if squares == 0:
+        return Interval(mean, mean)
+    reach = stats.t.ppf((1 + confidence) / 2, sum(parts) ** 2 / squares) * np.sqrt(sum(parts))
+    return Interval(mean - float(reach), mean + float(reach))
 
 
 def num_tests(record: Record) -> int:
-    """How many comparisons with none are made: of the kinds, and of the numbers of images."""
-    return len(KINDS) + len(record.numbers["sizes"])
+    """How many comparisons with none are made: of the kinds, and of other numbers of images."""
+    return len(KINDS) + len(record.numbers["sizes"]) - 1
 
 
-def beyond_chance(record: Record, sign: int) -> list[str]:
-    """The comparisons whose gain has this sign and passes McNemar's test at 5 % in all."""
-    least = 0.05 / num_tests(record)
-    found = [
-        name
-        for kind, name in KINDS.items()
-        if sign * gain(record, kind) > 0 and record.arrays["p"][_best(record, kind)] < least
+def _compared(record: Record, name: str, without: np.ndarray, right: np.ndarray) -> Comparison:
+    gains = right.astype(np.float64) - without
+    return Comparison(name, gains.mean(), crossed(gains, 1 - ERROR / num_tests(record)))
+
+
+def comparisons(record: Record) -> list[Comparison]:
+    """Accuracy gained over none on the images that judge: by each kind, then by L2 on others."""
+    without, *right = record.arrays["right"]
+    kinds = zip(KINDS.values(), right, strict=True)
+    return [
+        *(_compared(record, name, without, of_kind) for name, of_kind in kinds),
+        *(by_size(record, size) for size in record.numbers["sizes"]
+          if size != record.numbers["fitted"]),
+    ]  # fmt: skip
+
+
+def by_size(record: Record, size: int) -> Comparison:
+    """What L2 gains with so many training images."""
+    return _compared(record, f"L2 on {size:,} images", *record.arrays[f"right_{size}"])
+
+
+def accuracy(record: Record, place: int) -> float:
+    """Of none (0) and of each kind (1 to 5), on the images that judge."""
+    return float(record.arrays["right"][place].mean())
+
+
+def at_best(record: Record, measure: str, kind: str) -> np.ndarray:
+    """A measure of each draw at the strength that was chosen for it (draws,)."""
+    values = record.arrays[measure]
+    return values[np.arange(len(values)), record.arrays["best"][list(KINDS).index(kind)]]
+
+
+def changes(record: Record, measure: str) -> list[Comparison]:
+    """By which share of none's mean each kind changes a measure, over the draws."""
+    none = record.arrays[measure][:, 0]
+    relative = [(at_best(record, measure, kind) - none) / none.mean() for kind in KINDS]
+    return [
+        Comparison(name, float(one.mean()), intervals.of_mean(one, 1 - ERROR / len(KINDS)))
+        for name, one in zip(KINDS.values(), relative, strict=True)
     ]
-    return found + [
-        f"L2 on {row['size']:,} images"
-        for row in record.numbers["sizes"]
-        if sign * (row["with"] - row["without"]) > 0 and row["p"] < least
-    ]
+
+
+def _numbers(record: Record, kind: str) -> str:
+    """The strengths, radii or shares that were chosen, from the least to the greatest."""
+    settings = record.settings[NUMBERS.get(kind, "regs")]
+    best = record.arrays["best"][list(KINDS).index(kind)] - places(record.settings, kind).start
+    return _range([settings[place] for place in best])
+
+
+def _range(values: Any) -> str:
+    return " to ".join(f"{value:g}" for value in sorted({min(values), max(values)}))
 
 
 def tables(record: Record) -> tuple[Table, ...]:
     """Each kind at its best; L2 and none for every number of training images."""
-    rows = [("none", "", *_row(record, 0))]
-    for kind, name in KINDS.items():
-        place = _best(record, kind)
-        rows.append((name, f"{_number(record, kind, place):g}", *_row(record, place)))
+    of_none = (record.arrays[name][:, 0].mean() for name in ("zeros", "influence", "share"))
+    rows = [("none", "", f"{accuracy(record, 0):.1%}", "", *_measures(*of_none))]
+    for place, (kind, found) in enumerate(zip(KINDS, comparisons(record), strict=False), 1):
+        means = (at_best(record, name, kind).mean() for name in ("zeros", "influence", "share"))
+        rows.append((found.name, _numbers(record, kind), f"{accuracy(record, place):.1%}",
+                     words.signed(found.interval), *_measures(*means)))  # fmt: skip
     caption = (
-        "Each kind at the strength (of max norm: the radius; of dropout: the share dropped) that "
-        f"did best on {record.numbers['chosen_by']:,} images, judged on "
-        f"{record.numbers['judged_by']:,} others. Influence: the greatest change of a score when "
-        "one pixel goes from the least to the greatest value."
+        f"Means of {record.numbers['num_draws']} draws of {record.numbers['fitted']} training "
+        "images, each kind at the strength (of max norm: the radius; of dropout: the share "
+        "dropped) that was chosen without the images that judge. Gain: points above none, 95% for "
+        "all comparisons together. Influence: the greatest change of a score when one pixel goes "
+        "from the least to the greatest value. Share: of the greatest weight in the sum of a row."
     )
-    header = ("kind", "strength", "accuracy", "p", "weights that are 0", "greatest influence")
+    header = ("kind", "strength", "accuracy", "gain", "weights at 0", "influence", "share")
     return Table(caption, header, rows), _size_table(record)
 
 
-def _row(record: Record, place: int) -> tuple[str, ...]:
-    total, arrays = record.numbers["judged_by"], record.arrays
-    p = f"{arrays['p'][place]:.2g}" if place else ""
-    share = _share(round(arrays["judged"][place] * total), total)
-    return share, p, f"{arrays['zeros'][place]:.0%}", f"{arrays['influence'][place]:.3g}"
-
-
-def _share(right: int, total: int) -> str:
-    """An accuracy with its interval."""
-    return f"{right / total:.1%} ({words.between(evaluation.wilson_interval(right, total))})"
+def _measures(zeros: float, influence: float, share: float) -> tuple[str, ...]:
+    return f"{zeros:.0%}", f"{influence:.3g}", f"{share:.2%}"
 
 
 def _size_table(record: Record) -> Table:
-    total = record.numbers["judged_by"]
-    rows = [
-        (f"{row['size']:,}", _share(row["without"], total), _share(row["with"], total),
-         f"{row['reg']:g}", f"{row['p']:.2g}")
-        for row in record.numbers["sizes"]
-    ]  # fmt: skip
-    caption = "Accuracy (95% interval) by the number of training images; p is McNemar's."
-    return Table(caption, ("training images", "none", "L2", "strength", "p"), rows)
+    rows = []
+    for size, regs in zip(record.numbers["sizes"], record.numbers["size_regs"], strict=True):
+        without, with_l2 = record.arrays[f"right_{size}"].mean(axis=(1, 2))
+        gain = words.signed(by_size(record, size).interval)
+        rows.append((f"{size:,}", f"{without:.1%}", f"{with_l2:.1%}", _range(regs), gain))
+    caption = "Accuracy by the number of training images; gain: points, 95% for all together."
+    return Table(caption, ("training images", "none", "L2", "strength", "gain"), rows)
 
 
 def strengths(record: Record) -> Plot:
     """Accuracy, exact zeros and influence against strength, radius and share."""
-    best = max(KINDS, key=lambda kind: gain(record, kind))
-    judged = record.arrays["judged"]
+    found = comparisons(record)
+    best = max(found[: len(KINDS)], key=lambda one: one.mean)
     title = (
-        f"{words.capital(KINDS[best])} does best: {judged[_best(record, best)]:.1%}, "
-        f"without any {judged[0]:.1%}"
-        f"{'' if beyond_chance(record, 1) else ', within chance'}"
+        f"{words.capital(best.name)} gains most over none: {words.signed(best.interval)} points"
+        f"{'' if best.interval.low > 0 else ', within chance'}"
     )
     figure, axes = style.canvas(3, 3, height=6.0, title=title, sharey="row", sharex="col")
     columns = (tuple(PENALTIES), ("max_norm",), ("dropout",))
@@ -117,35 +164,35 @@ def strengths(record: Record) -> Plot:
     return Plot(
         "strengths",
         figure,
-        f"Softmax classifiers fitted to {record.numbers['fitted']} images. Top: accuracy on the "
-        f"{record.numbers['chosen_by']:,} others that choose the strength, with 95% intervals. "
-        "The title's numbers are of the other half, which judges. "
+        f"Softmax classifiers fitted to {record.numbers['num_draws']} draws of "
+        f"{record.numbers['fitted']} images. Top: points above none on the "
+        f"{record.numbers['chosen_by']:,} others that choose the strength, mean of the draws with "
+        "its 95% interval; the title's interval is of the images that judge. "
         "Middle: the share of the weights, of pixels that vary, that is exactly 0. Bottom: the "
         "greatest change of a score when one pixel goes from the least to the greatest value. "
         "Dotted: without regularisation. To the right it is stronger; the radius falls.",
-        "Nine line charts: accuracy (top), share of zero weights (middle) and influence of a pixel "
-        "(bottom) against the strength of the penalties, the radius of max norm and the share "
+        "Nine line charts: gain of accuracy (top), share of zero weights (middle) and influence of "
+        "a pixel (bottom) against the strength of the penalties, the radius of max norm and the share "
         f"dropped. {title}.",
     )
 
 
 def _draw_kind(column: Any, record: Record, kind: str, marker: str) -> None:
     top, middle, bottom = column
-    where, total = places(record.settings, kind), record.numbers["chosen_by"]
-    numbers, arrays = record.settings[NUMBERS.get(kind, "regs")], record.arrays
-    accuracy = arrays["accuracy"]
-    ends = [evaluation.wilson_interval(round(a * total), total) for a in accuracy[where]]
-    errors = 100 * np.abs(np.transpose(ends) - accuracy[where])
+    where, arrays = places(record.settings, kind), record.arrays
+    numbers = record.settings[NUMBERS.get(kind, "regs")]
+    gains = 100 * (arrays["accuracy"][:, where] - arrays["accuracy"][:, :1])
+    reaches = [gain.mean() - intervals.of_mean(gain).low for gain in gains.T]
     look: dict[str, Any] = {"color": COLORS[kind], "marker": marker, "label": KINDS[kind]}
-    top.errorbar(numbers, 100 * accuracy[where], errors, capsize=2, **look)
-    middle.plot(numbers, 100 * arrays["zeros"][where], **look)
-    bottom.plot(numbers, arrays["influence"][where], **look)
-    for axes, level in ((top, 100 * accuracy[0]), (bottom, arrays["influence"][0])):
+    top.errorbar(numbers, gains.mean(axis=0), reaches, capsize=2, **look)
+    middle.plot(numbers, 100 * arrays["zeros"][:, where].mean(axis=0), **look)
+    bottom.plot(numbers, arrays["influence"][:, where].mean(axis=0), **look)
+    for axes, level in ((top, 0), (bottom, arrays["influence"][:, 0].mean())):
         axes.axhline(level, color=style.FAINT, ls=":", lw=1.5)
 
 
 def _label(axes: np.ndarray, radii: Any, shares: Any) -> None:
-    for place, text in enumerate(("accuracy\n(%)", "weights\nat 0 (%)", "influence\non a score")):
+    for place, text in enumerate(("gain\n(points)", "weights\nat 0 (%)", "influence\non a score")):
         axes[place, 0].set_ylabel(text)
     for place, (title, label) in enumerate(
         (("penalties", "strength λ"), ("max norm", "radius of a row"), ("dropout", "share dropped"))
@@ -159,7 +206,7 @@ def _label(axes: np.ndarray, radii: Any, shares: Any) -> None:
     for axis in axes[2, 1:]:
         axis.margins(x=0.12)  # room between the numbers of two panels
     style.ticks(axes[2, 1], radii[::2])
-    style.ticks(axes[2, 2], shares)
+    style.ticks(axes[2, 2], shares[::2])
 
 
 def templates(record: Record) -> Plot:
@@ -174,15 +221,15 @@ def templates(record: Record) -> Plot:
     shape = record.image_shape
     height = 6.2 / len(names) * len(rows) * shape[0] / shape[1] + 0.3
     l1 = int(shown[1 + list(KINDS).index("l1")])
-    strength, left = _number(record, "l1", l1), 1 - record.arrays["zeros"][l1]
+    strength, left = _number(record, "l1", l1), 1 - record.arrays["zeros"][0, l1]
     title = f"At strength {strength:g}, L1 leaves {left:.0%} of the weights"
     figure, axes = style.canvas(height=height, title=title)
     style.tiles(axes, pictures, rows, names)
     return Plot(
         "templates",
         figure,
-        f"The rows of W of softmax classifiers fitted to {record.numbers['fitted']} images, each "
-        "kind at the strongest setting tried that leaves a tenth of the weights (beside its name), "
+        f"The rows of W of softmax classifiers fitted to {record.numbers['fitted']} images, those "
+        "of the first draw, each kind at the strongest setting tried that leaves a tenth of the weights (beside its name), "
         "each row of W scaled by its own greatest weight. "
         "Red (or bright) speaks for the class, blue (or dark) against it, white (or grey) is a "
         "weight of 0. The title counts pixels that vary.",
@@ -198,33 +245,45 @@ def _number(record: Record, kind: str, place: int) -> float:
 
 
 def sizes(record: Record) -> Plot:
-    """Accuracy against the number of training images, with L2 and without."""
-    rows, total = record.numbers["sizes"], record.numbers["judged_by"]
-    gains = [100 * (row["with"] - row["without"]) / total for row in rows]
-    most = int(np.argmax(np.abs(gains)))
-    title = "With L2 or without: no difference beyond chance"
-    if min(row["p"] for row in rows) < 0.05 / num_tests(record):
-        title = f"L2 changes most with {rows[most]['size']:,} images: {gains[most]:+.1f} points"
-    figure, axes = style.canvas(height=3.4, title=title)
-    for name, label, color in (("with", "L2", COLORS["l2"]), ("without", "none", style.FAINT)):
-        _draw_sizes(axes, rows, total, name, label, color)
-    axes.set(xscale="log", xlabel="training images", ylabel="accuracy (%)")
-    style.ticks(axes, [row["size"] for row in rows])
-    axes.legend(title="regularisation", loc="lower right")
+    """Accuracy with L2 and without, and what L2 gains, against the number of training images."""
+    numbers = record.numbers["sizes"]
+    found = [by_size(record, size) for size in numbers]
+    told = [f"{size:,} images" for size, one in zip(numbers, found, strict=True)
+            if one.interval.low > 0]  # fmt: skip
+    title = "With L2 or without: no gain beyond chance"
+    if told:
+        title = f"L2 gains beyond chance with {', '.join(told)}"
+    figure, (left, right) = style.canvas(1, 2, height=3.2, title=title)
+    _draw_accuracy(left, record)
+    means = 100 * np.array([one.mean for one in found])
+    reaches = means - 100 * np.array([one.interval.low for one in found])
+    right.errorbar(numbers, means, reaches, capsize=3, marker="o", color=COLORS["l2"])
+    right.axhline(0, color=style.FAINT, ls=":", lw=1.5)
+    right.set(ylabel="gain of L2 (points)")
+    for axes in (left, right):
+        axes.set(xscale="log", xlabel="training images")
+        axes.margins(x=0.1)
+        style.ticks(axes, numbers)
     return Plot(
         "training_images",
         figure,
-        f"Accuracy on {total:,} images, with 95% intervals, of classifiers fitted to the first so "
-        f"many training images; the strength is chosen on {record.numbers['chosen_by']:,} others.",
-        "Two rising lines, accuracy against the number of training images, with L2 and without. "
-        f"{title}.",
+        f"Left: accuracy on {record.numbers['judged_by']:,} images of classifiers fitted to so "
+        f"many training images, mean of {record.numbers['num_draws']} draws with its 95% interval. "
+        f"Right: what L2 gains, {1 - ERROR / num_tests(record):.1%} intervals over draws and "
+        f"images; the strength is chosen on {record.numbers['chosen_by']:,} others.",
+        "Left two lines, accuracy against the number of training images, with L2 and without; "
+        f"right the gain with intervals. {title}.",
     )
 
 
-def _draw_sizes(axes: Axes, rows: Any, total: int, name: str, label: str, color: str) -> None:
-    share = np.array([row[name] / total for row in rows])
-    ends = np.array([evaluation.wilson_interval(row[name], total) for row in rows])
-    # Moved apart a little, so that the intervals can be told apart.
-    places = np.array([row["size"] for row in rows]) * (1.02 if name == "with" else 0.98)
-    axes.errorbar(places, 100 * share, 100 * np.abs(ends.T - share), capsize=3, marker="o",
-                  color=color, label=label)  # fmt: skip
+def _draw_accuracy(axes: Axes, record: Record) -> None:
+    numbers = np.array(record.numbers["sizes"])
+    for place, label, color in ((0, "none", style.FAINT), (1, "L2", COLORS["l2"])):
+        shares = [100 * record.arrays[f"right_{size}"][place].mean(axis=1) for size in numbers]
+        means = np.array([share.mean() for share in shares])
+        reaches = means - [intervals.of_mean(share).low for share in shares]
+        # Moved apart a little, so that the intervals can be told apart.
+        axes.errorbar(numbers * (1.03 if place else 0.97), means, reaches, capsize=3, marker="o",
+                      color=color, label=label)  # fmt: skip
+    axes.set_ylabel("accuracy (%)")
+    axes.legend(title="regularisation", loc="lower right")
