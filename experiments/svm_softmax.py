@@ -152,7 +152,7 @@ def findings(record: Record) -> Findings:
         sentences += [
             f"{words.NAMES[name]}: {words.right(tested)}, with {tested.chosen}. Its most frequent "
             f"mistake: {_confused(confusion, record.class_names)}. "
-            f"{_hardest(confusion, record.class_names)}.",
+            f"{words.capital(_hardest(confusion, record.class_names))}.",
             _of_penalty(name, record),
         ]
     answers = {"29-31": _of_classes(record), "48": _of_training(record)}
@@ -194,7 +194,7 @@ def _of_classes(record: Record) -> Answer:
     told = ", ".join(
         f"{words.NAMES[name]} {words.signed(end)}" for name, end in zip(LOSSES, ends, strict=True)
     )
-    told = f"points above naming one class ({chance:.1%}): {told}. Softmax: "
+    told = f"points above naming one class ({chance:.1%}): {told}. Of softmax, "
     harder = AGREES if low.high < high.low else OPEN
     return Answer(intervals.together([above, harder]), told + _hardest(confusion, names))
 
@@ -229,7 +229,7 @@ def _alike(confusion: np.ndarray, place: int) -> list[int]:
 def _hardest(confusion: np.ndarray, names: list[str]) -> str:
     """The classes of the least and of the greatest accuracy, with intervals (slide 29)."""
     least, greatest = (_with_alike(confusion, names, place) for place in _extremes(confusion))
-    return f"The hardest class is {least}; the easiest is {greatest}"
+    return f"the hardest class is {least}; the easiest is {greatest}"
 
 
 def _with_alike(confusion: np.ndarray, names: list[str], place: int) -> str:
@@ -352,6 +352,8 @@ def _confusion_title(record: Record) -> str:
         found = _mistakes(record.arrays[f"{name}_confusion"], record.class_names)
         pairs = " or ".join(f"{each.label} for {each.predicted}" for each in found)
         told.append(f"{words.NAMES[name]}, {pairs if 0 < len(found) <= 2 else 'none stands out'}")
+    if all(one.endswith("none stands out") for one in told):
+        return "No mistake is more frequent than all others beyond chance"
     return f"Most frequent mistakes: {'; '.join(told)}"
 
 

@@ -172,8 +172,8 @@ def strengths(record: Record) -> Plot:
         "greatest change of a score when one pixel goes from the least to the greatest value. "
         "Dotted: without regularisation. To the right it is stronger; the radius falls.",
         "Nine line charts: gain of accuracy (top), share of zero weights (middle) and influence of "
-        "a pixel (bottom) against the strength of the penalties, the radius of max norm and the share "
-        f"dropped. {title}.",
+        "a pixel (bottom) against the strength of the penalties, the radius of max norm and the "
+        f"share dropped. {title}.",
     )
 
 
@@ -229,8 +229,8 @@ def templates(record: Record) -> Plot:
         "templates",
         figure,
         f"The rows of W of softmax classifiers fitted to {record.numbers['fitted']} images, those "
-        "of the first draw, each kind at the strongest setting tried that leaves a tenth of the weights (beside its name), "
-        "each row of W scaled by its own greatest weight. "
+        "of the first draw, each kind at the strongest setting tried that leaves a tenth of the "
+        "weights (beside its name), each row of W scaled by its own greatest weight. "
         "Red (or bright) speaks for the class, blue (or dark) against it, white (or grey) is a "
         "weight of 0. The title counts pixels that vary.",
         f"Small images in {len(rows)} rows: the weights of {', '.join(names)} for "
