@@ -158,7 +158,9 @@ def findings(record: Record) -> Findings:
             intervals.together([words.agreement(of_44), begins]),
             f"{words.compared(of_44)}; at small W the loss is {small:.4f}, log C {log_classes:.4f}",
         ),
-        "46-47": Answer(words.agreement(of_46), words.compared(of_46)),
+        "46-47": Answer(
+            words.agreement(of_46), f"{words.compared(of_46)}; {_about_moves_shortly(record)}"
+        ),
     }
     return Findings(sentences, words.agreement(printed), tables, printed, by_slides)
 
@@ -203,6 +205,20 @@ def _about_moves(record: Record) -> str:
         f"{np.count_nonzero(svm)} of the three examples of slide 47, only where a margin is "
         f"touched; softmax's changes in {np.count_nonzero(softmax)} as far as float32 can tell, "
         "and by little where the right class is far ahead."
+    )
+
+
+def _about_moves_shortly(record: Record) -> str:
+    """Slide 47's question, what a datapoint does to the losses when it is jiggled, in a line."""
+    svm, softmax = _changes(record, "svm"), _changes(record, "softmax")
+    told = ", ".join(
+        f"[{', '.join(f'{score:g}' for score in scores)}] by {words.power(float(of_svm))} and "
+        f"{words.power(float(of_softmax))}"
+        for scores, of_svm, of_softmax in zip(MOVED, svm, softmax, strict=True)
+    )
+    return (
+        f"a datapoint jiggled so that the right score falls by {record.settings['change']:g} "
+        f"raises the SVM's and the softmax loss of {told}"
     )
 
 

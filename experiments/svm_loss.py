@@ -37,7 +37,12 @@ SCORES = np.array([[3.2, 5.1, -1.7], [1.3, 4.9, 2.0], [2.2, 2.5, -3.1]], np.floa
 LABELS = np.arange(3)
 TOLERANCE = 1e-4  # what float32 may lose in the scores of an example
 NEAR = 0.02  # relative distance of a loss at small W to what it is without any
-LOSSES = {"hinge": losses.hinge, "squared": losses.squared_hinge}
+LOSSES = {
+    "hinge": losses.hinge,
+    "squared": losses.squared_hinge,
+    "crammer_singer": losses.crammer_singer_hinge,
+    "softmax": losses.softmax,
+}
 
 
 @dataclass(frozen=True)
@@ -164,10 +169,14 @@ def _answers(record: Record) -> Table:
         ("mean instead of sum", f"{mean:.4f} becomes {(hinges / 2).mean():.4f}",
          "All is divided by C − 1: another scale of the loss, the same best W (with a penalty, "
          "one of another strength)."),
-        ("square of the max", f"{', '.join(f'{square:.4g}' for square in squares)}: "
-         f"mean {squares.mean():.4g}",
+        ("square of the max", _several(record, "squared"),
          f"Another loss: the frog's share of it grows from {hinges[2] / hinges.sum():.0%} to "
          f"{squares[2] / squares.sum():.0%}, few bad mistakes count more than many small ones."),
+        ("greatest violation instead of sum", _several(record, "crammer_singer"),
+         "Crammer and Singer's hinge: of several classes that come too near, only the nearest "
+         "costs."),
+        ("softmax loss instead", _several(record, "softmax"),
+         "It has no margin after which it is content: the car costs something too (slides 43-45)."),
         ("least and greatest", f"{swept.min():.3g}; {swept.max():.3g} in the figure, no greatest",
          "Zero once every margin is kept. It grows without end as the right score falls."),
         ("W small", f"{numbers['small']:.4f}",
@@ -175,6 +184,12 @@ def _answers(record: Record) -> Table:
          "what the loss must be at the first step of a training."),
     ]  # fmt: skip
     return Table("The questions of slide 37.", ("what if", "loss", "because"), rows)
+
+
+def _several(record: Record, kind: str) -> str:
+    """Another loss of the table's examples, and its mean."""
+    values = record.arrays[f"table_{kind}"]
+    return f"{', '.join(f'{value:.4g}' for value in values)}: mean {values.mean():.4g}"
 
 
 def draw(record: Record) -> Iterator[Plot]:

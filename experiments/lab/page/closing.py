@@ -63,6 +63,21 @@ def beside_the_best(table: Sequence[Row]) -> str:
     return f"the best one's interval overlaps with those of: {'; '.join(near)}."
 
 
+def _finding(name: str, table: Sequence[Row]) -> str:
+    """The best classifier, or all that its interval cannot be told apart from."""
+    best = table[0]
+    near = [row for row in table if row.interval.high >= best.interval.low]
+    share = f"{best.accuracy:.1%} right ({words.between(best.interval)}%)"
+    if len(near) == 1:
+        return f"Best on {name}: {best.name}, {share}"
+    if len(near) == 2:
+        return f"Best on {name}, not to be told apart: {best.name} and {near[1].name}, {share}"
+    return (
+        f"Best on {name}, {len(near)} not to be told apart: {near[0].name} to {near[-1].name}, "
+        f"{best.accuracy:.1%} to {near[-1].accuracy:.1%} right"
+    )
+
+
 def texts(records: Sequence[Record]) -> list[str]:
     """The table as lines of aligned columns, its header first; none without any classifier."""
     table = [row.cells for row in rows(records)]
@@ -76,10 +91,7 @@ def texts(records: Sequence[Record]) -> list[str]:
 def draw(records: Sequence[Record]) -> Plot:
     """Accuracies with their intervals, under the templates if a record has them."""
     table, first = rows(records), records[0]
-    title = (
-        f"Best on {first.data['name']}: {table[0].name}, {table[0].accuracy:.1%} right "
-        f"({words.between(table[0].interval)}%)"
-    )
+    title = _finding(first.data["name"], table)
     pictures = next((one for one in records if TEMPLATES in one.arrays), None)
     height = 0.6 + 0.36 * len(table)
     if pictures is None:
