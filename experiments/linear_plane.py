@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
+from scipy import optimize
 
 from experiments.lab import run, style, words
 from experiments.lab.experiment import AGREES, DIFFERS, Answer, Findings, Outcome, Plot, Printed
@@ -60,6 +61,7 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
         classes = len(points.class_names)
         params = _centred(LinearParams(W_of[:classes], b_of[:classes]))
         outcome.numbers[name] = _tested(params, points.test)
+        outcome.numbers[name]["divided"] = _divided(*points.train) if classes == 2 else None
         parts = {"points": points.train.images, "labels": points.train.labels}
         parts |= {"W": params.W, "b": params.b}
         outcome.arrays |= {f"{name}_{part}": array for part, array in parts.items()}
@@ -80,6 +82,21 @@ def _trained(key: jax.Array, sets: list[Split], settings: Settings) -> LinearPar
         num_steps=settings.num_steps, weight=weight,
     )  # fmt: skip
     return LinearParams(*map(np.asarray, state.params))
+
+
+def _divided(X: np.ndarray, y: np.ndarray) -> bool:
+    """Whether any straight line has all points (N, 2) of class 0 on one side, those of 1 beyond.
+
+    It does if w and b exist with s_i (w . x_i + b) >= 1 for all i, where s_i is -1 or 1: a linear
+    program without an objective, feasible or not.
+    """
+    sign = np.where(y == 1, 1.0, -1.0)[:, None]
+    rows = sign * np.column_stack([X, np.ones(len(X))])
+    found = optimize.linprog(np.zeros(rows.shape[1]), -rows, -np.ones(len(rows)),
+                             bounds=(None, None), method="highs")  # fmt: skip
+    if found.status not in (0, 2):  # solved, infeasible
+        raise RuntimeError(f"the linear program was not decided: {found.message}")
+    return found.status == 0
 
 
 def _centred(params: LinearParams) -> LinearParams:
@@ -108,12 +125,18 @@ def findings(record: Record) -> Findings:
     sentences += [
         f"Lines divide {', '.join(solved) or 'none'}. Not better than naming one class, or by "
         f"less than half of what is possible: {', '.join(hard) or 'none'}.",
+        _about_lines(record),
         f"On {record.data['name']}, nearest neighbours keep {kept:,} numbers, the linear model "
         f"{stored:,}: {kept / stored:,.0f} times fewer.",
     ]
-    expected = set(hard) == set(record.settings["toys"]) - {"blobs"} and stored < kept
+    impossible = [name for name in hard if numbers[name]["divided"] is False]
+    expected = impossible == hard == [name for name in record.settings["toys"] if name != "blobs"]
+    expected = expected and stored < kept
     verdict = words.agreement(printed) if expected else DIFFERS
-    solved_and_hard = f"lines divide {', '.join(solved) or 'none'}, not {', '.join(hard) or 'any'}"
+    solved_and_hard = (
+        f"lines divide {', '.join(solved) or 'none'}; by a linear program none divides "
+        f"{', '.join(impossible) or 'what is not tested'}"
+    )
     answers = {
         "26-27": Answer(
             AGREES if expected else DIFFERS,
@@ -122,6 +145,17 @@ def findings(record: Record) -> Findings:
         "28": Answer(words.agreement(printed), words.compared(printed)),
     }
     return Findings(sentences, verdict, printed=printed, by_slides=answers)
+
+
+def _about_lines(record: Record) -> str:
+    """What the linear program decided of the training points of two classes."""
+    toys = [name for name in record.settings["toys"] if record.numbers[name]["divided"] is not None]
+    lines = {True: "one divides", False: "none divides"}
+    told = ", ".join(f"{lines[record.numbers[name]['divided']]} {name}" for name in toys)
+    return (
+        "Is there any straight line with all training points of one class on one side and all of "
+        f"the other beyond, found by training or not? A linear program decides: {told or 'no set'}."
+    )
 
 
 def _accuracy(record: Record, name: str) -> float:
@@ -192,10 +226,10 @@ def _draw_pixels(
 def _draw_plane(record: Record) -> Plot:
     """Every set of points with the regions, lines and directions of its classifier."""
     names = record.settings["toys"]
-    hard = [name for name in names if _hard(record, name)]
+    impossible = [name for name in names if record.numbers[name]["divided"] is False]
     title = f"Straight lines divide the {names[0]}"
-    if hard:
-        title = f"No straight line divides {', '.join(hard)}"
+    if impossible:
+        title = f"No straight line divides {', '.join(impossible)}"
     rows = -(-len(names) // 2)
     figure, axes = style.canvas(rows, 2, height=3.75 * rows, title=title, squeeze=False)
     for place, name in zip(axes.flat, names, strict=False):
@@ -207,7 +241,8 @@ def _draw_plane(record: Record) -> Plot:
         "plane",
         figure,
         "Dots: training points, coloured and shaped by class. Shade: the class of the greatest "
-        "score. Scores are less their mean over the classes, which changes no decision. Line of a "
+        "score. That no line divides a set of two classes was decided by a linear program, for all "
+        "lines. Scores are less their mean over the classes, which changes no decision. Line of a "
         "class's colour: where its score is 0 (of two classes it is one line; the second is "
         "dashed); the arrow stands upright on it "
         "and points to where the score rises, the row of W as a direction (slide 30's templates "
