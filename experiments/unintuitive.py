@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 
 import jax
 import numpy as np
@@ -24,11 +25,13 @@ CLAIM = (
 SECONDS = 5
 CHANGES = ("shifted", "dimmed", "covered")
 TOLERANCE = 1e-4  # of a distance
+ALIKE = 0.02  # of the images: shares that differ by less are called the same
 
 
 @dataclass(frozen=True)
 class Settings:
     num_originals: int = flag(3, "training images altered, the first of so many classes", low=1)
+    num_judged: int = flag(1000, "training images whose copies are classified", low=2, smoke=40)
     num_searched: int = flag(2000, "training images searched, the first ones", low=10, smoke=200)
     map_side: int = flag(30, "images along a side of the map, the first ones", low=3, smoke=8)
     num_near: int = flag(5, "neighbours on the map that are looked at", low=1)
@@ -52,8 +55,33 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
     }
     arrays = {"originals": originals, "copies": copies, "apart": apart}
     outcome = Outcome(numbers, arrays | {"labels": train.y[places]})
+    _judged(outcome, data, train, settings)
     _map(outcome, data, key, settings)
     return outcome
+
+
+def _judged(outcome: Outcome, data: Data, train: tuning.Rows, settings: Settings) -> None:
+    """Whether copies of images, equally far, still have the class of their nearest neighbour.
+
+    An image's own row is not searched.  Images that a change does not alter are left out.
+    """
+    images = train.X[: settings.num_judged].astype(np.float64).reshape(-1, *data.image_shape)
+    changes = np.stack([_changes(image, data.levels[0]) for image in images])
+    lengths = np.sqrt(np.sum(changes**2, axis=(2, 3, 4), keepdims=True))
+    kept = np.flatnonzero(lengths.min(axis=(1, 2, 3, 4)))
+    least = lengths[kept].min(axis=1, keepdims=True)
+    shown = images[kept][:, None] + changes[kept] * (least / lengths[kept])
+    shown = np.concatenate([images[kept][:, None], shown], axis=1)  # (n, 4, H, W, C)
+    model = knn.fit(train.X.astype(np.float32))
+    queries = shown.reshape(-1, train.X.shape[1]).astype(np.float32)
+    found = np.asarray(knn.neighbors(model, queries, 2).indices).reshape(*shown.shape[:2], 2)
+    itself = found[..., 0] == kept[:, None]
+    nearest = train.y[np.where(itself, found[..., 1], found[..., 0])]
+    others = knn.neighbors(knn.fit(train.X), train.X[kept], len(train.y))
+    other = train.y[others.indices] != train.y[kept][:, None]
+    nearer = other & (others.distances < least.reshape(-1, 1) ** 2)
+    outcome.arrays["judged_right"] = nearest == train.y[kept][:, None]
+    outcome.arrays["judged_other_nearer"] = nearer.any(axis=1)
 
 
 def _map(outcome: Outcome, data: Data, key: jax.Array, settings: Settings) -> None:
@@ -99,44 +127,111 @@ def _pair_means(apart: np.ndarray, y: np.ndarray, groups: np.ndarray) -> np.ndar
 
 def _altered(image: np.ndarray, low: float) -> np.ndarray:
     """Shifted, dimmed and covered copies (3, H, W, C), as far as the weakest change reaches."""
-    height, width = image.shape[:2]
-    covered = image.copy()
-    covered[height // 4 : height // 2 + 1, width // 4 : -(-3 * width // 4)] = low
-    changes = np.stack([np.roll(image, 1, axis=1), np.full_like(image, low), covered]) - image
+    changes = _changes(image, low)
     lengths = np.sqrt(np.sum(changes**2, axis=(1, 2, 3), keepdims=True))
     if not lengths.min():
         raise ValueError("an image that a shift, dimming or a box does not change cannot be shown")
     return image + changes * (lengths.min() / lengths)
 
 
+def _changes(image: np.ndarray, low: float) -> np.ndarray:
+    """What a shift, dimming and a box do to an image at their full strength, (3, H, W, C)."""
+    height, width = image.shape[:2]
+    covered = image.copy()
+    covered[height // 4 : height // 2 + 1, width // 4 : -(-3 * width // 4)] = low
+    return np.stack([np.roll(image, 1, axis=1), np.full_like(image, low), covered]) - image
+
+
 def findings(record: Record) -> Findings:
     """The distances, how equal they are, and what else is as near."""
     apart, numbers = record.arrays["apart"], record.numbers
     spread = float(np.max(np.ptp(apart, axis=1) / apart.min(axis=1)))
+    if spread > TOLERANCE:
+        raise ValueError(f"copies that should be equally far differ by {spread:.1e} of that")
     nearer, total = sum(numbers["nearer"]), len(apart) * numbers["searched"]
     sentences = [
-        f"The distances of an image's three copies to it differ by {words.power(spread, 1)} of the "
-        f"distance, at most ({words.power(TOLERANCE)} would be called the same); the eye finds "
-        "them very differently alike.",
+        f"An image's three copies are made equally far from it: to less than "
+        f"{words.power(TOLERANCE)} of the distance.",
+        *_about_copies(record),
         f"Of {total:,} comparisons with training images, {nearer:,} are nearer than the copies, "
         f"{sum(numbers['nearer_other']):,} of them of another class.",
     ]
     told, more = _about_background(record)
     answers = {
         "23-24": Answer(
-            AGREES if spread <= TOLERANCE else DIFFERS,
-            f"the three distances of an image's copies differ by at most {words.power(spread, 1)} "
-            f"of their size ({words.power(TOLERANCE)} would be called the same)",
+            _unequal(record),
+            f"of copies equally far from their image a nearest neighbour gives "
+            f"{_shares(record)} the image's class, with a difference of "
+            f"{words.signed(_widest(record)[2])} points from the first to the last; for the "
+            "summary's speed at test time see 17, for its choice of k and distance 20-22",
         ),
         "25": Answer(
             intervals.above_zero(more),
-            f"near images share their {_word(record)} by {words.signed(more)} points more often "
-            "than their class",
+            f"near images share their {_word(record)} {_more_often(more)} than their class",
         ),
     }
     verdict = intervals.together(one.verdict for one in answers.values())
     tables = _table(record), _pairs(record)
     return Findings([*sentences, *told], verdict, tables, by_slides=answers)
+
+
+def _pairs_of_copies(record: Record) -> list[tuple[int, int, evaluation.Interval]]:
+    """How much more often one kind of copy keeps its class than another, for every pair of kinds.
+
+    The intervals hold together with 95%: each of the three has a third of the error.
+    """
+    right = record.arrays["judged_right"][:, 1:].astype(np.float64)
+    order = np.argsort(-right.mean(axis=0), kind="stable").tolist()
+    return [
+        (a, b, intervals.of_mean(right[:, a] - right[:, b], 1 - 0.05 / 3))
+        for a, b in combinations(order, 2)
+    ]
+
+
+def _widest(record: Record) -> tuple[int, int, evaluation.Interval]:
+    """The kinds of copies that keep their class most and least often, and by how much."""
+    return _pairs_of_copies(record)[1]
+
+
+def _unequal(record: Record) -> str:
+    """Whether equal distances hide unequal likeness: a kind of copy keeps its class more often."""
+    pairs = [interval for *_, interval in _pairs_of_copies(record)]
+    if any(interval.low > 0 for interval in pairs):
+        return AGREES
+    same = all(interval.low > -ALIKE and interval.high < ALIKE for interval in pairs)
+    return DIFFERS if same else OPEN
+
+
+def _shares(record: Record) -> str:
+    """How many copies of each kind keep their class, the most first."""
+    right = record.arrays["judged_right"][:, 1:].mean(axis=0)
+    order = np.argsort(-right, kind="stable")
+    return ", ".join(f"{right[kind]:.0%} of the {CHANGES[kind]}" for kind in order)
+
+
+def _about_copies(record: Record) -> list[str]:
+    """What equal distance does not tell: the class of copies, and images of other classes."""
+    right, nearer = record.arrays["judged_right"], record.arrays["judged_other_nearer"]
+    first, last, interval = _widest(record)
+    share = evaluation.wilson_interval(int(nearer.sum()), len(nearer))
+    return [
+        f"Equally far is not equally alike: of {len(right):,} training images (nearest neighbour, "
+        f"the image itself left out, {right[:, 0].mean():.0%} right) it gives {_shares(record)} "
+        f"copies the right class. {words.capital(CHANGES[first])} and {CHANGES[last]} differ by "
+        f"{words.signed(interval)} points (95% interval, for three pairs).",
+        f"For {nearer.mean():.0%} of these images ({words.between(share)}%) some image of another "
+        f"class, among {record.numbers['searched']:,}, lies nearer than the copies, which a person "
+        "calls the same.",
+    ]
+
+
+def _more_often(more: evaluation.Interval) -> str:
+    """An interval of a difference in words, without a minus where all of it has one sign."""
+    if more.high < 0:
+        return f"{words.between(evaluation.Interval(-more.high, -more.low))} points less often"
+    if more.low > 0:
+        return f"{words.between(more)} points more often"
+    return f"{words.signed(more)} points more often"
 
 
 def _word(record: Record) -> str:
@@ -258,8 +353,8 @@ def _draw_sorting(record: Record) -> Plot:
     """The map once more, each cell as dark as the image's neighbours share class or background."""
     arrays, word, near = record.arrays, _word(record), record.settings["num_near"]
     shares = {"class": arrays["map_same_class"], word: arrays["map_same_background"]}
-    told = (f"{share.mean():.0%} the {name}" for name, share in shares.items())
-    title = f"Of near images on the map share {', '.join(told)}"
+    same, ground = (f"{share.mean():.0%}" for share in shares.values())
+    title = f"Of an image's near ones on the map, {same} share its class, {ground} its {word}"
     figure, panels = style.canvas(1, 2, height=3.4, title=title)
     for axes, (name, share) in zip(panels, shares.items(), strict=True):
         shown = axes.imshow(100 * share[arrays["map_grid"]], cmap="Blues", vmin=0, vmax=100)

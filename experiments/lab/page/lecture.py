@@ -31,7 +31,7 @@ ROWS = (
     Row("20", "which k, which distance; to choose them on the test set", "choose_k"),
     Row("21", "validation data and folds choose, the test set is used once", "choose_rate"),
     Row("22", "the 5-fold example: k of about 7", "choose_k"),
-    Row("23-24", "three altered images, equally far in L2", "unintuitive"),
+    Row("23-24", "three altered images, equally far in L2; the summary", "unintuitive"),
     Row("25", "the map of images by L2 distance, the background", "unintuitive"),
     Row("26-27", "dividing by a straight line; nothing to remember", "linear_plane"),
     Row("28", "the scores of a 2 × 2 image", "linear_plane"),

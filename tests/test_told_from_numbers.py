@@ -1,0 +1,74 @@
+"""What the page says of copies, lines and the best classifier follows from the numbers."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from experiments import linear_plane, unintuitive
+from experiments.lab.experiment import AGREES, DIFFERS, OPEN
+from experiments.lab.page import closing
+from lincls.evaluation import Interval
+
+
+def copies(*shares, count=1000):
+    """A record of images whose copies of each kind keep their class in these shares."""
+    rng = np.random.default_rng(23)
+    kept = rng.permuted(np.arange(count) < count * np.array(shares)[:, None], axis=1)
+    right = np.column_stack([np.ones(count, bool), *kept])
+    return SimpleNamespace(arrays={"judged_right": right})
+
+
+@pytest.mark.parametrize(
+    ("shares", "verdict"),
+    [((0.5, 0.9, 0.5), AGREES), ((0.5, 0.52, 0.5), OPEN), ((1.0, 1.0, 1.0), DIFFERS)],
+)
+def test_slide_23_equal_distance_must_hide_a_difference_that_an_interval_shows(shares, verdict):
+    assert unintuitive._unequal(copies(*shares)) == verdict
+
+
+def test_slide_23_the_copies_that_keep_their_class_most_and_least_often_are_compared():
+    best, worst, interval = unintuitive._widest(copies(0.5, 0.9, 0.2))
+    assert (best, worst) == (1, 2)
+    assert interval.low < 0.7 < interval.high
+
+
+@pytest.mark.parametrize(
+    ("interval", "text"),
+    [
+        (Interval(-0.826, -0.797), "79.7 to 82.6 points less often"),
+        (Interval(0.19, 0.24), "19.0 to 24.0 points more often"),
+        (Interval(-0.01, 0.02), "-1.0 to +2.0 points more often"),
+    ],
+)
+def test_slide_25_less_often_has_no_minus(interval, text):
+    assert unintuitive._more_often(interval) == text
+
+
+@pytest.mark.parametrize(
+    ("points", "labels", "divided"),
+    [
+        ([[0, 0], [1, 1], [0, 1], [1, 0]], [0, 0, 1, 1], False),
+        ([[0, 0], [0, 1], [3, 0], [3, 1]], [0, 0, 1, 1], True),
+        ([[5, 9], [5.001, 9], [6, 9]], [0, 1, 1], True),
+        ([[0, 0], [1, 0], [2, 0]], [0, 1, 0], False),
+    ],
+)
+def test_slide_26_a_linear_program_finds_a_line_wherever_there_is_one(points, labels, divided):
+    assert linear_plane._divided(np.array(points, float), np.array(labels)) is divided
+
+
+@pytest.mark.parametrize(
+    ("lows", "title"),
+    [
+        ([0.8, 0.5], "Best on x: a, 90.0% right (80.0 to 95.0%)"),
+        ([0.8, 0.75], "Best on x, not to be told apart: a and b, 90.0% right (80.0 to 95.0%)"),
+        ([0.8, 0.75, 0.7], "Best on x, 3 not to be told apart: a to c, 90.0% to 90.0% right"),
+    ],
+)
+def test_what_no_interval_tells_apart_is_best_together(lows, title):
+    rows = [
+        closing.Row((), name, 0.9, Interval(low, 0.95 if low > 0.6 else 0.6))
+        for name, low in zip("abc", lows, strict=False)
+    ]
+    assert closing._finding("x", rows) == title
