@@ -59,6 +59,20 @@ def test_a_phone_shows_figures_at_a_size_to_read_under_their_titles(folder, widt
 
 
 @needed
+@pytest.mark.parametrize(("width", "hinted"), [(360, True), (1200, False)])
+def test_a_figure_that_goes_on_beyond_the_window_shows_that_it_does(folder, width, hinted):
+    with open_page(folder / "index.html", width=width, scripts=True) as shown:
+        link = "document.querySelector('figure > a')"
+        assert shown.evaluate(f"{link}.scrollWidth > {link}.clientWidth + 1") == hinted
+        shade = f"getComputedStyle({link}, '::after')"
+        assert shown.evaluate(f"{shade}.backgroundImage.includes('gradient')") == hinted
+        if hinted:
+            assert shown.evaluate(f"{shade}.position") == "sticky"
+        told = "getComputedStyle(document.querySelector('.hint')).display != 'none'"
+        assert shown.evaluate(told) == hinted
+
+
+@needed
 def test_page_needs_no_scripts(folder):
     with open_page(folder / "index.html", scripts=False) as shown:
         assert shown.evaluate(BROKEN) == []

@@ -63,7 +63,7 @@ def test_slide_26_a_linear_program_finds_a_line_wherever_there_is_one(points, la
     [
         ([0.8, 0.5], "Best on x: a, 90.0% right (80.0 to 95.0%)"),
         ([0.8, 0.75], "Best on x, not to be told apart: a and b, 90.0% right (80.0 to 95.0%)"),
-        ([0.8, 0.75, 0.7], "Best on x, 3 not to be told apart: a to c, 90.0% to 90.0% right"),
+        ([0.8, 0.75, 0.7], "Best on x: 3 that cannot be told apart, 90.0% to 90.0% right"),
     ],
 )
 def test_what_no_interval_tells_apart_is_best_together(lows, title):

@@ -73,8 +73,8 @@ def _finding(name: str, table: Sequence[Row]) -> str:
     if len(near) == 2:
         return f"Best on {name}, not to be told apart: {best.name} and {near[1].name}, {share}"
     return (
-        f"Best on {name}, {len(near)} not to be told apart: {near[0].name} to {near[-1].name}, "
-        f"{best.accuracy:.1%} to {near[-1].accuracy:.1%} right"
+        f"Best on {name}: {len(near)} that cannot be told apart, {near[-1].accuracy:.1%} to "
+        f"{best.accuracy:.1%} right"
     )
 
 
