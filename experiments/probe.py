@@ -283,7 +283,7 @@ def compute(
     of_first, predictions, in_five = [], [], []
     for one, scores in zip(chosen, final_scores(task, chosen, queries, settings), strict=True):
         predictions.append(scores.argmax(axis=1).astype(np.int32))
-        in_five.append(results.among_first(scores, labels, 5))
+        in_five.append(results.among_first(scores, labels, 5, votes=one.probe != "linear"))
         of_first += [scores.astype(np.float32)] if one.seed == seed else []
     arrays = {"predictions": np.stack(predictions), "labels": labels, "scores": np.stack(of_first)}
     values, ends = results.measured(
