@@ -1,9 +1,21 @@
 """What a probe is given, and what it says of it: votes, units, files and flags."""
 
+import jax
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
-from experiments.lab.probe import results
+from experiments.lab.probe import probing, results
+from lincls import linear
+from lincls.structs import LinearParams
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _promotion(quick_compiles):
+    """optax promotes its counts."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
 
 # --- top-5 of votes ----------------------------------------------------------------------------
 
@@ -40,3 +52,28 @@ def test_ties_share_the_places_that_are_left_as_a_lot_would(votes):
     found = results.among_first(several, labels, 3, votes=True)
     np.testing.assert_allclose(found, drawn, atol=0.1)
     assert found.mean() == pytest.approx(drawn.mean(), abs=0.005)
+
+
+# --- more features than examples ---------------------------------------------------------------
+
+
+def test_fewer_rows_than_features_have_as_many_axes_and_the_same_optimum():
+    rng = np.random.default_rng(4)
+    y = rng.permutation(np.arange(60) % 3)
+    X = (rng.normal(size=(3, 90))[y] + rng.normal(size=(60, 90)) + 5).astype(np.float32)
+    queries = (rng.normal(size=(40, 90)) + 5).astype(np.float32)
+    thin = probing.rotate(X)
+    assert thin.Z.shape == (60, 60)
+    centred = (X - thin.affine.shift) * thin.affine.scale
+    np.testing.assert_allclose(thin.Z @ thin.Z.T, centred @ centred.T, atol=2e-4)
+    np.testing.assert_allclose(thin.axes.T @ thin.axes, np.eye(60), atol=1e-5)
+    plan = probing.Plan(2, 180_000, 512, 1e-3)
+    params = probing.fit_linear(
+        jax.random.key(0), thin, y, 3, np.ones((1, 60), np.float32), np.array([1e-2]), plan
+    )
+    model = probing.on_rows(LinearParams(params.W[0], params.b[0]), thin)
+    whole = LogisticRegression(C=1 / (2 * 60 * 1e-2), tol=1e-8, max_iter=1000).fit(centred, y)
+    scores = np.asarray(linear.scores(model, queries))
+    expected = whole.decision_function((queries - thin.affine.shift) * thin.affine.scale)
+    difference = scores - scores.mean(axis=1, keepdims=True) - expected
+    assert np.abs(difference).max() < 0.02 * np.abs(expected).max()

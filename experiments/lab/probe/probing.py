@@ -90,9 +90,9 @@ def shot_weights(
 class Rotated(NamedTuple):
     """Training rows on their principal axes: z = (x - shift) * scale @ axes."""
 
-    Z: np.ndarray  # (N, D) float32
+    Z: np.ndarray  # (N, A) float32, A = min(N, D)
     affine: Affine
-    axes: np.ndarray  # (D, D) orthonormal columns
+    axes: np.ndarray  # (D, A) orthonormal columns
 
 
 def rotate(X: np.ndarray) -> Rotated:
@@ -100,7 +100,8 @@ def rotate(X: np.ndarray) -> Rotated:
 
     A rotation leaves sum(W**2), and so the optimum, as it is.  But a step size per coordinate,
     which RMSprop has, then is one per principal axis, and the few long axes of embeddings no
-    longer hold back the many short ones.
+    longer hold back the many short ones.  Fewer rows than features have no more axes than
+    rows: W has no part outside of them at the optimum.
     """
     affine = preprocessing.fit(X)
 
@@ -109,8 +110,12 @@ def rotate(X: np.ndarray) -> Rotated:
             rows = np.asarray(X[start : start + _BLOCK], np.float32)
             yield (rows - affine.shift) * affine.scale
 
-    covariance = sum(rows.T @ rows for rows in blocks())
-    axes = np.linalg.eigh(np.asarray(covariance, np.float64))[1].astype(np.float32)
+    if len(X) < X.shape[1]:
+        rows = np.concatenate(list(blocks())).astype(np.float64)
+        axes = np.linalg.svd(rows, full_matrices=False)[2].T.astype(np.float32)
+    else:
+        covariance = sum(rows.T @ rows for rows in blocks())
+        axes = np.linalg.eigh(np.asarray(covariance, np.float64))[1].astype(np.float32)
     return Rotated(np.concatenate([rows @ axes for rows in blocks()]), affine, axes)
 
 
