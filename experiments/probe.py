@@ -144,7 +144,8 @@ def tasks(
     data: gate.Data, settings: Settings, seed: int, groups: np.ndarray | None = None
 ) -> Iterator[Task]:
     """One task per seed; the features are prepared once."""
-    X, y = features(data.train.images, settings), np.asarray(data.train.labels)
+    y = np.asarray(data.train.labels)
+    X = features(data.train.images, power_of(data), settings)
     rotated = probing.rotate(X)
     for number in range(seed, seed + settings.seeds):
         key = jax.random.key(number)
@@ -152,9 +153,15 @@ def tasks(
         yield Task(number, key, X, rotated, y, data.num_classes, held)
 
 
-def features(images: np.ndarray, settings: Settings) -> np.ndarray:
-    X = checks.finite(checks.rows(images, "features"), "features")
-    return probing.unit_rows(X) if settings.normalise == "unit" else np.asarray(X)
+def features(images: np.ndarray, power: int, settings: Settings) -> np.ndarray:
+    """Rows (N, D) over 2**power, of norm 1 if so chosen, in the byte order of this machine."""
+    X = checks.rows(images, "features")
+    X = probing.scaled(X.astype(X.dtype.newbyteorder("="), copy=False), power)
+    return probing.unit_rows(X) if settings.normalise == "unit" else X
+
+
+def power_of(data: gate.Data) -> int:
+    return probing.exponent(checks.rows(data.train.images, "features"))
 
 
 def held_out(
@@ -279,7 +286,8 @@ def compute(
     """Choose for all seeds, then open the test set: results for JSON, and arrays."""
     task, chosen = choose(data, settings, seed, groups)
     test = data.open_test(f"{len(chosen)} chosen probes")
-    queries, labels = features(test.images, settings), np.asarray(test.labels)
+    labels = np.asarray(test.labels)
+    queries = features(test.images, power_of(data), settings)
     of_first, predictions, in_five = [], [], []
     for one, scores in zip(chosen, final_scores(task, chosen, queries, settings), strict=True):
         predictions.append(scores.argmax(axis=1).astype(np.int32))
@@ -320,7 +328,7 @@ def refuse(settings: Settings, data: gate.Data, groups: np.ndarray | None) -> No
             f"--weakest {settings.weakest:g} must be at most --strongest {settings.strongest:g}"
         )
     held_out(jax.random.key(0), np.asarray(data.train.labels), settings, groups)
-    features(data.train.images, settings)
+    checks.rows(data.train.images, "features")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

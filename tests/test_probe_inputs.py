@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from experiments import probe
+from experiments.lab import gate
 from experiments.lab.probe import probing, results
-from lincls import linear
+from lincls import data, linear
 from lincls.structs import LinearParams
 
 
@@ -77,3 +79,64 @@ def test_fewer_rows_than_features_have_as_many_axes_and_the_same_optimum():
     expected = whole.decision_function((queries - thin.affine.shift) * thin.affine.scale)
     difference = scores - scores.mean(axis=1, keepdims=True) - expected
     assert np.abs(difference).max() < 0.02 * np.abs(expected).max()
+
+
+# --- units -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small():
+    """Overlapping classes: 120 examples to train on and 40 to test, 6 features, 4 classes."""
+    rng = np.random.default_rng(5)
+    y = rng.permutation(np.arange(160) % 4)
+    X = (rng.normal(size=(4, 6))[y] + rng.normal(size=(160, 6))).astype(np.float32)
+    return {"X_train": X[:120], "y_train": y[:120], "X_test": X[120:], "y_test": y[120:]}
+
+
+def predicted(arrays, dtype=np.float32, **numbers):
+    settings = probe.Settings(seeds=1, num_neighbors=9, samples=2,
+                              probes=("l1", "l2", "cosine"), **numbers)  # fmt: skip
+    arrays = {k: v.astype(dtype) if k[0] == "X" else v for k, v in arrays.items()}
+    return probe.compute(gate.Data(data.from_arrays(*arrays.values())), settings, 0)[1]
+
+
+@pytest.mark.parametrize("power", [90, -100])
+def test_the_size_of_the_features_changes_no_neighbour(small, power):
+    usual = predicted(small)["scores"]
+    other = {k: np.ldexp(v, power) if k[0] == "X" else v for k, v in small.items()}
+    np.testing.assert_array_equal(predicted(other)["scores"], usual)
+    other["X_train"][7] = np.ldexp(1.0, min(power + 25, 127))
+    found = predicted(other)["predictions"]
+    assert np.mean(found == predicted(small)["predictions"]) > 0.9
+
+
+def test_rows_of_norm_1_also_of_huge_doubles_in_the_other_byte_order(small):
+    usual = predicted(small, normalise="unit")["scores"]
+    other = {k: np.ldexp(v.astype(float), 700) if k[0] == "X" else v for k, v in small.items()}
+    np.testing.assert_array_equal(predicted(other, ">f8", normalise="unit")["scores"], usual)
+
+
+def test_features_of_usual_size_stay_as_they_are(small):
+    X = small["X_train"]
+    assert probing.exponent(X) == 0
+    assert probing.scaled(X, 0) is X
+    assert probing.exponent(np.full((3, 2), 255, np.uint8)) == 0
+
+
+# --- what is refused, and what is said ---------------------------------------------------------
+
+
+def refusal(words, capsys):
+    """The line that a command line ends with, with exit status 2."""
+    with pytest.raises(SystemExit, match="2"):
+        probe.main(words)
+    return capsys.readouterr().err.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(("part", "name"), [("X_train", "training"), ("X_test", "test")])
+def test_nan_in_either_part_is_told_when_the_file_is_read(tmp_path, small, part, name, capsys):
+    bad = small[part].copy()
+    bad[3, 2] = np.nan
+    np.savez(tmp_path / "bad.npz", **small | {part: bad})
+    told = refusal(["--dataset", str(tmp_path / "bad.npz")], capsys)
+    assert f"the {name} part of the features holds NaN or infinity, first in row 3" in told

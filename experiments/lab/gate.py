@@ -7,7 +7,7 @@ opening is counted and says what for; the count stands in results.json and on th
 from functools import lru_cache
 from pathlib import Path
 
-from lincls import data
+from lincls import checks, data
 from lincls.data.dataset import Dataset, Split
 
 
@@ -21,9 +21,14 @@ class Data:
         source: for people: what the data are, and whether the pixels are the official ones.
         digest: a hash of every image and label.
         test_uses: what the test set was opened for, once per opening.
+
+    Raises:
+        ValueError: NaN or infinity in either part, told before hours are spent on choosing.
     """
 
     def __init__(self, dataset: Dataset) -> None:
+        checks.finite(dataset.train.images, "the training part of the features")
+        checks.finite(dataset.test.images, "the test part of the features")
         self.name = dataset.name
         self.class_names = list(dataset.class_names)
         self.train = dataset.train

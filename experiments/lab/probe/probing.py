@@ -26,6 +26,7 @@ PROBES = {  # name -> what a table calls it, and the metric of its search
     "exp": ("kNN, cosine, exp vote", "cosine"),
 }
 _BLOCK = 4096  # rows that are rotated at a time
+_ROOM = 32  # float32 has room for squares and their sums between 2**-32 and 2**32
 _USUAL_REG = 1e-3  # where `Plan.learning_rate` is the step size; weaker penalties take longer ways
 
 
@@ -47,6 +48,28 @@ class Chosen(NamedTuple):
     value: float  # strength, or k
     accuracy: float  # on the held-out examples, in 0..1
     model: Any  # LinearParams on rows, or the weights (N,) of what kNN remembers
+
+
+def exponent(X: AnyArray) -> int:
+    """The power of two that brings a usual row's greatest value to 1/2 .. 1; 0 if none is needed.
+
+    Squares of features of size 1e20 or 1e-25 leave float32.  A power of two changes neither
+    digits nor ranks, and the median over the rows is blind to a few that stand out.
+    """
+    if X.dtype == np.uint8:
+        return 0
+    greatest = np.maximum(np.max(X, axis=1), -np.min(X, axis=1)).astype(np.float64)
+    found = greatest[greatest > 0]
+    power = int(np.frexp(np.median(found))[1]) if len(found) else 0
+    return power if abs(power) > _ROOM else 0
+
+
+def scaled(X: AnyArray, power: int) -> np.ndarray:
+    """X / 2**power, in float32 if it is not X as it is."""
+    if not power:
+        return np.asarray(X)
+    wide = np.asarray(X, np.float64 if X.dtype == np.float64 else np.float32)
+    return np.ldexp(wide, -power).astype(np.float32)
 
 
 def unit_rows(X: AnyArray) -> np.ndarray:
