@@ -57,7 +57,7 @@ class Settings:
     epochs: float = flag(2.0, "passes of the linear probe over its examples", low=0)
     examples: int = flag(120_000, "examples it sees at least", low=1, smoke=20_000)
     batch_size: int = flag(512, "examples in a minibatch at most", low=1)
-    learning_rate: float = flag(1e-3, "step size of RMSprop at strength 1e-3", low=0)
+    learning_rate: float = flag(1e-3, "step size of RMSprop at strength 1e-3", low=1e-9)
     num_neighbors: int = flag(100, "the greatest k; every smaller one is tried", low=1, smoke=10)
     temperature: float = flag(0.07, "T of the vote exp(cosine / T)", low=1e-3)
     samples: int = flag(1000, "test sets that the bootstrap draws", low=2, smoke=50)
@@ -101,9 +101,10 @@ def read_groups(path: str, name: str, num_examples: int) -> np.ndarray:
     """The group (N,) of every training example: an array of an .npz file, or a folder's .npy.
 
     Raises:
-        ValueError: no such array, or of another length than the training set.
+        ValueError: no such array, of another length than the training set, or with NaN.
     """
     source = Path(path)
+    source = source.parent if source.suffix == ".npy" else source
     try:
         if source.is_dir():
             groups = np.load(source / f"{name}.npy", allow_pickle=False)
@@ -116,6 +117,11 @@ def read_groups(path: str, name: str, num_examples: int) -> np.ndarray:
         raise ValueError(
             f"{name} must have shape ({num_examples},), one group for each training example, got "
             f"{groups.shape}; a file for grouped folds has X_train and X_test apart"
+        )
+    if np.any(unknown := groups != groups):
+        raise ValueError(
+            f"{name} must give every training example a group, got {groups[unknown][0]} in row "
+            f"{int(unknown.argmax())} and {unknown.sum()} times in all"
         )
     return groups
 
@@ -294,12 +300,26 @@ def compute(
         in_five.append(results.among_first(scores, labels, 5, votes=one.probe != "linear"))
         of_first += [scores.astype(np.float32)] if one.seed == seed else []
     arrays = {"predictions": np.stack(predictions), "labels": labels, "scores": np.stack(of_first)}
+    arrays |= names_of(chosen, seed, data.class_names)
     values, ends = results.measured(
         jax.random.fold_in(task.key, 3), arrays["predictions"], np.stack(in_five), labels,
         data.num_classes, settings.samples,
     )  # fmt: skip
     rows = [results.row(*each) for each in zip(chosen, values, *ends, strict=True)]
-    return {"results": rows, "spread": results.spread(rows, arrays["predictions"])}, arrays
+    unseen = np.setdiff1d(labels, data.train.labels)
+    found = {"results": rows, "spread": results.spread(rows, arrays["predictions"])}
+    return found | {"only_in_test": [data.class_names[c] for c in unseen]}, arrays
+
+
+def names_of(chosen: Sequence[Chosen], seed: int, class_names: list[str]) -> dict[str, np.ndarray]:
+    """What predictions.npz calls its rows and columns, as results.csv does."""
+    return {
+        "probe": np.array([one.probe for one in chosen]),
+        "shots": np.array([one.shots for one in chosen]),
+        "seed": np.array([one.seed for one in chosen]),
+        "scores_of": np.flatnonzero([one.seed == seed for one in chosen]),  # rows of predictions
+        "class_names": np.array(class_names),
+    }
 
 
 # --- writing -------------------------------------------------------------------------------------
@@ -327,6 +347,14 @@ def refuse(settings: Settings, data: gate.Data, groups: np.ndarray | None) -> No
         raise ValueError(
             f"--weakest {settings.weakest:g} must be at most --strongest {settings.strongest:g}"
         )
+    num_examples = len(data.train.labels)
+    if not settings.num_folds and not 0 < settings.validation < 1:
+        raise ValueError(f"--validation must be between 0 and 1, got {settings.validation:g}")
+    most, of = num_examples, "training examples"
+    if groups is not None:
+        most, of = len(np.unique(groups)), f"groups in {settings.groups}"
+    if settings.num_folds > most:
+        raise ValueError(f"--folds {settings.num_folds}: there are only {most} {of}")
     held_out(jax.random.key(0), np.asarray(data.train.labels), settings, groups)
     checks.rows(data.train.images, "features")
 

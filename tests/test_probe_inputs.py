@@ -1,5 +1,7 @@
 """What a probe is given, and what it says of it: votes, units, files and flags."""
 
+import csv
+
 import jax
 import numpy as np
 import pytest
@@ -140,3 +142,50 @@ def test_nan_in_either_part_is_told_when_the_file_is_read(tmp_path, small, part,
     np.savez(tmp_path / "bad.npz", **small | {part: bad})
     told = refusal(["--dataset", str(tmp_path / "bad.npz")], capsys)
     assert f"the {name} part of the features holds NaN or infinity, first in row 3" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ["--learning-rate", "inf"],
+            "--learning-rate: must be a number, at least 1e-09 and finite, got 'inf'",
+        ),
+        (["--strongest", "inf"], "--strongest: must be a number, at least 1e-09 and finite"),
+        (["--epochs", "inf"], "--epochs: must be a number, at least 0 and finite"),
+        (["--learning-rate", "0"], "--learning-rate: must be a number, at least 1e-09, got '0'"),
+        (["--validation", "0"], "--validation must be between 0 and 1, got 0"),
+        (["--folds", "1000"], "--folds 1000: there are only 120 training examples"),
+        (["--folds", "5", "grouped"], "--folds 5: there are only 4 groups in groups"),
+        (["--folds", "3", "grouped", "--groups", "unknown"], "got nan in row 1 and 60 times"),
+    ],
+)
+def test_what_does_not_fit_is_told_by_the_name_of_its_flag(tmp_path, small, words, told, capsys):
+    unknown = np.where(np.arange(120) % 2, np.nan, 1.0)
+    np.savez(tmp_path / "small.npz", **small, groups=small["y_train"], unknown=unknown)
+    assert told in refusal(["--dataset", str(tmp_path / "small.npz"), *words], capsys)
+
+
+def test_a_folder_is_meant_by_any_of_its_files_also_for_the_groups(tmp_path):
+    np.save(tmp_path / "groups.npy", np.arange(5) % 2)
+    found = probe.read_groups(str(tmp_path / "X_train.npy"), "groups", 5)
+    assert found.tolist() == [0, 1, 0, 1, 0]
+
+
+def test_classes_without_training_examples_are_named_and_rows_have_names(tmp_path, small, capsys):
+    known = small["y_train"] != 3
+    arrays = small | {"X_train": small["X_train"][known], "y_train": small["y_train"][known]}
+    np.savez(tmp_path / "small.npz", **arrays)
+    words = ["--dataset", str(tmp_path / "small.npz"), "--out", str(tmp_path), "--smoke",
+             "--probes", "l2", "exp", "--shots", "2", "all"]  # fmt: skip
+    assert probe.main(words) == 0
+    assert "1 class is only in the test part and found by no probe: 3." in capsys.readouterr().out
+    folder = tmp_path / "small-smoke" / "probe"
+    with (folder / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    with np.load(folder / "predictions.npz") as saved:
+        for name in ("probe", "shots", "seed"):
+            assert saved[name].astype(str).tolist() == [row[name] for row in rows]
+        of_scores = saved["predictions"][saved["scores_of"]]
+        np.testing.assert_array_equal(saved["scores"].argmax(axis=2), of_scores)
+        assert saved["class_names"].tolist() == ["0", "1", "2", "3"]

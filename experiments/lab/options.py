@@ -14,6 +14,7 @@ them (`--choose-k.num-folds 10`), so that no number exists that a flag cannot ch
 import argparse
 import dataclasses
 import difflib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -161,8 +162,10 @@ def _reader(example: Any, low: float | None) -> Any:
             value = type(example)(word)
         except ValueError:
             value = None
-        if value is None or (low is not None and not value >= low):
-            raise argparse.ArgumentTypeError(f"must be {expected}, got {word!r}")
+        finite = not isinstance(value, float) or math.isfinite(value)
+        if value is None or not finite or (low is not None and not value >= low):
+            more = "" if finite else " and finite"
+            raise argparse.ArgumentTypeError(f"must be {expected}{more}, got {word!r}")
         return value
 
     return read

@@ -166,4 +166,14 @@ def caption(found: dict[str, Any]) -> str:
         f"bootstrap intervals over the test examples; seed {found['seed']}. "
         f"{over if settings['seeds'] > 1 else ''}Strength and k chosen on {on}; "
         f"the test set was opened {'once' if times == 1 else f'{times} times'}."
+        f"{unlearnable(found['only_in_test'])}"
     )
+
+
+def unlearnable(classes: Sequence[str]) -> str:
+    """A sentence on classes that no probe can find; empty without any."""
+    if not classes:
+        return ""
+    shown = ", ".join(classes[:10]) + (", ..." if len(classes) > 10 else "")
+    what = "1 class is" if len(classes) == 1 else f"{len(classes)} classes are"
+    return f" {what} only in the test part and found by no probe: {shown}."
