@@ -56,6 +56,10 @@ class Settings:
     strongest: float = flag(10.0, "the greatest of them", low=1e-9)
     epochs: float = flag(2.0, "passes of the linear probe over its examples", low=0)
     examples: int = flag(120_000, "examples it sees at least", low=1, smoke=20_000)
+    steps: int = flag(
+        2000, "steps it takes at least, on up to 3,000 examples; on N more, 3,000 / N of them",
+        low=1, smoke=200,
+    )  # fmt: skip
     batch_size: int = flag(512, "examples in a minibatch at most", low=1)
     learning_rate: float = flag(1e-3, "step size of RMSprop at strength 1e-3", low=1e-9)
     num_neighbors: int = flag(100, "the greatest k; every smaller one is tried", low=1, smoke=10)
@@ -94,7 +98,9 @@ class Settings:
 
     @property
     def plan(self) -> probing.Plan:
-        return probing.Plan(self.epochs, self.examples, self.batch_size, self.learning_rate)
+        return probing.Plan(
+            self.epochs, self.examples, self.batch_size, self.learning_rate, self.steps
+        )
 
 
 def read_groups(path: str, name: str, num_examples: int) -> np.ndarray:
@@ -184,7 +190,11 @@ def held_out(
 
 
 def choose_linear(task: Task, shots: str, settings: Settings) -> Chosen:
-    """Train every strength on every part in one program; refit the best, strongest of equals."""
+    """Train every strength on every part in one program; refit the best, strongest of equals.
+
+    Raises:
+        probing.Diverged: every strength, or the last training, left what has a meaning.
+    """
     count, regs = settings.shot_counts[shots], settings.regs
     num_parts = len(task.held)
     train = partial(
@@ -193,12 +203,21 @@ def choose_linear(task: Task, shots: str, settings: Settings) -> Chosen:
     )  # fmt: skip
     weights = np.tile(task.weights(count, to_choose=True), (len(regs), 1))
     watch = progress.watcher(f"linear, shots {shots}: {len(weights)} trainings")
-    params = train(weights, np.repeat(regs, num_parts), on_step=watch)
+    params, diverged = train(weights, np.repeat(regs, num_parts), on_step=watch)
+    lost = np.reshape(diverged, (len(regs), num_parts)).any(axis=1)
     grid = LinearParams(*(np.reshape(leaf, (len(regs), num_parts, *leaf.shape[1:]))
                           for leaf in params))  # fmt: skip
     accuracy = probing.linear_accuracies(grid, task.rotated, task.y, task.held).mean(axis=1)
-    best = int(accuracy.argmax())
-    last = train(task.weights(count, to_choose=False), regs[best : best + 1])
+    best = int(np.where(lost, -1, accuracy).argmax())
+    last, failed = train(task.weights(count, to_choose=False), regs[best : best + 1])
+    if lost.all() or failed.any():
+        raise probing.Diverged(
+            f"the linear probe diverged; --learning-rate {settings.learning_rate:g} is too great "
+            "for these features"
+        )
+    if lost.any():
+        progress.say(f"{lost.sum()} of {len(regs)} strengths diverged and are left out, from "
+                     f"{regs[lost].min():.1e} to {regs[lost].max():.1e}")  # fmt: skip
     model = probing.on_rows(LinearParams(last.W[0], last.b[0]), task.rotated)
     return Chosen("linear", shots, task.seed, float(regs[best]), float(accuracy[best]), model)
 
@@ -374,7 +393,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, OSError) as error:
         parser.error(str(error))
     began = time.perf_counter()
-    computed, arrays = compute(data, settings, common.seed, together)
+    try:
+        computed, arrays = compute(data, settings, common.seed, together)
+    except probing.Diverged as error:
+        parser.error(str(error))
     found = {
         "settings": asdict(settings)
         | {"num_folds": settings.num_folds, "grouped": settings.grouped},

@@ -117,9 +117,10 @@ def test_all_strengths_and_folds_in_one_program_reach_their_optima(features):
     task = only_task(features, folds=("3",))
     weights, regs = task.weights(None, to_choose=True), np.array([1e-1, 3e-2, 1e-2])
     plan = probing.Plan(3, 150_000, 512, 1e-3)
-    params = probing.fit_linear(
+    params, diverged = probing.fit_linear(
         task.key, task.rotated, task.y, 4, np.tile(weights, (3, 1)), np.repeat(regs, 3), plan
     )
+    assert not diverged.any()
     accuracies = []
     for place, (W, b) in enumerate(zip(*params, strict=True)):
         reg, there = regs[place // 3], weights[place % 3] > 0

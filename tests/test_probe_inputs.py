@@ -72,7 +72,7 @@ def test_fewer_rows_than_features_have_as_many_axes_and_the_same_optimum():
     np.testing.assert_allclose(thin.Z @ thin.Z.T, centred @ centred.T, atol=2e-4)
     np.testing.assert_allclose(thin.axes.T @ thin.axes, np.eye(60), atol=1e-5)
     plan = probing.Plan(2, 180_000, 512, 1e-3)
-    params = probing.fit_linear(
+    params, _ = probing.fit_linear(
         jax.random.key(0), thin, y, 3, np.ones((1, 60), np.float32), np.array([1e-2]), plan
     )
     model = probing.on_rows(LinearParams(params.W[0], params.b[0]), thin)

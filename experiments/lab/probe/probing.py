@@ -28,6 +28,9 @@ PROBES = {  # name -> what a table calls it, and the metric of its search
 _BLOCK = 4096  # rows that are rotated at a time
 _ROOM = 32  # float32 has room for squares and their sums between 2**-32 and 2**32
 _USUAL_REG = 1e-3  # where `Plan.learning_rate` is the step size; weaker penalties take longer ways
+_FEW_BATCHES = 4  # sets of at most so many have little noise and bear longer steps
+_STEADY = 3000  # examples on which `Plan.steps` are taken; more examples take fewer
+_RISEN = 1.5  # a loss so many times that of W = 0 is that of a training that diverged
 
 
 class Plan(NamedTuple):
@@ -35,8 +38,13 @@ class Plan(NamedTuple):
 
     epochs: float  # passes over the examples that have weight in any training
     examples: int  # how many a training sees at least, one over and over
-    batch_size: int  # at most; small sets have smaller batches, of which they see more
+    batch_size: int  # at most; a set that is no greater is a full batch
     learning_rate: float  # of the normalised gradient at strength 1e-3, for features of variance 1
+    steps: int = 2000  # at least, on up to 3,000 examples; on N more, 3,000 / N of them
+
+
+class Diverged(ValueError):
+    """A linear probe whose loss rose instead of falling, or left the finite numbers."""
 
 
 class Chosen(NamedTuple):
@@ -134,12 +142,16 @@ def rotate(X: np.ndarray) -> Rotated:
             yield (rows - affine.shift) * affine.scale
 
     if len(X) < X.shape[1]:
-        rows = np.concatenate(list(blocks())).astype(np.float64)
-        axes = np.linalg.svd(rows, full_matrices=False)[2].T.astype(np.float32)
+        axes = thin_axes(np.concatenate(list(blocks())))
     else:
         covariance = sum(rows.T @ rows for rows in blocks())
         axes = np.linalg.eigh(np.asarray(covariance, np.float64))[1].astype(np.float32)
     return Rotated(np.concatenate([rows @ axes for rows in blocks()]), affine, axes)
+
+
+def thin_axes(Z: np.ndarray) -> np.ndarray:
+    """The principal axes (A, N) of fewer rows than features, Z (N, A): orthonormal columns."""
+    return np.linalg.svd(Z.astype(np.float64), full_matrices=False)[2].T.astype(np.float32)
 
 
 def normalised(learning_rate: Any, num_steps: Any) -> optax.GradientTransformation:
@@ -151,9 +163,17 @@ def normalised(learning_rate: Any, num_steps: Any) -> optax.GradientTransformati
 
 def schedule(num_examples: int, plan: Plan) -> tuple[int, int]:
     """Batch size and number of steps of a training on so many examples."""
-    size = min(plan.batch_size, max(128, num_examples // 16), num_examples)
+    size = min(plan.batch_size, num_examples)
     passes = plan.epochs * batches.steps_per_epoch(num_examples, size)
-    return size, max(1, round(passes), round(plan.examples / size))
+    steps = plan.steps * min(1, _STEADY / num_examples)
+    return size, max(1, round(passes), round(plan.examples / size), round(steps))
+
+
+def step_sizes(regs: np.ndarray, num_examples: int, plan: Plan) -> np.ndarray:
+    """A step size for every strength; found on digits, MNIST and embeddings."""
+    if num_examples > _FEW_BATCHES * plan.batch_size:
+        return plan.learning_rate * (regs / _USUAL_REG) ** -0.25
+    return 2 * plan.learning_rate * (regs / _USUAL_REG) ** -0.35
 
 
 def fit_linear(
@@ -165,8 +185,10 @@ def fit_linear(
     regs: np.ndarray,
     plan: Plan,
     on_step: Callable[[int, int], Any] | None = None,
-) -> LinearParams:
+) -> tuple[LinearParams, np.ndarray]:
     """Softmax + reg * sum(W**2) for S pairs of weights and strength, in one program.
+
+    Fewer examples than axes are rotated once more, onto axes of their own.
 
     Args:
         weights: (S, N); examples without weight in any training are left out.
@@ -174,25 +196,30 @@ def fit_linear(
         on_step: called with (steps done, steps in all).
 
     Returns:
-        LinearParams (S, C, D), (S, C) that act on rotated rows.
+        LinearParams (S, C, A), (S, C) that act on rotated rows, and (S,) bool: which trainings
+        diverged, so that their parameters mean nothing.
     """
     seen = np.flatnonzero(weights.any(axis=0))
     Z = data.Z if len(seen) == len(y) else data.Z[seen]
+    own = thin_axes(Z) if len(seen) < Z.shape[1] else None
+    Z = Z if own is None else Z @ own
     size, steps = schedule(len(seen), plan)
-    rates = plan.learning_rate * (regs / _USUAL_REG) ** -0.25
+    rates = step_sizes(regs, len(seen), plan)
     hyper = Hyper({"learning_rate": rates, "num_steps": steps}, regs)
     how: dict[str, Any] = {"optimizer": normalised, "hyper": hyper}
     num_features = Z.shape[1]
     start = LinearParams(np.zeros((num_classes, num_features), np.float32),
                          np.zeros(num_classes, np.float32))  # fmt: skip
     state = training.start(key, start, **how)
-    state, _ = training.fit(
+    state, history = training.fit(
         state, Z, y[seen], objective=Objective(), batch_size=size, num_steps=steps,
-        weight=weights[:, seen],
+        batches=batches.full if size == len(seen) else batches.shuffled, weight=weights[:, seen],
         on_chunk=None if on_step is None else lambda state, _: on_step(int(state.step), steps),
         **how,
     )  # fmt: skip
-    return state.params
+    W, b = map(np.asarray, state.params)
+    diverged = ~np.asarray(state.alive) | (history.loss[-1] > _RISEN * history.loss[0])
+    return LinearParams(W if own is None else W @ own.T, b), diverged
 
 
 def linear_accuracies(
