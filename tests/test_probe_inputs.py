@@ -189,3 +189,35 @@ def test_classes_without_training_examples_are_named_and_rows_have_names(tmp_pat
         of_scores = saved["predictions"][saved["scores_of"]]
         np.testing.assert_array_equal(saved["scores"].argmax(axis=2), of_scores)
         assert saved["class_names"].tolist() == ["0", "1", "2", "3"]
+
+
+# --- trainings that go astray ------------------------------------------------------------------
+
+
+def test_a_step_size_that_leads_nowhere_is_refused_by_its_flag(tmp_path, small, capsys):
+    np.savez(tmp_path / "small.npz", **small)
+    words = ["--dataset", str(tmp_path / "small.npz"), "--out", str(tmp_path), "--smoke",
+             "--seeds", "1", "--probes", "linear", "--learning-rate", "1e30"]  # fmt: skip
+    assert "linear probe diverged; --learning-rate 1e+30 is too" in refusal(words, capsys)
+    assert not (tmp_path / "small-smoke").exists()
+
+
+def test_a_strength_that_diverges_is_not_chosen(small, monkeypatch, capsys):
+    settings = probe.Settings(strengths=3, seeds=1, probes=("linear",), examples=1, steps=5)
+    task = next(probe.tasks(gate.Data(data.from_arrays(*small.values())), settings, 0))
+    whole = probing.fit_linear
+
+    def some_diverge(*args, **more):
+        params, diverged = whole(*args, **more)
+        return params, diverged | (args[5] != settings.regs[2])
+
+    monkeypatch.setattr(probing, "fit_linear", some_diverge)
+    assert probe.choose_linear(task, "all", settings).value == settings.regs[2]
+    assert "2 of 3 strengths diverged and are left out" in capsys.readouterr().err
+
+
+def test_small_sets_are_full_batches_and_great_ones_take_no_more_steps_than_their_examples():
+    plan = probe.Settings().plan
+    assert probing.schedule(160, plan) == (160, 2000)
+    assert probing.schedule(2000, plan) == (512, 2000)
+    assert probing.schedule(50_000, plan) == (512, 234)
