@@ -55,6 +55,26 @@ def test_an_optimum_that_was_not_reached_says_so():
     assert (best.converged, best.num_steps) == (False, 3)
 
 
+def test_float32_keeps_the_best_and_says_where_it_cannot_arrive():
+    """Ten confident examples: in float32 their losses have no digits left at a weak penalty."""
+    few = (3 * np.random.default_rng(0).normal(size=(10, 784))).astype(np.float32)
+    labels, affine = np.arange(10), preprocessing.identity(784)
+    for reg, arrives in ((1e-3, True), (1e-6, False)):
+        least = reference.optimum(few, labels, reg=reg, affine=affine, dtype=np.float64, tol=1e-9)
+        best = reference.optimum(few, labels, reg=reg, affine=affine)
+        assert least.converged
+        assert best.converged == arrives
+        assert least.loss <= best.loss < (1.002 if arrives else 1.5) * least.loss
+        assert best.bound == pytest.approx(best.grad_norm**2 / (4 * reg))
+        assert arrives or best.bound > 1e-3 * best.loss
+
+
+@pytest.mark.parametrize("numbers", [{"reg": [0.1, 0.2]}, {"reg": 0.1, "dtype": np.float16}])
+def test_an_optimum_is_of_one_strength_in_float32_or_float64(numbers):
+    with pytest.raises(ValueError, match="reg must be one number|dtype must be float32"):
+        reference.optimum(X, Y, **numbers)
+
+
 def test_the_bracket_holds_the_optimum_from_anywhere_and_closes_there():
     W, b = sklearn_optimum(0.05)
     least, *_ = oracles.softmax_l2(X, Y, 0.05, WEIGHT)(W, b)
