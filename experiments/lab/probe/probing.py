@@ -170,7 +170,7 @@ def schedule(num_examples: int, plan: Plan) -> tuple[int, int]:
 
 
 def step_sizes(regs: np.ndarray, num_examples: int, plan: Plan) -> np.ndarray:
-    """A step size for every strength; those of small sets were found on 10 to 5,000 rows of MNIST."""
+    """A step size for every strength; those of small sets were found on rows of MNIST."""
     if num_examples > _FEW_BATCHES * plan.batch_size:
         return plan.learning_rate * (regs / _USUAL_REG) ** -0.25
     return 2 * plan.learning_rate * (regs / _USUAL_REG) ** -0.35
