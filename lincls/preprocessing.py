@@ -13,7 +13,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 
 from lincls import checks
 from lincls.structs import Affine, AnyArray
@@ -39,15 +39,27 @@ def fit(X: Shaped[AnyArray, "N ..."], weight: Any = None, *, per_feature: bool =
         ValueError: NaN or infinity in X, a negative weight, or no weight at all.
     """
     X = checks.finite(checks.rows(X))
-    weight = np.ones(len(X)) if weight is None else checks.weights(weight, len(X))
-    weight = np.asarray(weight, np.float64)
-    mean = _weighted_sum(X, weight, lambda x: x) / _total(weight)
-    variance = _weighted_sum(X, weight, lambda x: np.square(x - mean)) / _total(weight)
+    weight = example_weights(weight, len(X))
+    mean = _weighted_sum(X, weight, lambda x: x) / weight.sum()
+    variance = _weighted_sum(X, weight, lambda x: np.square(x - mean)) / weight.sum()
     variance = np.where(variance > np.square(_ROUNDING * mean), variance, 0.0)
     if not per_feature:
         variance = variance.mean()
     deviation = np.sqrt(np.where(variance > 0, variance, 1.0))
     return Affine(mean.astype(np.float32), np.asarray(1 / deviation, np.float32))
+
+
+def example_weights(weight: Any, num_examples: int) -> Float[np.ndarray, "N"]:
+    """One weight an example as float64, default all 1 (ValueError for anything else)."""
+    if weight is None:
+        return np.ones(num_examples)
+    weight = np.asarray(checks.weights(weight, num_examples), np.float64)
+    if weight.ndim != 1:
+        raise ValueError(
+            f"weight must be one number an example, shape ({num_examples},), got {weight.shape}; "
+            "take one row of it: weight[0]"
+        )
+    return weight
 
 
 def mean_image(X: Shaped[AnyArray, "N ..."], weight: Any = None) -> Affine:
@@ -71,10 +83,3 @@ def _weighted_sum(X: Any, weight: np.ndarray, fn: Any) -> np.ndarray:
     starts = range(0, len(X), _BLOCK)
     blocks = (slice(start, start + _BLOCK) for start in starts)
     return np.sum([weight[b] @ fn(np.asarray(X[b], np.float64)) for b in blocks], axis=0)
-
-
-def _total(weight: np.ndarray) -> float:
-    total = float(weight.sum())
-    if not total > 0:
-        raise ValueError("weight must not be 0 everywhere")
-    return total

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import oracles
 import pytest
+import scipy.special
 from sklearn.linear_model import LogisticRegression
 
 from lincls import data, linear, losses, preprocessing, quick, reference
@@ -55,24 +56,26 @@ def test_an_optimum_that_was_not_reached_says_so():
     assert (best.converged, best.num_steps) == (False, 3)
 
 
-def test_float32_keeps_the_best_and_says_where_it_cannot_arrive():
+@pytest.mark.parametrize(
+    ("reg", "arrives"), [pytest.param(1e-3, True, marks=pytest.mark.slow), (1e-6, False)]
+)
+def test_float32_keeps_the_best_and_says_where_it_cannot_arrive(reg, arrives):
     """Ten confident examples: in float32 their losses have no digits left at a weak penalty."""
     few = (3 * np.random.default_rng(0).normal(size=(10, 784))).astype(np.float32)
     labels, affine = np.arange(10), preprocessing.identity(784)
-    for reg, arrives in ((1e-3, True), (1e-6, False)):
-        least = reference.optimum(few, labels, reg=reg, affine=affine, dtype=np.float64, tol=1e-9)
-        best = reference.optimum(few, labels, reg=reg, affine=affine)
-        assert least.converged
-        assert best.converged == arrives
-        assert least.loss <= best.loss < (1.002 if arrives else 1.5) * least.loss
-        assert best.bound == pytest.approx(best.grad_norm**2 / (4 * reg))
-        assert arrives or best.bound > 1e-3 * best.loss
+    model = LogisticRegression(C=1 / (2 * 10 * reg), tol=1e-9, max_iter=10_000)
+    model.fit(few.astype(np.float64), labels)
+    least, *_ = oracles.softmax_l2(few, labels, reg)(model.coef_, model.intercept_)
+    best = reference.optimum(few, labels, reg=reg, affine=affine)
+    assert best.converged == arrives
+    assert least <= best.loss < (1.002 if arrives else 1.5) * least
+    assert best.bound == pytest.approx(best.grad_norm**2 / (4 * reg))
+    assert arrives or best.bound > 1e-3 * best.loss
 
 
-@pytest.mark.parametrize("numbers", [{"reg": [0.1, 0.2]}, {"reg": 0.1, "dtype": np.float16}])
-def test_an_optimum_is_of_one_strength_in_float32_or_float64(numbers):
-    with pytest.raises(ValueError, match="reg must be one number|dtype must be float32"):
-        reference.optimum(X, Y, **numbers)
+def test_an_optimum_is_in_float32_or_float64():
+    with pytest.raises(ValueError, match="dtype must be float32 or float64, got float16"):
+        reference.optimum(X, Y, reg=0.1, dtype=np.float16)
 
 
 def test_the_bracket_holds_the_optimum_from_anywhere_and_closes_there():
@@ -133,10 +136,38 @@ def test_the_bracket_of_a_confident_model_is_no_nan():
         assert gap.dual <= gap.primal
 
 
-def test_a_class_without_examples_leaves_the_bracket_open():
+def test_a_class_without_examples_is_left_out():
     two = np.minimum(Y, 1)
-    best = reference.optimum(X, two, reg=0.05, num_classes=C, affine=NONE)
-    gap = reference.duality_gap(best.params, X, two, reg=0.05)
-    loss, *_ = oracles.softmax_l2(X, two, 0.05)(*map(np.float64, best.params))  # not in float32
-    assert gap.dual <= loss
-    assert gap.dual <= gap.primal <= loss
+    alone = reference.optimum(X, two, reg=0.05, affine=NONE, dtype=np.float64, tol=1e-9)
+    W = np.concatenate([alone.params.W, np.full((1, D), 0.1)])
+    gap = reference.duality_gap(LinearParams(W, np.zeros(C)), X, two, reg=0.05)
+    assert gap.dual == pytest.approx(alone.loss, abs=1e-9)
+    assert gap.primal == pytest.approx(alone.loss + 0.05 * D * 0.01, abs=1e-9)
+    assert gap.bias[2] == -np.inf
+
+
+@pytest.mark.parametrize("size", [1e-6, 10.0, 1e3, 1e5])
+def test_the_bracket_holds_however_wild_the_parameters_are(size):
+    least, *_ = oracles.softmax_l2(X, Y, 1e-3, WEIGHT)(*sklearn_optimum(1e-3))
+    W = size * RNG.normal(size=(C, D))
+    gap = reference.duality_gap(LinearParams(W, np.zeros(C)), X, Y, reg=1e-3, weight=WEIGHT)
+    assert 0 <= gap.dual <= least + 1e-12
+    scores = X @ W.T + gap.bias
+    losses_there = scipy.special.logsumexp(scores, axis=1) - scores[np.arange(N), Y]
+    at_bias = np.average(losses_there, weights=WEIGHT) + 1e-3 * (W**2).sum()
+    assert gap.primal == pytest.approx(at_bias, rel=1e-9)
+
+
+def test_the_bias_is_the_best_for_scores_of_any_size():
+    W = 3000 * RNG.normal(size=(C, D))
+    gap = reference.duality_gap(LinearParams(W, np.zeros(C)), X, Y, reg=1e-3)
+    assert np.ptp(gap.bias) > 100
+    p = scipy.special.softmax(X @ W.T + gap.bias, axis=1)
+    np.testing.assert_allclose(p.mean(axis=0), np.bincount(Y) / N, atol=1e-9)
+
+
+def test_a_multiple_of_the_optimum_has_the_dual_of_the_optimum():
+    W, b = sklearn_optimum(0.02)
+    least, *_ = oracles.softmax_l2(X, Y, 0.02, WEIGHT)(W, b)
+    gap = reference.duality_gap(LinearParams(16 * W, b), X, Y, reg=0.02, weight=WEIGHT)
+    assert gap.dual == pytest.approx(least, abs=1e-8)
