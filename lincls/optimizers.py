@@ -12,11 +12,22 @@ is a module-level function that builds a chain:
     def sgd_in_balls(learning_rate, radius):
         return optax.chain(optimizers.sgd(learning_rate), optimizers.max_norm(radius))
 
-Schedules come from optax; a schedule that optax lacks is a function of the step.  So does
-what changes gradients on their way, such as clipping:
+A schedule is a function of the step, and any of optax's drops in where its numbers are fixed.
+Where they are to be swept they arrive traced, and optax looks at some of them in Python.  Traced
+works the first value of `optax.cosine_decay_schedule` and its alpha, both ends of
+`linear_schedule`, and the first value of `exponential_decay`.  Any other schedule can be made once
+with a peak of 1 and multiplied:
 
-    def clipped_sgd(learning_rate, limit):
-        schedule = optax.cosine_decay_schedule(learning_rate, 1000)
+    UNIT = optax.warmup_cosine_decay_schedule(0.0, 1.0, 20, 100)
+
+    def warmed_sgd(learning_rate):
+        return optimizers.sgd(lambda step: learning_rate * UNIT(step))
+
+Numbers of steps and of decay cannot be swept like that: `warmup_cosine` and `exponential` here
+take every number traced.  What changes gradients on their way, such as clipping, is optax's:
+
+    def clipped_sgd(learning_rate, limit, num_warmup, num_steps):
+        schedule = optimizers.warmup_cosine(learning_rate, num_warmup, num_steps)
         return optax.chain(optax.clip_by_global_norm(limit), optimizers.sgd(schedule))
 
 The mean of the iterates is kept by `averaging`, a last link, and read by `averaged`; where
@@ -75,6 +86,46 @@ def nesterov(learning_rate: Any, momentum: Any) -> optax.GradientTransformation:
     Source: Sutskever et al., ICML 2013, in the form without a look-ahead point.
     """
     return _descent(learning_rate, momentum, look_ahead=True)
+
+
+def warmup_cosine(
+    peak: Any, num_warmup: Any, num_steps: Any, start: Any = 0.0, end: Any = 0.0
+) -> Schedule:
+    """From `start` to `peak` in a straight line, then to `end` as half a cosine; all may be traced.
+
+        t < w    start + (peak - start) t / w
+        else     end + (peak - end) (1 + cos(pi (t - w) / (T - w))) / 2,    `end` from t = T on
+
+    Args:
+        peak, start, end: step sizes.
+        num_warmup: w at least 0; 0 is a plain cosine.
+        num_steps: T greater than w, the warm-up included.
+
+    Source: Loshchilov and Hutter, ICLR 2017; `optax.warmup_cosine_decay_schedule` with fixed
+    numbers.
+    """
+
+    def rate(step: jax.Array) -> jax.Array:
+        first, top, last, w, total, t = _floats(start, peak, end, num_warmup, num_steps, step)
+        rising = first + (top - first) * t / jnp.maximum(w, 1)
+        part = jnp.clip((t - w) / (total - w), 0, 1)
+        falling = last + (top - last) * 0.5 * (1 + jnp.cos(jnp.pi * part))
+        return jnp.where(t < w, rising, falling)
+
+    return rate
+
+
+def exponential(start: Any, num_steps: Any, factor: Any) -> Schedule:
+    """start * factor**(t / num_steps): `factor` times smaller after every `num_steps`; all traced.
+
+    Source: `optax.exponential_decay` with fixed numbers.
+    """
+
+    def rate(step: jax.Array) -> jax.Array:
+        first, each, falls, t = _floats(start, num_steps, factor, step)
+        return first * falls ** (t / each)
+
+    return rate
 
 
 def proximal(
@@ -158,6 +209,13 @@ def averaged(state: Any) -> LinearParams:
     if average is None:
         raise ValueError("the optimiser keeps no mean: end its chain with optimizers.averaging")
     return average
+
+
+def _floats(*numbers: Any) -> list[jax.Array]:
+    """All as arrays of one floating dtype, that of the traced ones."""
+    floating = [n for n in numbers if jnp.issubdtype(jnp.result_type(n), jnp.floating)]
+    dtype = jnp.result_type(*floating) if floating else jnp.result_type(float)
+    return [jnp.asarray(n, dtype) for n in numbers]
 
 
 def _descent(learning_rate: Any, momentum: Any, look_ahead: bool) -> optax.GradientTransformation:

@@ -78,3 +78,39 @@ def test_a_projection_needs_the_parameters():
     link = optimizers.max_norm(1.0)
     with pytest.raises(ValueError, match="parameters"):
         link.update(START, link.init(START))
+
+
+OURS = {
+    "warmup": (
+        optimizers.warmup_cosine,
+        lambda peak, warmup, steps, start, end: optax.warmup_cosine_decay_schedule(
+            start, peak, warmup, steps, end
+        ),
+        [(0.1, 20, 100, 0.0, 0.0), (0.3, 5, 60, 0.02, 0.01), (0.2, 0, 50, 0.0, 0.0)],
+    ),
+    "exponential": (
+        optimizers.exponential,
+        optax.exponential_decay,
+        [(0.1, 10, 0.9), (0.3, 5, 0.5), (0.2, 40, 0.99)],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_schedule_is_optaxs_and_all_its_numbers_are_swept_in_one_trace(name):
+    ours, theirs, settings = OURS[name]
+    steps, traces = jnp.arange(120, dtype=jnp.int32), []
+
+    @jax.jit
+    @jax.vmap
+    def swept(numbers):
+        traces.append(numbers)
+        return jax.vmap(ours(*numbers))(steps)
+
+    found = swept(tuple(jnp.array(column, jnp.float32) for column in zip(*settings, strict=True)))
+    assert len(traces) == 1
+    for rates, numbers in zip(found, settings, strict=True):
+        with jax.numpy_dtype_promotion("standard"):
+            expected = jax.vmap(theirs(*numbers))(steps)
+        np.testing.assert_allclose(rates, expected, rtol=2e-5, atol=1e-8)
+        np.testing.assert_allclose(jax.vmap(ours(*numbers))(steps), expected, rtol=2e-5, atol=1e-8)
