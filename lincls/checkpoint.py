@@ -42,17 +42,28 @@ def restore(path: str | os.PathLike[str], like: Tree) -> Tree:
     """Read a tree of the structure, shapes and dtypes of `like`.
 
     Raises:
-        ValueError: the file holds another structure, shape or dtype; the leaf is named.
+        ValueError: the file holds another structure, shape or dtype; the leaf is named.  Or it
+            is no .npz file of arrays, or a damaged one.
         OSError: no such file.
     """
-    with np.load(path, allow_pickle=False) as file:
-        arrays = dict(file)
+    arrays = _arrays(path)
     names = [name for name, _ in _named_leaves(like)]
     if set(names) != set(arrays):
         differ = sorted(set(names) ^ set(arrays))
         raise ValueError(f"{path} holds another tree; leaves on one side only: {differ}")
     leaves = [_like(arrays[name], leaf, f"{path}: {name}") for name, leaf in _named_leaves(like)]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def _arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    wrong = f"{path} is not a file that checkpoint.save wrote, or it is damaged; name one that is"
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except OSError:
+        raise
+    except Exception as error:  # of numpy, zipfile and zlib, which differ with the damage
+        raise ValueError(wrong) from error
 
 
 def _named_leaves(tree: Tree) -> list[tuple[str, Any]]:

@@ -62,3 +62,16 @@ def test_bfloat16_and_numpy_leaves_come_back_as_they_were(tmp_path):
     assert (back["half"] == tree["half"]).all()
     assert back["double"].dtype == np.float64
     assert (back["double"] == tree["double"]).all()
+
+
+@pytest.mark.parametrize("content", [b"no checkpoint", b"", "cut", "npy"])
+def test_what_is_no_checkpoint_is_said_in_a_sentence_that_names_it(tmp_path, content):
+    path = tmp_path / "state.npz"
+    checkpoint.save(path, STATE.params)
+    if content == "npy":
+        with path.open("wb") as file:
+            np.save(file, np.zeros(3))
+    else:
+        path.write_bytes(path.read_bytes()[:-80] if content == "cut" else content)
+    with pytest.raises(ValueError, match=r"state\.npz is not a file that checkpoint\.save wrote"):
+        checkpoint.restore(path, like=STATE.params)
