@@ -19,6 +19,8 @@ from lincls import checks
 from lincls.structs import Affine, AnyArray
 
 _ROUNDING = 1e-7  # a deviation of so little of the mean is no variance
+_ROUNDING_OF_64 = 1e-12
+_FAR = 1e5  # deviations from 0 at which float32 keeps two digits of a difference
 _BLOCK = 4096  # rows that are floats at the same time while the moments are summed
 
 
@@ -36,12 +38,16 @@ def fit(X: Shaped[AnyArray, "N ..."], weight: Any = None, *, per_feature: bool =
         float64.  Data without any variance has scale 1.
 
     Raises:
-        ValueError: NaN or infinity in X, a negative weight, or no weight at all.
+        ValueError: NaN or infinity in X, a negative weight, or no weight at all; float64 X
+            whose mean is more than 1e5 standard deviations from 0, because `apply` would round
+            its differences away in float32.
     """
     X = checks.finite(checks.rows(X))
     weight = example_weights(weight, len(X))
     mean = _weighted_sum(X, weight, lambda x: x) / weight.sum()
     variance = _weighted_sum(X, weight, lambda x: np.square(x - mean)) / weight.sum()
+    if X.dtype == np.float64:
+        _check_digits(mean, variance)
     variance = np.where(variance > np.square(_ROUNDING * mean), variance, 0.0)
     if not per_feature:
         variance = variance.mean()
@@ -76,6 +82,20 @@ def apply(affine: Affine, X: Shaped[AnyArray, "B D"], dtype: Any = jnp.float32) 
     """(x - shift) * scale for every row, in `dtype`, from uint8 or floating rows."""
     shift, scale = (jnp.asarray(number, dtype) for number in affine)
     return (jnp.asarray(X).astype(dtype) - shift) * scale
+
+
+def _check_digits(mean: np.ndarray, variance: np.ndarray) -> None:
+    """ValueError where float32, 6e-8 of the value, has few digits left of the differences."""
+    deviation = np.sqrt(variance)
+    varies = deviation > _ROUNDING_OF_64 * np.abs(mean)  # else it is a constant
+    far = varies & (np.abs(mean) > _FAR * deviation)
+    if far.any():
+        worst = int(far.argmax())
+        raise ValueError(
+            f"X is float64 and its feature {worst} lies at {mean[worst]:.3g} with a standard "
+            f"deviation of only {deviation[worst]:.3g}, which float32 cannot tell apart; "
+            "use X - X.mean(axis=0), and subtract the same numbers from what is to be predicted"
+        )
 
 
 def _weighted_sum(X: Any, weight: np.ndarray, fn: Any) -> np.ndarray:

@@ -71,3 +71,19 @@ def test_weights_are_checked():
     for weight in (np.ones(12), -np.ones(10)):
         with pytest.raises(ValueError, match="weight"):
             preprocessing.fit(X, weight)
+
+
+def test_one_weight_an_example():
+    with pytest.raises(ValueError, match=r"one number an example, shape \(10,\), got \(2, 10\)"):
+        preprocessing.fit(np.ones((10, 2), np.float32), np.ones((2, 10)))
+
+
+def test_float64_that_float32_would_round_away_is_refused_with_what_to_do():
+    X = RNG.normal([0, 1e8, 0], 1, (1000, 3))
+    with pytest.raises(ValueError, match=r"feature 1 lies at 1e\+08") as refused:
+        preprocessing.fit(X)
+    assert "X - X.mean(axis=0)" in str(refused.value)
+    with pytest.raises(ValueError, match="feature 0"):
+        preprocessing.fit(RNG.normal(1e6, 1, (1000, 2)))
+    for fine in (X - X.mean(axis=0), X - [0, 1e8 - 1e4, 0], np.full((9, 2), 1e9)):
+        preprocessing.fit(fine)
