@@ -16,7 +16,7 @@ import scipy.special
 import scipy.stats
 from jaxtyping import Float, Int, Shaped
 
-from lincls import checks
+from lincls import checks, preprocessing
 from lincls.structs import AnyArray
 
 
@@ -30,7 +30,12 @@ class Interval(NamedTuple):
 def accuracy(
     predictions: Int[AnyArray, "N"], labels: Int[AnyArray, "N"], weight: Any = None
 ) -> float:
-    """The weighted share of predictions that equal their label, in 0..1."""
+    """The weighted share of predictions that equal their label, in 0..1.
+
+    Raises:
+        ValueError: unequal lengths, no examples, and a weight that is not one finite number at
+            least 0 for each, or is 0 everywhere.
+    """
     predictions, labels = _pair(predictions, labels)
     return _mean(predictions == labels, weight)
 
@@ -72,6 +77,21 @@ def per_class_accuracy(
     counts = confusion(predictions, labels, num_classes)
     total = counts.sum(axis=1)
     return np.divide(np.diag(counts), total, out=np.full(num_classes, np.nan), where=total > 0)
+
+
+def macro_f1(
+    predictions: Int[AnyArray, "N"], labels: Int[AnyArray, "N"], num_classes: int
+) -> float:
+    """The mean F1 of the classes that have examples or predictions, in 0..1.
+
+    The F1 of a class is the harmonic mean of its precision and its recall, which is
+    2 right / (examples + predictions).
+
+    Source: van Rijsbergen 1979; `sklearn.metrics.f1_score(average="macro")`.
+    """
+    counts = confusion(predictions, labels, num_classes)
+    total = counts.sum(axis=0) + counts.sum(axis=1)
+    return _mean(2 * np.diag(counts)[total > 0] / total[total > 0], None)
 
 
 def log_loss(
@@ -149,8 +169,14 @@ def bootstrap(
     Returns:
         (num_samples, ...); `np.quantile(.., [0.025, 0.975], axis=0)` is the 95 % interval.
 
+    Raises:
+        ValueError: fewer than 1 example or sample.
+
     Source: Efron, Annals of Statistics 1979; the interval is his percentile interval.
     """
+
+    num_examples = checks.count(num_examples, "num_examples")
+    num_samples = checks.count(num_samples, "num_samples")
 
     def sample(number: jax.Array) -> jax.Array:
         of_sample = jax.random.fold_in(key, number)
@@ -188,4 +214,6 @@ def _pair(
 
 
 def _mean(values: np.ndarray, weight: Any) -> float:
-    return float(np.average(values, weights=None if weight is None else np.asarray(weight)))
+    if not len(values):
+        raise ValueError("there are no examples to take the mean of; give at least one")
+    return float(np.average(values, weights=preprocessing.example_weights(weight, len(values))))

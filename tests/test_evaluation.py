@@ -128,3 +128,23 @@ def test_a_probability_on_an_edge_is_in_the_bin_below(dtype):
     votes = np.array([[6, 4, 0], [8, 2, 0], [10, 0, 0]], dtype) / 10
     found = evaluation.reliability(votes, np.array([0, 1, 0]))
     assert found.total.nonzero()[0].tolist() == [5, 7, 9]
+
+
+@pytest.mark.parametrize("weight", [[-1, 2], [np.nan, 1], [1], [0, 0], [[1, 1], [1, 1]]])
+def test_a_weight_that_is_none_is_refused_by_name(weight):
+    with pytest.raises(ValueError, match="weight must"):
+        evaluation.accuracy(np.array([1, 0]), np.array([1, 1]), np.array(weight, float))
+
+
+def test_no_examples_have_no_accuracy_and_no_bootstrap():
+    with pytest.raises(ValueError, match="no examples"):
+        evaluation.accuracy(np.zeros(0, int), np.zeros(0, int))
+    for sizes in ((0, 10), (10, 0)):
+        with pytest.raises(ValueError, match="must be at least 1, got 0"):
+            evaluation.bootstrap(jax.random.key(0), jnp.sum, *sizes)
+
+
+def test_macro_f1_is_sklearns_over_the_classes_that_occur():
+    for predicted in (PREDICTED, np.full(200, 4)):
+        expected = sklearn.metrics.f1_score(LABELS, predicted, average="macro")
+        assert evaluation.macro_f1(predicted, LABELS, 7) == pytest.approx(expected)
