@@ -34,8 +34,9 @@ def chosen(by_rate):
     accuracies = np.array(by_rate)[:, None, None] + np.array([0, 0.01, 0.02, 0.01, 0])
     best = {"rate": [1.0, 10.0, 100.0][int(np.argmax(by_rate))], "reg": 0.0}
     return SimpleNamespace(
-        settings={"rates": [1.0, 10.0, 100.0], "regs": [0.0], "num_folds": 5},
+        settings={"rates": [1.0, 10.0, 100.0], "regs": [0.0], "num_folds": 5, "max_train": 150},
         numbers={"best": best, "one_standard_error": best, "num_folded": 100},
+        data={"num_train": 200},
         arrays={"accuracies": accuracies},
         classifiers=[Classifier("linear", "", 90, 100, 1)],
     )
