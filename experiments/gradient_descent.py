@@ -9,29 +9,47 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, LogLocator, NullFormatter
 
-from experiments.lab import run, style, tuning
-from experiments.lab.experiment import AGREES, DIFFERS, Answer, Findings, Outcome, Plot, Table
+from experiments.lab import intervals, run, style, tuning
+from experiments.lab.experiment import (
+    AGREES,
+    DIFFERS,
+    OPEN,
+    Answer,
+    Findings,
+    Outcome,
+    Plot,
+    Table,
+)
 from experiments.lab.gate import Data
 from experiments.lab.options import flag
 from experiments.lab.record import Record
-from lincls import batches, linear, losses, optimizers, penalties, preprocessing, training
+from lincls import (
+    batches,
+    evaluation,
+    linear,
+    losses,
+    optimizers,
+    penalties,
+    preprocessing,
+    training,
+)
 from lincls.objective import Objective
 from lincls.structs import Hyper
 
 SLIDES = "58-60"
 QUESTION = "How does gradient descent get down, and how does the step size change it?"
 CLAIM = (
-    "Use a small portion of the training set to compute the gradient; common sizes are 32, 64 "
-    "and 128, and a single example is SGD proper. The loss over minibatches goes down over "
-    "time (59). A low step size is slow, a good one fast, a high one stays above, a very high "
-    "one goes up (60)."
+    "Steps along the negative gradient lead down (58). Use a small portion of the training set "
+    "to compute the gradient; common sizes are 32, 64 and 128, and a single example is SGD "
+    "proper. The loss over minibatches goes down over time (59). A low step size is slow, a good "
+    "one fast, a high one stays above where the good one ends, a very high one goes up (60)."
 )
 SECONDS = 11
+NAMES = ("low", "good", "high", "very high")  # slide 60's step sizes, rising
 OBJECTIVE = Objective(losses.softmax, penalties.l2)
 
 
@@ -91,12 +109,15 @@ def _plane(key: jax.Array, data: Data, settings: Settings) -> dict[str, np.ndarr
     """Two paths through the space of (W | b), and the objective on the plane of their ends.
 
     The plane goes through the start and the end of each path, where its loss is therefore
-    exact; its first axis points to the end of gradient descent, its second stands upright.
+    exact; its first axis points to the end of gradient descent, its second is at right angles.
     """
     examples = tuning.rows(data.train, settings.plane_train)
     affine = preprocessing.fit(examples.X)
     sizes = {"descent": None, "sgd": settings.plane_batch}
-    paths = [_path(key, data, examples, affine, settings, size) for size in sizes.values()]
+    paths, (met, _) = zip(
+        *(_path(key, data, examples, affine, settings, size) for size in sizes.values()),
+        strict=True,
+    )
     start, ends = paths[0][0], [path[-1] for path in paths]
     axes = np.linalg.qr(np.stack([(end - start).ravel() for end in ends], axis=1))[0].T
     axes *= np.sign(axes @ (ends[0] - start).ravel())[:1]  # QR may turn both around
@@ -109,27 +130,32 @@ def _plane(key: jax.Array, data: Data, settings: Settings) -> dict[str, np.ndarr
                        settings.reg)  # fmt: skip
     whole = [_objective(X @ end.T, examples.y, end, settings.reg) for end in (start, *ends)]
     arrays = {"plane_x": across, "plane_y": up, "plane_loss": surface, "plane_ends": whole}
+    arrays["descent_loss"] = np.append(met, whole[1])
     arrays["plane_share"] = np.sum(places**2) / np.sum(away**2)
     return arrays | dict(zip(sizes, places, strict=True))
 
 
 def _path(
     key: jax.Array, data: Data, examples: tuning.Rows, affine: Any, settings: Settings, size: Any
-) -> np.ndarray:
-    """(W | b) at the start and after every stride, (points + 1, C, D + 1); size None is all."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """(W | b) at the start and after every stride, (points + 1, C, D + 1); size None is all.
+
+    With it the objective on the batch of each step, before the step.
+    """
     count, features = examples.X.shape
     hyper = Hyper({"learning_rate": settings.plane_rate / features}, settings.reg)
     params = linear.init(key, features, data.num_classes)
     state = training.start(key, params, optimizer=optimizers.sgd, hyper=hyper)
-    points = [np.asarray(linear.fold_bias(params))]
+    points, met = [np.asarray(linear.fold_bias(params))], []
     for _ in range(settings.plane_points):
-        state, _ = training.fit(
+        state, history = training.fit(
             state, *examples, hyper, objective=OBJECTIVE, affine=affine,
             batches=batches.shuffled if size else batches.full, batch_size=size or count,
             num_steps=settings.plane_stride,
         )  # fmt: skip
         points.append(np.asarray(linear.fold_bias(state.params)))
-    return np.stack(points)
+        met.append(history.loss)
+    return np.stack(points), np.concatenate(met)
 
 
 def _widened(places: np.ndarray) -> np.ndarray:
@@ -162,45 +188,158 @@ def _surface(X: Any, y: Any, centre: Any, axes: Any, across: Any, up: Any, reg: 
 
 
 def findings(record: Record) -> Findings:
-    """Where each step size began and ended, and each batch size after as many examples."""
-    curves, rates = record.arrays["rates"], record.settings["rates"]
-    names, start = _names(record), float(curves[0, 0])
-    ends = ", ".join(
-        f"{rate:g}/D ({name}) ends at {end:.3g}"
-        for rate, name, end in zip(rates, names, _ends(record, curves), strict=True)
+    """Down step by step; where each step size began and ended; the batch sizes."""
+    sentences = [
+        f"With small weights the loss over the training examples begins at {_start(record):.3f}; "
+        f"log C is {record.numbers['log_classes']:.3f}.",
+        f"By step size: {'; '.join(_about_rates(record))}.",
+        _about_sizes(record),
+        *_about_descent(record),
+    ]
+    answers = {"58": _of_descent(record), "59-60": _of_rates(record)}
+    verdict = intervals.together(one.verdict for one in answers.values())
+    return Findings(sentences, verdict, (_size_table(record),), by_slides=answers)
+
+
+def _of_descent(record: Record) -> Answer:
+    """Row 58: the loss over all examples, which no chance moves, falls at every step."""
+    runs = _full_runs(record)
+    falls = all(np.all(np.diff(losses) < 0) for losses in runs.values())
+    down = all(losses[-1] < losses[0] for losses in runs.values())
+    told = "; ".join(_fell(rate, losses) for rate, losses in runs.items())
+    return Answer(AGREES if falls else OPEN if down else DIFFERS, f"gradient descent, {told}")
+
+
+def _full_runs(record: Record) -> dict[str, np.ndarray]:
+    """The losses over all their examples of the two runs without minibatches, by step size."""
+    rates = (f"{record.settings[name]:g}/D" for name in ("rate", "plane_rate"))
+    arrays = record.arrays
+    return {
+        f"step size {rate} on {count:,} examples": losses
+        for rate, count, losses in zip(
+            rates,
+            (record.numbers["num_examples"], _plane_count(record)),
+            (arrays["batch_full"], arrays["descent_loss"]),
+            strict=True,
+        )
+    }
+
+
+def _plane_count(record: Record) -> int:
+    return int(min(record.settings["plane_train"], record.data["num_train"]))
+
+
+def _fell(what: str, losses: np.ndarray) -> str:
+    """How often the loss fell from one step to the next, from where to where."""
+    fell, steps = int(np.sum(np.diff(losses) < 0)), len(losses) - 1
+    return (
+        f"{what}: the loss falls at {'each' if fell == steps else fell} of {steps} steps, from "
+        f"{losses[0]:.3f} to {losses[-1]:.3f}"
     )
+
+
+def _about_descent(record: Record) -> list[str]:
+    """The runs with all examples in each step, and the map."""
     _, descent, sgd = record.arrays["plane_ends"]
     share = float(record.arrays["plane_share"])
-    sentences = [
-        f"With small weights the loss begins at {start:.3f}; log C is "
-        f"{record.numbers['log_classes']:.3f}.",
-        f"Mean loss over the last of {record.settings['epochs']} passes, by step size: {ends}.",
-        _about_sizes(record),
-        f"On the map, {record.settings['plane_points'] * record.settings['plane_stride']} steps of "
-        f"gradient descent end at a loss of {descent:.3f} over all its examples, as many steps of "
-        f"SGD in batches of {record.settings['plane_batch']} at {sgd:.3f}; {share:.0%} of the "
-        "squared distances of their points from the start lie in the plane.",
+    steps = record.settings["plane_points"] * record.settings["plane_stride"]
+    told = "; ".join(_fell(rate, losses) for rate, losses in _full_runs(record).items())
+    return [
+        f"Gradient descent with all examples in every step, {told}.",
+        f"On the map, {steps} steps of gradient descent end at a loss of {descent:.3f} over all "
+        f"its examples, the same number of steps of SGD in batches of "
+        f"{record.settings['plane_batch']} at {sgd:.3f}; {share:.0%} of the squared distances of "
+        "their points from the start lie in the plane.",
     ]
-    down = _ends(record, curves[:, _best(record)]) < start
-    expected = names[0] == "low" and names[-1] == "very high" and "high" in names and down
-    verdict = AGREES if expected else DIFFERS
-    told = f"from {start:.3g}, the last of {record.settings['epochs']} passes: {ends}"
-    answers = {"59-60": Answer(verdict, told)}
-    return Findings(sentences, verdict, (_size_table(record),), by_slides=answers)
+
+
+def _of_rates(record: Record) -> Answer:
+    """Rows 59-60: the good one's minibatch loss goes down; the four kinds stand in their order.
+
+    What is out of order differs; a kind that no step size shows cannot be told.
+    """
+    names = _names(record)
+    places = [NAMES.index(name) for name in names]
+    down = _falls(_beside_start(record, _best(record)))
+    order = DIFFERS if places != sorted(places) else AGREES if set(names) == set(NAMES) else OPEN
+    missing = [name for name in NAMES if name not in names]
+    told = f"from {_start(record):.3g}, {'; '.join(_about_rates(record))}"
+    told += f"; of these none is {' or '.join(missing)}" if missing else ""
+    return Answer(intervals.together((down, order)), told)
+
+
+def _falls(beside: evaluation.Interval) -> str:
+    """The verdict on "this is below 0"."""
+    return intervals.above_zero(evaluation.Interval(-beside.high, -beside.low))
+
+
+def _start(record: Record) -> float:
+    """The objective at the start, over all training examples that are used."""
+    return float(record.arrays["batch_full"][0])
+
+
+def _last_pass(record: Record, curve: np.ndarray) -> np.ndarray:
+    """The losses of the minibatches of the last pass, the last of a curve."""
+    return curve[-(len(curve) // record.settings["epochs"]) :].astype(np.float64)
+
+
+def _beside_start(record: Record, place: int) -> evaluation.Interval:
+    """Losses of the last pass of a step size less the loss at the start."""
+    return _mean(_last_pass(record, record.arrays["rates"][:, place]) - _start(record))
+
+
+def _beside_best(record: Record, place: int) -> evaluation.Interval:
+    """Losses of the last pass of a step size less the best's on the same minibatches."""
+    last = _last_pass(record, record.arrays["rates"])
+    return _mean(last[:, place] - last[:, _best(record)])
+
+
+def _mean(losses: np.ndarray) -> evaluation.Interval:
+    """The interval of their mean; one that broke off is infinitely high, a single one open."""
+    if not np.all(np.isfinite(losses)):
+        return evaluation.Interval(np.inf, np.inf)
+    if len(losses) < 2:
+        return evaluation.Interval(-np.inf, np.inf)
+    return intervals.of_mean(losses)
+
+
+def _about_rates(record: Record) -> list[str]:
+    """What each step size does: where it ends, beside the good one's end or the start."""
+    return [
+        f"{rate:g}/D is {name}, {_about_rate(record, place, name)}"
+        for place, (rate, name) in enumerate(
+            zip(record.settings["rates"], _names(record), strict=True)
+        )
+    ]
+
+
+def _about_rate(record: Record, place: int, name: str) -> str:
+    curve, best = record.arrays["rates"][:, place], _best(record)
+    end, passes = float(_ends(record, curve)), record.settings["epochs"]
+    if name == "very high":
+        first = curve[: len(curve) // passes].mean()
+        return (
+            f"its loss is {first:.2g} on average over the first pass and {end:.2g} over pass "
+            f"{passes}, above the start"
+        )
+    if place == best:
+        return f"it ends lowest, at {end:.3g}"
+    beside, rate = _beside_best(record, place), record.settings["rates"][best]
+    return f"it ends at {end:.3g}, {beside.low:+.2g} to {beside.high:+.2g} beside {rate:g}/D"
 
 
 def _about_sizes(record: Record) -> str:
     ends = {label: float(_ends(record, curve)) for label, curve in _by_size(record)}
     order = sorted(ends, key=lambda label: ends[label])
     return (
-        f"At step size {record.settings['rate']:g}/D, after as many examples, {order[0]} are "
+        f"At step size {record.settings['rate']:g}/D, after equally many examples, {order[0]} are "
         f"lowest ({ends[order[0]]:.3g}), {order[-1]} highest ({ends[order[-1]]:.3g}): small "
         "batches take more steps."
     )
 
 
 def _size_table(record: Record) -> Table:
-    """Each batch size after as many examples."""
+    """Each batch size after equally many examples."""
     passes = record.settings["epochs"]
     rows = [
         (label, f"{len(curve):,}", f"{float(_ends(record, curve)):.4f}",
@@ -216,34 +355,24 @@ def _size_table(record: Record) -> Table:
 
 
 def _names(record: Record) -> list[str]:
-    """The slide's word for each step size, by where its loss ends: beside the best, the start.
+    """The slide's word for each step size, by intervals of its losses of the last pass.
 
-    What does not end above the best beyond the scatter of the last pass is good as well.
+    Very high: above the start.  Else good, if not above the best; low below it, high beyond it.
     """
-    curves = record.arrays["rates"]
-    ends, best = _ends(record, curves), _best(record)
-    names = ["low"] * best + ["good"] + ["high"] * (len(ends) - best - 1)
-    for place, end in enumerate(ends):
-        if end > curves[0, 0]:
-            names[place] = "very high"
-        elif not _above(record, place, best):
-            names[place] = "good"
+    best, names = _best(record), []
+    for place in range(record.arrays["rates"].shape[1]):
+        if _beside_start(record, place).low > 0:
+            names.append("very high")
+        elif place != best and _beside_best(record, place).low > 0:
+            names.append("low" if place < best else "high")
+        else:
+            names.append("good")
     return names
 
 
 def _best(record: Record) -> int:
     """The place of the step size whose loss ends lowest."""
     return int(_ends(record, record.arrays["rates"]).argmin())
-
-
-def _above(record: Record, place: int, best: int) -> bool:
-    """Whether a step size's losses of the last pass are above the best's (paired t test, 5%)."""
-    curves = record.arrays["rates"]
-    last = curves[-(len(curves) // record.settings["epochs"]) :]
-    apart = last[:, place] - last[:, best]
-    if not np.all(np.isfinite(apart)) or len(apart) < 2 or not apart.std():
-        return not np.all(np.isfinite(apart)) or bool(apart.mean() > 0)
-    return bool(scipy.stats.ttest_1samp(apart, 0, alternative="greater").pvalue < 0.05)
 
 
 def _ends(record: Record, curve: np.ndarray) -> Any:
@@ -297,20 +426,21 @@ def _draw_rates(record: Record) -> Plot:
     curves, rates, names = record.arrays["rates"], record.settings["rates"], _names(record)
     epoch = len(curves) // record.settings["epochs"]
     best = rates[_best(record)]
-    title = f"Step size {best:g}/D ends lowest; a very high one ends above the start"
+    title = f"Step size {best:g}/D ends lowest; a very high one jumps up and stays above the start"
     if "very high" not in names:
         title = f"Of these step sizes, {best:g}/D ends lowest"
     figure, panels = _panels(title, "very high" in names)
     for curve, rate, name, color in zip(curves.T, rates, names, cycle(style.CYCLE), strict=False):
         axes = panels[0 if name == "very high" else -1]
         axes.plot(*_smooth(curve, max(1, epoch // 2)), color=color, label=f"{name}: {rate:g}/D")
-    panels[-1].axhline(curves[0, 0], color=style.FAINT, ls=":", lw=1.5)
+    panels[-1].axhline(_start(record), color=style.FAINT, ls=":", lw=1.5)
     style.legend(figure, "step size")
     return Plot(
         "step_size",
         figure,
         f"The same minibatches of {record.settings['batch_size']} for every step size, all "
-        "trained as one program. The dotted line is the loss at the start; what ends above it has "
+        "trained as one program. The dotted line is the loss over the training examples at the "
+        "start; what is above it in the last pass has "
         "logarithmic axes of its own.",
         f"Line chart of the loss against the step number, one line per step size. {title}.",
     )
@@ -334,7 +464,8 @@ def _draw_sizes(record: Record) -> Plot:
     runs = _by_size(record)
     ends = {label: float(_ends(record, curve)) for label, curve in runs}
     best = min(ends, key=lambda label: ends[label])
-    title = f"After as many examples looked at, {best} have come lowest: {ends[best]:.2f}"
+    by = "gradient descent" if best == "all examples" else "SGD"
+    title = f"After equally many examples, {by} on {best} is lowest: {ends[best]:.2f}"
     figure, axes = style.canvas(height=3.6, title=title)
     for (label, curve), color in zip(runs, cycle(style.CYCLE), strict=False):
         step = record.numbers["num_examples"] * record.settings["epochs"] / len(curve)
@@ -358,11 +489,11 @@ def _draw_sizes(record: Record) -> Plot:
 def _draw_plane(record: Record) -> Plot:
     settings, arrays = record.settings, record.arrays
     start, descent, sgd = arrays["plane_ends"]
-    count = min(settings["plane_train"], record.data["num_train"])
+    count = _plane_count(record)
     steps = settings["plane_points"] * settings["plane_stride"]
     title = (
-        f"From a loss of {start:.2f}, {steps} steps of gradient descent come to {descent:.2f}, as "
-        f"many of SGD to {sgd:.2f}"
+        f"From a loss of {start:.2f}, {steps} steps of gradient descent come to {descent:.2f}, "
+        f"equally many of SGD to {sgd:.2f}"
     )
     figure, axes = style.canvas(height=4.6, title=title)
     _draw_levels(axes, arrays)
@@ -374,7 +505,7 @@ def _draw_plane(record: Record) -> Plot:
         axes.plot(*arrays[name].T, marker + "-", ms=3, lw=1.2, color=color, label=label)
     axes.plot(*arrays["descent"][0], "*", ms=16, color=style.INK, label="start")
     axes.set(xlabel="distance from the start, towards the end of gradient descent",
-             ylabel="distance, upright to that")  # fmt: skip
+             ylabel="distance, at right angles to that")  # fmt: skip
     figure.legend(loc="outside lower center", ncols=3, fontsize=9)
     return Plot(
         "paths",
@@ -383,7 +514,7 @@ def _draw_plane(record: Record) -> Plot:
         f"both paths in the space of W and b. Each path is {steps} steps at step size "
         f"{settings['plane_rate']:g}/D, with a marker every {settings['plane_stride']}, projected "
         f"onto the plane: start and ends lie in it, of all points {arrays['plane_share']:.0%} of "
-        "the squared distances from the start. Beside the plane the loss is another than on it. "
+        "the squared distances from the start. Off this plane the loss differs from what is drawn. "
         "The axes differ in scale.",
         f"A contour map of the loss with two paths that begin at one point. {title}.",
     )

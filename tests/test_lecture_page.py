@@ -70,11 +70,11 @@ def test_sizes_read_as_one_writes_them(count, text):
 def test_a_row_of_slides_has_the_experiments_answer_or_says_why_there_is_none():
     rows = ("32-36", "37-38", "39-40")
     findings = Findings([], DIFFERS, by_slides={row: Answer(AGREES, f"of {row}") for row in rows})
-    told = lecture.answers({"svm_loss": findings, "optimum": "failed"})
+    told = lecture.answers({"svm_loss": findings, "gradient_descent": "failed"})
     found = {row.slides: answer for row, answer in told}
     assert found["39-40"] == (AGREES, "of 39-40")
     assert found["58"] == ("failed", "–")
-    assert found["59-60"] == ("not run", "–")
+    assert found["49-50"] == ("not run", "–")
 
 
 def test_printed_numbers_are_counted_and_the_wrong_ones_told():
@@ -140,7 +140,8 @@ def test_the_lowest_loss_is_told_even_if_others_are_as_good_within_their_scatter
     ends = np.array([[2.0, 1.1, 1.0, 9.0], [2.2, 0.9, 0.95, 9.5], [2.1, 1.0, 0.9, 9.1]])
     start = np.full((3, 4), 2.3)
     record = SimpleNamespace(
-        arrays={"rates": np.concatenate([start, ends])}, settings={"epochs": 2}
+        arrays={"rates": np.concatenate([start, ends]), "batch_full": np.array([2.3, 2.2])},
+        settings={"epochs": 2},
     )
     assert gradient_descent._best(record) == 2
     assert gradient_descent._names(record) == ["low", "good", "good", "very high"]

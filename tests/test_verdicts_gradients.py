@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import choose_k, choose_rate
+from experiments import choose_k, choose_rate, gradient_descent
 from experiments.lab import intervals
 from experiments.lab.experiment import AGREES, DIFFERS, OPEN
 
@@ -67,3 +67,54 @@ def test_slide_20_what_a_choice_flatters_is_judged_from_parts_that_share_no_imag
     verdicts = [intervals.above_zero(choose_k._flattered(one)) for one in told]
     assert verdicts == [AGREES, OPEN]
     assert choose_k._images_of_a_part(told[0]) == 40
+
+
+def descended(ends, full=(2.3, 2.2, 2.1), descent=(2.3, 1.5, 1.2)):
+    """A record of step sizes whose losses of the last pass scatter by 0.02 around `ends`."""
+    noise = np.random.default_rng(60).normal(scale=0.02, size=(20, len(ends)))
+    curves = np.concatenate([np.full((20, len(ends)), 2.3), np.array(ends) + noise])
+    return SimpleNamespace(
+        settings={
+            "epochs": 2, "rates": [10.0**place for place in range(len(ends))], "rate": 1.0,
+            "plane_rate": 30.0, "plane_train": 10,
+        },
+        numbers={"num_examples": 20}, data={"num_train": 20},
+        arrays={
+            "rates": curves, "batch_full": np.array(full), "descent_loss": np.array(descent),
+        },
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("ends", "names", "verdict"),
+    [
+        ([1.8, 1.6, 2.0, 21.0], ["low", "good", "high", "very high"], AGREES),
+        ([1.8, 1.6, 2.0, np.inf], ["low", "good", "high", "very high"], AGREES),
+        ([1.8, 1.6, 21.0], ["low", "good", "very high"], OPEN),
+        ([1.8, 1.6, 2.3, 21.0], ["low", "good", "high", "very high"], AGREES),
+        ([1.6, 21.0, 2.0, 21.0], ["good", "very high", "high", "very high"], DIFFERS),
+        ([3.0, 2.9, 3.1], ["very high"] * 3, DIFFERS),
+    ],
+)
+def test_slide_60_step_sizes_are_named_by_intervals_against_the_good_one_and_the_start(
+    ends, names, verdict
+):
+    record = descended(ends)
+    assert gradient_descent._names(record) == names
+    answer = gradient_descent._of_rates(record)
+    assert answer.verdict == verdict
+    assert ("of these none is high" in answer.because) == (ends == [1.8, 1.6, 21.0])
+
+
+@pytest.mark.parametrize(
+    ("full", "descent", "verdict", "told"),
+    [
+        ((2.3, 2.2, 2.1), (2.3, 1.5, 1.2), AGREES, "falls at each of 2 steps, from 2.300 to 1.200"),
+        ((2.3, 2.2, 2.1), (2.3, 2.4, 1.2), OPEN, "falls at 1 of 2 steps"),
+        ((2.3, 2.2, 2.5), (2.3, 1.5, 1.2), DIFFERS, "falls at 1 of 2 steps, from 2.300 to 2.500"),
+    ],
+)
+def test_slide_58_the_loss_over_all_examples_falls_at_each_step(full, descent, verdict, told):
+    answer = gradient_descent._of_descent(descended([1.0], full, descent))
+    assert answer.verdict == verdict
+    assert told in answer.because

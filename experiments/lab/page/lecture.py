@@ -46,7 +46,7 @@ ROWS = (
     Row("48", "recap: scores, losses, regularisation, all of it trained", "svm_softmax"),
     Row("49-50", "random search", "random_search"),
     Row("51-57", "numerical and analytic gradients, the check", "gradient_check"),
-    Row("58", "gradient descent: down to the minimum", "optimum"),
+    Row("58", "gradient descent: step by step downhill", "gradient_descent"),
     Row("59-60", "minibatches, the step size", "gradient_descent"),
 )
 # Slips that are no numbers: slide, printed, right, why.
