@@ -12,8 +12,17 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.axes import Axes
 
-from experiments.lab import run, style, tuning, words
-from experiments.lab.experiment import AGREES, DIFFERS, Answer, Findings, Outcome, Plot, Table
+from experiments.lab import intervals, run, style, tuning, words
+from experiments.lab.experiment import (
+    AGREES,
+    DIFFERS,
+    Answer,
+    Findings,
+    Outcome,
+    Plot,
+    Printed,
+    Table,
+)
 from experiments.lab.gate import Data
 from experiments.lab.options import flag
 from experiments.lab.record import Record
@@ -31,6 +40,7 @@ CLAIM = (
 SECONDS = 10
 HINGE = Objective(losses.hinge, penalties.l2)
 SMOOTH = Objective(losses.softmax, penalties.l2)
+CALLS = 10  # of the analytic gradient in one timing: a single one takes microseconds
 KINDS = ("forward", "centred")
 PRECISIONS = ("float32", "float64")
 
@@ -57,6 +67,8 @@ MISTAKES: dict[str, Callable[[Problem, LinearParams], LinearParams]] = {
     "factor": lambda problem, params: jax.tree.map(lambda g: -3 * g, problem.gradient(params)),
     "row": lambda problem, params: _halve_a_row(problem.gradient(params)),
     "penalty": lambda problem, params: problem._replace(reg=0.0).gradient(params),
+    "half": lambda problem, params: problem._replace(reg=problem.reg / 2).gradient(params),
+    "labels": lambda problem, params: _with_next_labels(problem).gradient(params),
     "bias": lambda problem, params: _without_bias(problem.gradient(params)),
     "mean": lambda problem, params: jax.tree.map(
         lambda g: len(problem.batch.y) * g, problem.gradient(params)
@@ -67,6 +79,8 @@ DESCRIPTIONS = {
     "factor": "times −3",
     "row": "one row of W halved",
     "penalty": "penalty left out",
+    "half": "λ W instead of 2 λ W",
+    "labels": "labels off by one",
     "bias": "bias left out",
     "mean": "sum instead of mean",
 }
@@ -83,8 +97,9 @@ class Settings:
     )
     table_h: float = flag(1e-4, "step of the table of W, W + h and dW (slides 52-54)", low=0)
     max_by_hand: int = flag(
-        4000, "weights that the slide's own code moves, whole rows of W", low=1, smoke=64
+        1000, "weights that the slide's own code moves, the first of W", low=1, smoke=64
     )
+    repeats: int = flag(5, "timings of the slide's code and of the analytic gradient", low=2)
     num_directions: int = flag(32, "random directions along which steps are compared", low=1)
     mistakes: tuple[str, ...] = flag(
         tuple(MISTAKES), "mistakes planted, one at a time", choices=tuple(MISTAKES), smoke=("bias",)
@@ -110,6 +125,11 @@ def eval_numerical_gradient(f: Callable[[np.ndarray], Any], x: np.ndarray) -> np
 
 def _halve_a_row(grads: LinearParams) -> LinearParams:
     return grads._replace(W=grads.W.at[0].multiply(0.5))
+
+
+def _with_next_labels(problem: Problem) -> Problem:
+    y = (problem.batch.y + 1) % problem.params.W.shape[0]
+    return problem._replace(batch=problem.batch._replace(y=y))
 
 
 def _without_bias(grads: LinearParams) -> LinearParams:
@@ -138,7 +158,7 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
 def _compare(outcome: Outcome, problem: Problem, h: float) -> LinearParams:
     """Ours against the analytic gradient: error, evaluations, seconds; returns the forward one."""
     found = {}
-    analytic, outcome.seconds["analytic"] = _analytic(problem)
+    analytic, _ = _analytic(problem)
     for kind, evaluations in zip(KINDS, (len(analytic) + 1, 2 * len(analytic)), strict=True):
         began = time.perf_counter()
         numeric = gradcheck.numerical_gradient(
@@ -151,56 +171,61 @@ def _compare(outcome: Outcome, problem: Problem, h: float) -> LinearParams:
 
 
 def _by_hand(outcome: Outcome, problem: Problem, settings: Settings, ours: LinearParams) -> None:
-    """Slide 55's own code on the first rows of W; the table of W, W + h and dW (52-54)."""
+    """Slide 55's own code on the first weights, timed; the table of W, W + h and dW (52-54)."""
     W, b = (np.asarray(leaf, np.float64) for leaf in problem.params)
-    count = min(len(W), max(1, settings.max_by_hand // W.shape[1]))
+    count = min(W.size, settings.max_by_hand)
     wide = problem._replace(params=LinearParams(W, b), batch=_cast_on_host(problem.batch))
-    loss = partial(_loss_by_hand, wide)
-    rows = W[:count].copy()
-    began = time.perf_counter()
-    slide = eval_numerical_gradient(loss, rows)
-    outcome.seconds["slide_55"] = time.perf_counter() - began
+    loss, weights = partial(_loss_by_hand, wide), W.ravel()[:count].copy()
+    analytic, seconds = _analytic(problem, settings.repeats)
+    for repeat, of_analytic in enumerate(seconds):
+        began = time.perf_counter()
+        slide = eval_numerical_gradient(loss, weights)
+        outcome.seconds[f"slide_55, {repeat}"] = time.perf_counter() - began
+        outcome.seconds[f"analytic, {repeat}"] = of_analytic
     outcome.numbers["slide_55"] = {
-        "moved": rows.size,
+        "moved": count,
         "all": W.size + b.size,
-        "apart": float(np.abs(slide - ours.W[:count]).max() / np.abs(slide).max()),
+        "apart": float(np.abs(slide - ours.W.ravel()[:count]).max() / np.abs(slide).max()),
     }
-    analytic = _analytic(problem)[0].reshape(-1)
-    places = np.argsort(-np.abs(analytic[: W.shape[1]]))[:3]
-    moved = np.array([loss(rows + settings.table_h * _unit(rows.shape, place)) for place in places])
+    _fill_table(outcome, loss, W[0].copy(), analytic[: W.shape[1]], settings.table_h)
+
+
+def _fill_table(
+    outcome: Outcome, loss: Callable[[np.ndarray], float], row: np.ndarray, analytic: Any, h: float
+) -> None:
+    """The three steepest weights of the first class: W, the loss after W + h, the slope."""
+    places = np.argsort(-np.abs(analytic))[:3]
+    moved = np.array([loss(row + h * (np.arange(len(row)) == place)) for place in places])
     outcome.numbers["table"] = {
-        "pixel": places, "W": rows[0, places], "loss": loss(rows), "moved": moved,
+        "pixel": places, "W": row[places], "loss": loss(row), "moved": moved,
         "analytic": analytic[places],
     }  # fmt: skip
-
-
-def _unit(shape: tuple[int, ...], place: int) -> np.ndarray:
-    """1 at a place of the first row, 0 elsewhere."""
-    found = np.zeros(shape)
-    found[0, place] = 1
-    return found
 
 
 def _cast_on_host(batch: Examples) -> Examples:
     return batch._replace(X=np.asarray(batch.X, np.float64), y=np.asarray(batch.y))
 
 
-def _loss_by_hand(problem: Problem, rows: np.ndarray) -> float:
-    """The softmax objective in numpy and float64, with other first rows of W."""
-    W = np.concatenate([rows, problem.params.W[len(rows) :]])
+def _loss_by_hand(problem: Problem, weights: np.ndarray) -> float:
+    """The softmax objective in numpy and float64, with other first weights of W (row by row)."""
+    old = problem.params.W
+    W = np.concatenate([weights, old.ravel()[len(weights) :]]).reshape(old.shape)
     scores = problem.batch.X @ W.T + problem.params.b
     return evaluation.log_loss(scores, problem.batch.y) + problem.reg * float(np.sum(W**2))
 
 
-def _analytic(problem: Problem) -> tuple[np.ndarray, float]:
-    """The gradient of the softmax objective in float64, in one row, and its seconds."""
+def _analytic(problem: Problem, repeats: int = 1) -> tuple[np.ndarray, list[float]]:
+    """The gradient of the softmax objective in float64, in one row, and seconds of each repeat."""
     with jax.enable_x64(True):
-        params = _cast(problem.params, np.float64)
+        params, seconds = _cast(problem.params, np.float64), []
         gradient = jax.jit(partial(problem.gradient, objective=SMOOTH))
-        jax.block_until_ready(gradient(params))  # compiles
-        began = time.perf_counter()
-        found = jax.block_until_ready(gradient(params))
-        return _flat(found), time.perf_counter() - began
+        found = jax.block_until_ready(gradient(params))  # compiles
+        for _ in range(repeats):
+            began = time.perf_counter()
+            for _ in range(CALLS):
+                found = jax.block_until_ready(gradient(params))
+            seconds.append((time.perf_counter() - began) / CALLS)
+        return _flat(found), seconds
 
 
 def _checked(key: jax.Array, problem: Problem, settings: Settings) -> dict[str, dict[str, Any]]:
@@ -299,49 +324,108 @@ def _crossed(problem: Problem, directions: LinearParams, steps: Any) -> np.ndarr
 def findings(record: Record) -> Findings:
     """Slow, approximate, error-prone: each with its number; what the check caught."""
     mistakes = record.numbers["mistakes"]
-    forward, centred = (record.numbers[kind] for kind in KINDS)
     caught = [name for name, report in mistakes.items() if name != "none" and not report["passed"]]
     accepts, planted = mistakes["none"]["passed"], len(mistakes) - 1
+    check = (
+        f"the check rejects {len(caught)} of {planted} planted mistakes and "
+        f"{'accepts' if accepts else 'rejects'} the right gradient"
+    )
+    printed = _printed()
     sentences = [
         _about_seconds(record),
-        f"Approximate: with h = {words.power(record.settings['h'])} in float64 the forward "
-        f"difference is off by {words.power(forward['error'])} of the gradient's length, the "
-        f"centred one by {words.power(centred['error'])}.",
-        f"Error-prone: of {planted} planted mistakes the check rejects {len(caught)}, and it "
-        f"{'accepts' if accepts else 'rejects'} the gradient without any.",
+        _about_errors(record),
+        f"The check: {check.replace('the check', 'it')}.",
         *(_best_step(record, kind) for kind in KINDS),
+        "Of the slides' dW (52–54), taken with h = 0.0001 from losses of five decimals and known "
+        f"to 0.1 therefore, {words.compared(printed)}.",
     ]
-    slower = _by_hand_for_all(record) / record.seconds["analytic"]
-    right = accepts and len(caught) == planted and slower > 1
-    tables = (_mistake_table(mistakes), _slide_table(), _table_here(record))
-    verdict = AGREES if right else DIFFERS
+    slower, errors = _slower(record), [record.numbers[kind]["error"] for kind in KINDS]
+    verdict = intervals.together([
+        intervals.above_zero(evaluation.Interval(slower.low - 1, slower.high - 1)),
+        _approximate(record),
+        AGREES if accepts and len(caught) == planted else DIFFERS,
+        words.agreement(printed),
+    ])  # fmt: skip
     told = (
-        f"slide 55's code takes {slower:,.0f} times as long as the analytic gradient and is off by "
-        f"{words.power(forward['error'])}; the check rejects {len(caught)} of {planted} planted "
-        f"mistakes and {'accepts' if accepts else 'rejects'} the right gradient"
+        f"slide 55's code takes {_times(slower)} times as long as the analytic gradient and is off "
+        f"by {words.power(errors[0])}, with centred differences {words.power(errors[1])}; {check}; "
+        f"dW of slides 52–54: {words.compared(printed)}"
     )
-    return Findings(sentences, verdict, tables, by_slides={"51-57": Answer(verdict, told)})
+    tables = (_mistake_table(mistakes), _table_here(record))
+    return Findings(sentences, verdict, tables, printed, {"51-57": Answer(verdict, told)})
 
 
-def _by_hand_for_all(record: Record) -> float:
+def _timings(record: Record, name: str) -> np.ndarray:
+    """The repeated seconds of one of the two gradients, (repeats,)."""
+    return np.array([record.seconds[f"{name}, {n}"] for n in range(record.settings["repeats"])])
+
+
+def _by_hand_for_all(record: Record) -> np.ndarray:
     """Seconds of slide 55's code for all weights, in proportion to those that it moved."""
     slide = record.numbers["slide_55"]
-    return record.seconds["slide_55"] * slide["all"] / slide["moved"]
+    return _timings(record, "slide_55") * slide["all"] / slide["moved"]
+
+
+def _slower(record: Record) -> evaluation.Interval:
+    """How many times as long the slide's code takes: of the geometric mean of the ratios."""
+    ratios = intervals.of_mean(np.log(_by_hand_for_all(record) / _timings(record, "analytic")))
+    return evaluation.Interval(float(np.exp(ratios.low)), float(np.exp(ratios.high)))
+
+
+def _times(interval: evaluation.Interval) -> str:
+    """An interval of ratios with two digits: 9,800 to 14,000."""
+    low, high = (f"{float(f'{end:.2g}'):,.12g}" for end in interval)
+    return f"{low} to {high}"
+
+
+def _orders(record: Record) -> dict[str, evaluation.Interval]:
+    """The power of h with which the error falls between the two greatest steps, by kind."""
+    steps = np.array(record.settings["steps"])
+    two = np.argsort(-steps)[:2]
+    found = {}
+    for kind in KINDS:
+        errors = record.arrays[f"float64_{kind}"][two]  # (2, directions)
+        found[kind] = evaluation.Interval(-np.inf, np.inf)  # of too few, nothing is known
+        if min(errors.shape) >= 2:
+            first, second = np.log(errors)
+            found[kind] = intervals.of_mean((first - second) / -np.diff(np.log(steps[two])))
+    return found
+
+
+def _approximate(record: Record) -> str:
+    """Numerical slopes are off, and come to the analytic one like h and h**2 (centred)."""
+    forward, centred = (record.numbers[kind]["error"] for kind in KINDS)
+    orders = zip(_orders(record).values(), (1, 2), strict=True)
+    nearer = [intervals.inside(one, order - 0.25, order + 0.25) for one, order in orders]
+    off = AGREES if forward > centred > 0 else DIFFERS
+    return intervals.together([off, *nearer])
+
+
+def _about_errors(record: Record) -> str:
+    forward, centred = (record.numbers[kind]["error"] for kind in KINDS)
+    orders = [f"{one.low:.2f} to {one.high:.2f}" for one in _orders(record).values()]
+    return (
+        f"Approximate: with h = {words.power(record.settings['h'])} in float64 the forward "
+        f"difference is off by {words.power(forward)} of the analytic gradient's length, the "
+        f"centred one by {words.power(centred)}. From the greatest h to the next the forward "
+        f"error falls like h to the power {orders[0]}, the centred one to the power {orders[1]} "
+        "(95% intervals over directions; 1 and 2 in theory)."
+    )
 
 
 def _about_seconds(record: Record) -> str:
     """Evaluations and seconds: slide 55's code, ours, the analytic gradient."""
-    seconds, slide = record.seconds, record.numbers["slide_55"]
-    whole = _by_hand_for_all(record)
+    slide, whole = record.numbers["slide_55"], float(np.median(_by_hand_for_all(record)))
+    analytic, repeats = float(np.median(_timings(record, "analytic"))), record.settings["repeats"]
     return (
         f"Slow: forward differences need {record.numbers['forward']['evaluations']:,} evaluations "
-        f"of the loss. Slide 55's eval_numerical_gradient takes "
-        f"{words.duration(seconds['slide_55'])} for {slide['moved']:,} weights, in proportion "
-        f"{words.duration(whole)} for all; numerical_gradient, which moves 16 weights at a time, "
-        f"{words.duration(seconds['forward'])} for all with compilation, and differs from the "
+        f"of the loss. Slide 55's eval_numerical_gradient, timed on {slide['moved']:,} weights, "
+        f"takes {words.duration(whole)} for all in proportion (median of {repeats}); "
+        "numerical_gradient, which moves 16 weights at a time, "
+        f"{words.duration(record.seconds['forward'])} with compilation, and differs from the "
         f"slide's by {words.power(slide['apart'])} of the greatest slope. The analytic gradient "
-        f"takes {words.duration(seconds['analytic'])}: {whole / seconds['analytic']:,.0f} times "
-        "less than the slide's code."
+        f"takes {words.duration(analytic)}: the slide's code takes {_times(_slower(record))} times "
+        f"as long (95% interval over {repeats} timings of both)."
     )
 
 
@@ -378,18 +462,14 @@ def _mistake_table(mistakes: dict[str, Any]) -> Table:
     return Table(caption, header, rows)
 
 
-def _slide_table() -> Table:
-    """Slides 52-54 once more: losses printed to five decimals, h = 0.0001."""
-    base, h, unit = 1.25347, 1e-4, 1e-5
-    rows = [
-        (str(place), f"{base:.5f}", f"{moved:.5f}", f"{(moved - base) / h:.1f}")
-        for place, moved in enumerate((1.25322, 1.25353, 1.25347), 1)
-    ]
-    caption = (
-        f"The table of slides 52–54, computed again with its h = {h:g}. Losses printed to "
-        f"{unit:.5f} tell dW to about {unit / h:g}."
+def _printed() -> tuple[Printed, ...]:
+    """dW of slides 52-54, from the losses printed there and their h."""
+    base, h = 1.25347, 1e-4
+    rows = (("52", "-2.5", 1.25322), ("53", "0.6", 1.25353), ("54", "0", 1.25347))
+    return tuple(
+        Printed(slide, f"dW, ({moved:.5f} − {base:.5f}) / {h:g}", dW, (moved - base) / h)
+        for slide, dW, moved in rows
     )
-    return Table(caption, ("dimension", "loss", "loss after W + h", "dW"), rows)
 
 
 def _table_here(record: Record) -> Table:

@@ -3,12 +3,15 @@
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import choose_k, choose_rate, gradient_descent
+from experiments import choose_k, choose_rate, gradient_check, gradient_descent
 from experiments.lab import intervals
 from experiments.lab.experiment import AGREES, DIFFERS, OPEN
+from lincls import evaluation
+from lincls.structs import Examples, LinearParams
 
 
 def folded(by_k, scatter=0.003):
@@ -118,3 +121,69 @@ def test_slide_58_the_loss_over_all_examples_falls_at_each_step(full, descent, v
     answer = gradient_descent._of_descent(descended([1.0], full, descent))
     assert answer.verdict == verdict
     assert told in answer.because
+
+
+def checked(orders=(1, 2), rejected=True, slide=(1.0, 1.1, 0.9)):
+    """A record of a check: how errors fall with h, what was rejected, the slide's seconds."""
+    scatter = np.random.default_rng(55).uniform(0.9, 1.1, (2, 8))
+    steps = np.array([1e-2, 1e-3])[:, None]
+    report = {"passed": True, "judged": 9, "wrong": 0, "crossed": 0, "error": 1e-8}
+    seconds = {f"slide_55, {n}": one for n, one in enumerate(slide)}
+    seconds |= {f"analytic, {n}": one for n, one in enumerate((0.011, 0.01, 0.009))}
+    found = [1.0], [0.1], 1.5, [1.6], [0.2]
+    return SimpleNamespace(
+        settings={"steps": [1e-2, 1e-3], "h": 1e-5, "table_h": 1e-4, "repeats": 3},
+        data={"name": "some"},
+        seconds=seconds | {"forward": 1.0},
+        numbers={
+            "forward": {"evaluations": 11, "error": 1e-5},
+            "centred": {"evaluations": 20, "error": 1e-9},
+            "slide_55": {"moved": 5, "all": 10, "apart": 1e-9},
+            "table": dict(zip(("pixel", "W", "loss", "moved", "analytic"), found, strict=True)),
+            "mistakes": {"none": report, "half": report | {"passed": not rejected}},
+        },
+        arrays={
+            f"{dtype}_{kind}": steps**order * scatter
+            for dtype in gradient_check.PRECISIONS
+            for kind, order in zip(gradient_check.KINDS, orders, strict=True)
+        },
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("how", "verdict"),
+    [
+        ({}, AGREES),
+        ({"rejected": False}, DIFFERS),
+        ({"orders": (1, 0)}, DIFFERS),  # centred differences that come no nearer
+        ({"slide": (0.001, 0.0011, 0.0009)}, DIFFERS),  # five times as fast as the analytic one
+        ({"slide": (0.01, 0.0001, 0.1)}, OPEN),
+    ],
+)
+def test_slides_51_to_57_need_slow_approximate_and_the_check(how, verdict):
+    findings = gradient_check.findings(checked(**how))
+    assert findings.by_slides["51-57"].verdict == verdict
+    assert [one.computed for one in findings.printed] == ["-2.5", "0.6", "0"]
+    assert ("1 of 1 planted" in findings.by_slides["51-57"].because) == how.get("rejected", True)
+
+
+def test_the_slides_code_in_proportion_is_told_as_an_interval_with_two_digits():
+    interval = gradient_check._slower(checked())  # 1 s for half of the weights, 10 ms for all
+    assert interval.low < 200 < interval.high
+    assert gradient_check._times(evaluation.Interval(9876.5, 14042.0)) == "9,900 to 14,000"
+
+
+def test_subtle_mistakes_are_those_that_they_are_called():
+    rng = np.random.default_rng(57)
+    params = LinearParams(*(jnp.asarray(rng.normal(size=size)) for size in ((3, 4), 3)))
+    y = np.array([0, 1, 2, 0])
+    batch = Examples(jnp.asarray(rng.normal(size=(4, 4))), jnp.asarray(y), jnp.ones(4))
+    problem = gradient_check.Problem(params, batch, 0.1)
+    right = problem.gradient(params)
+    half = gradient_check.MISTAKES["half"](problem, params)
+    np.testing.assert_allclose(right.W - half.W, 0.1 * params.W, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(half.b, right.b)
+    labels = gradient_check.MISTAKES["labels"](problem, params)
+    other = problem._replace(batch=batch._replace(y=jnp.asarray([1, 2, 0, 1]))).gradient(params)
+    np.testing.assert_allclose(labels.W, other.W)
+    assert not np.allclose(labels.W, right.W)
