@@ -426,7 +426,10 @@ def _draw_rates(record: Record) -> Plot:
     curves, rates, names = record.arrays["rates"], record.settings["rates"], _names(record)
     epoch = len(curves) // record.settings["epochs"]
     best = rates[_best(record)]
-    title = f"Step size {best:g}/D ends lowest; a very high one jumps up and stays above the start"
+    title = (
+        f"Step size {best:g}/D ends lowest; a very high one is above the start even in pass "
+        f"{record.settings['epochs']}"
+    )
     if "very high" not in names:
         title = f"Of these step sizes, {best:g}/D ends lowest"
     figure, panels = _panels(title, "very high" in names)
