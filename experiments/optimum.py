@@ -13,7 +13,7 @@ import optax
 from matplotlib.axes import Axes
 
 from experiments.lab import run, style, tuning, words
-from experiments.lab.experiment import AGREES, DIFFERS, OPEN, Answer, Findings, Outcome, Plot, Table
+from experiments.lab.experiment import AGREES, DIFFERS, OPEN, Findings, Outcome, Plot, Table
 from experiments.lab.gate import Data
 from experiments.lab.options import flag
 from experiments.lab.record import Record
@@ -199,13 +199,8 @@ def findings(record: Record) -> Findings:
     # What has not arrived may be on its way: only what went up contradicts the slides.
     down = all(left[-1].min() < left[0].max() for left in lefts)
     verdict = AGREES if max(shares.values()) < ENOUGH else OPEN if down else DIFFERS
-    told = (
-        f"after {record.settings['epochs']} epochs SGD still has {_of_the_way(record)} of the way "
-        f"down to go (arrived: below {ENOUGH:.0%})"
-    )
-    answers = {"58": Answer(verdict, told)}
     sentences.append(_about_errors(record))
-    return Findings(sentences, verdict, (_table(record),), by_slides=answers)
+    return Findings(sentences, verdict, (_table(record),))
 
 
 def _shares(record: Record) -> dict[str, float]:

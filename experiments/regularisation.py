@@ -278,7 +278,7 @@ def findings(record: Record) -> Findings:
         _of_shares(record),
         _of_zeros(record),
     ]
-    answers = {"41-42": helps, "42": influence}
+    answers = {"41": helps, "42": influence}
     verdict = intervals.together(answer.verdict for answer in answers.values())
     tables = regularising.tables(record)
     return Findings([one for one in sentences if one], verdict, tables, printed, answers)

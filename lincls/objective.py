@@ -126,7 +126,7 @@ def over_all(
     return data_loss + each(params.W).astype(data_loss.dtype)
 
 
-def _scores(params: LinearParams, X: jax.Array, weight: jax.Array) -> jax.Array:
+def _scores(params: LinearParams, X: Any, weight: Any) -> jax.Array:
     """Scores (B, C), 0 for examples of weight 0: 0 times a loss that overflowed would be NaN."""
     return jnp.where(weight[:, None] > 0, linear.scores(params, X), 0)
 

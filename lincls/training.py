@@ -267,9 +267,7 @@ def fit(
     Raises:
         ValueError, TypeError: what does not fit together, by name.
     """
-    checks.kind(objective, Objective, "objective", "Objective(losses.softmax, penalties.l2)")
-    checks.kind(optimizer, Callable, "optimizer", _OPTIMIZER)
-    checks.kind(batches, sampling.Sampling, "batches", "batches.shuffled")
+    _check_kinds(objective, optimizer, batches)
     data, affine, hyper = _at_the_door(state, X, y, hyper, weight, affine)
     large = streams.is_large(data.X)
     if large and batches is sampling.full:
@@ -378,6 +376,13 @@ def _where(condition: Any, new: Any, old: Any) -> Any:
         return jnp.where(jnp.expand_dims(condition, axes), new, old)
 
     return jax.tree.map(pick, new, old)
+
+
+def _check_kinds(objective: Any, optimizer: Any, batches: Any) -> None:
+    """TypeError for what is no function, or no tuple of functions, of the kind that is wanted."""
+    checks.kind(objective, Objective, "objective", "Objective(losses.softmax, penalties.l2)")
+    checks.kind(optimizer, Callable, "optimizer", _OPTIMIZER)
+    checks.kind(batches, sampling.Sampling, "batches", "batches.shuffled")
 
 
 def _at_the_door(

@@ -228,7 +228,9 @@ def test_every_slide_has_a_row_with_a_number_and_a_verdict(out):
     slides = re.findall(row, page)
     covered = [n for first, last, *_ in slides for n in range(int(first), int(last or first) + 1)]
     assert covered == list(range(1, 61))
-    assert {re.findall('href="#(.*?)"', what)[0] for _, _, what, *_ in slides} == set(ORDER)
+    assert {re.findall('href="#(.*?)"', what)[0] for _, _, what, *_ in slides} == set(ORDER) - {
+        "optimum"
+    }
     assert {verdict for *_, verdict, _ in slides} <= {AGREES, DIFFERS, OPEN}
     assert all(re.search(r"\d", because) for *_, because in slides)
 

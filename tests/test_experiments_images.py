@@ -125,8 +125,8 @@ def test_choosing_on_noise_flatters_and_choosing_among_equals_does_not():
     noise = rng.random((30, 200)) < 0.5
     equal = np.repeat(noise[:1], 30, axis=0)
     key = jax.random.key(0)
-    assert choose_k._flattery(key, noise, 10).mean() > 0.1
-    assert abs(choose_k._flattery(key, equal, 10).mean()) < 1e-9
+    assert choose_k._flattery(key, noise, 400).mean() > 0.03
+    assert abs(choose_k._flattery(key, equal, 400).mean()) < 0.01
 
 
 @pytest.mark.parametrize(

@@ -66,14 +66,14 @@ def test_slides_18_and_19_wait_for_an_interval_on_one_side(islands, own, verdict
 
 
 @pytest.mark.parametrize(("end", "verdict"), [(1.001, AGREES), (1.5, OPEN), (3.0, DIFFERS)])
-def test_slide_58_what_is_on_its_way_down_contradicts_nothing(end, verdict):
+def test_what_is_on_its_way_down_contradicts_nothing(end, verdict):
     right = np.ones((4, 20), bool)
     record = SimpleNamespace(
         settings={"losses": ["softmax"], "epochs": 1, "reg": 0.1},
         numbers={"softmax": {"least": 1.0, "grad_norm": 0.0, "steps": 3, "converged": True}},
         arrays={"softmax: loss": np.array([[2.0] * 3, [end] * 3]), "softmax: right": right},
     )
-    assert optimum.findings(record).by_slides["58"].verdict == verdict
+    assert optimum.findings(record).verdict == verdict
 
 
 def test_centred_scores_decide_alike_and_have_mean_zero():

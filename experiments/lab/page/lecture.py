@@ -39,7 +39,7 @@ ROWS = (
     Row("32-36", "the SVM loss of three examples", "svm_loss"),
     Row("37-38", "questions about the loss; L_i_vectorized", "svm_loss"),
     Row("39-40", "is W unique? 2W", "svm_loss"),
-    Row("41-42", "kinds of regularisation; they improve generalisation", "regularisation"),
+    Row("41", "kinds of regularisation; they improve generalisation", "regularisation"),
     Row("42", "no input has a very large influence by itself", "regularisation"),
     Row("43-45", "the softmax loss, its range, its value at small W", "softmax_loss"),
     Row("46-47", "SVM against softmax, moved scores", "softmax_loss"),
