@@ -162,14 +162,13 @@ def test_altered_copies_are_equally_far(out):
 
 def test_the_proximal_step_makes_zeros_and_the_radius_is_kept(out):
     arrays = np.load(out / "digits-smoke" / "regularisation" / "arrays.npz")
-    none, l2, l1, both, balls, drop = np.split(arrays["zeros"], [1, 3, 5, 7, 9])
-    assert l1[1] > 0.5
-    assert both[1] > 0.5
-    assert max(*none, *l2, *balls, *drop) == 0
-    influence = arrays["influence"]
+    none, l2, l1, both, balls, drop = np.split(arrays["zeros"], [1, 3, 5, 7, 9], axis=1)
+    assert np.all(l1[:, 1] > 0.5)
+    assert np.all(both[:, 1] > 0.5)
+    assert max(part.max() for part in (none, l2, balls, drop)) == 0
     X, _ = load_digits(return_X_y=True)
-    scale = 1 / np.sqrt(X[:100].var(axis=0).mean())
-    assert influence[8] <= 0.1 * scale * 16 * (1 + 1e-5)  # one weight is no longer than its row
+    scale = 1.1 / np.sqrt(X.var(axis=0).mean())  # of all images; a draw's is near it
+    assert np.all(arrays["influence"][:, 8] <= 0.1 * scale * 16)  # a weight is within its row
 
 
 def test_hinges_of_slide_32_as_one_sums_them_by_hand(out):
@@ -228,9 +227,8 @@ def test_every_slide_has_a_row_with_a_number_and_a_verdict(out):
     slides = re.findall(row, page)
     covered = [n for first, last, *_ in slides for n in range(int(first), int(last or first) + 1)]
     assert covered == list(range(1, 61))
-    assert {re.findall('href="#(.*?)"', what)[0] for _, _, what, *_ in slides} == set(ORDER) - {
-        "optimum"
-    }
+    told = {re.findall('href="#(.*?)"', what)[0] for _, _, what, *_ in slides}
+    assert told == set(ORDER) - {"optimum"}  # which goes beyond the slides
     assert {verdict for *_, verdict, _ in slides} <= {AGREES, DIFFERS, OPEN}
     assert all(re.search(r"\d", because) for *_, because in slides)
 
