@@ -77,11 +77,9 @@ def _judged(outcome: Outcome, data: Data, train: tuning.Rows, settings: Settings
     found = np.asarray(knn.neighbors(model, queries, 2).indices).reshape(*shown.shape[:2], 2)
     itself = found[..., 0] == kept[:, None]
     nearest = train.y[np.where(itself, found[..., 1], found[..., 0])]
-    others = knn.neighbors(knn.fit(train.X), train.X[kept], len(train.y))
-    other = train.y[others.indices] != train.y[kept][:, None]
-    nearer = other & (others.distances < least.reshape(-1, 1) ** 2)
+    others = knn.neighbors(knn.fit(train.X), None, 1, groups=train.y)  # of other classes
     outcome.arrays["judged_right"] = nearest == train.y[kept][:, None]
-    outcome.arrays["judged_other_nearer"] = nearer.any(axis=1)
+    outcome.arrays["judged_other_nearer"] = others.distances[kept, 0] < least.ravel() ** 2
 
 
 def _map(outcome: Outcome, data: Data, key: jax.Array, settings: Settings) -> None:

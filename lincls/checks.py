@@ -156,3 +156,16 @@ def weights(weight: Any, num_examples: int) -> AnyArray:
         if not np.all(values.sum(axis=-1) > 0):
             raise ValueError("weight must not be 0 everywhere")
     return weight
+
+
+def example_weights(weight: Any, num_examples: int) -> np.ndarray:
+    """One weight an example as float64, default all 1 (ValueError for anything else)."""
+    if weight is None:
+        return np.ones(num_examples)
+    weight = np.asarray(weights(weight, num_examples), np.float64)
+    if weight.ndim != 1:
+        raise ValueError(
+            f"weight must be one number an example, shape ({num_examples},), got {weight.shape}; "
+            "take one row of it: weight[0]"
+        )
+    return weight

@@ -202,11 +202,9 @@ def linear_accuracies(
 
 def _parts(folds: np.ndarray, weight: AnyArray | None) -> np.ndarray:
     """The weights (2, F, N) of what each training sees, and of what is held out of it."""
-    weight = np.ones(len(folds)) if weight is None else checks.weights(weight, len(folds))
-    if weight.ndim != 1:
-        raise ValueError(f"weight must have shape ({len(folds)},), got {weight.shape}")
+    weight = checks.example_weights(weight, len(folds))
     fitted = splits.train_weights(folds)
-    parts = (np.stack([fitted, 1 - fitted]) * np.asarray(weight)).astype(np.float32)
+    parts = (np.stack([fitted, 1 - fitted]) * weight).astype(np.float32)
     empty = ~parts.any(axis=2)
     if empty.any():
         part, fold = np.argwhere(empty)[0].tolist()

@@ -16,7 +16,7 @@ import scipy.special
 import scipy.stats
 from jaxtyping import Float, Int, Shaped
 
-from lincls import checks, preprocessing
+from lincls import checks
 from lincls.structs import AnyArray
 
 
@@ -77,21 +77,6 @@ def per_class_accuracy(
     counts = confusion(predictions, labels, num_classes)
     total = counts.sum(axis=1)
     return np.divide(np.diag(counts), total, out=np.full(num_classes, np.nan), where=total > 0)
-
-
-def macro_f1(
-    predictions: Int[AnyArray, "N"], labels: Int[AnyArray, "N"], num_classes: int
-) -> float:
-    """The mean F1 of the classes that have examples or predictions, in 0..1.
-
-    The F1 of a class is the harmonic mean of its precision and its recall, which is
-    2 right / (examples + predictions).
-
-    Source: van Rijsbergen 1979; `sklearn.metrics.f1_score(average="macro")`.
-    """
-    counts = confusion(predictions, labels, num_classes)
-    total = counts.sum(axis=0) + counts.sum(axis=1)
-    return _mean(2 * np.diag(counts)[total > 0] / total[total > 0], None)
 
 
 def log_loss(
@@ -216,4 +201,4 @@ def _pair(
 def _mean(values: np.ndarray, weight: Any) -> float:
     if not len(values):
         raise ValueError("there are no examples to take the mean of; give at least one")
-    return float(np.average(values, weights=preprocessing.example_weights(weight, len(values))))
+    return float(np.average(values, weights=checks.example_weights(weight, len(values))))

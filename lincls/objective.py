@@ -72,8 +72,7 @@ def mean_over(
         () or (G,); 0 for a setting without any weight.
     """
 
-    dtype = params.W.dtype
-    wide = dtype if jnp.dtype(dtype).itemsize >= 4 else jnp.float32
+    dtype, wide = params.W.dtype, at_least_float32(params.W.dtype)
 
     def total(params: LinearParams, batch: Examples) -> jax.Array:
         return jnp.sum(batch.weight.astype(wide) * fn(params, batch).astype(wide))
@@ -129,6 +128,11 @@ def over_all(
 def _scores(params: LinearParams, X: Any, weight: Any) -> jax.Array:
     """Scores (B, C), 0 for examples of weight 0: 0 times a loss that overflowed would be NaN."""
     return jnp.where(weight[:, None] > 0, linear.scores(params, X), 0)
+
+
+def at_least_float32(dtype: Any) -> Any:
+    """The dtype in which many values are added: of narrower ones bfloat16 counts to 256."""
+    return dtype if jnp.dtype(dtype).itemsize >= 4 else jnp.dtype(jnp.float32)
 
 
 def weighted_mean(values: jax.Array, weight: jax.Array) -> jax.Array:

@@ -13,7 +13,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Shaped
 
 from lincls import checks
 from lincls.structs import Affine, AnyArray
@@ -43,7 +43,7 @@ def fit(X: Shaped[AnyArray, "N ..."], weight: Any = None, *, per_feature: bool =
             its differences away in float32.
     """
     X = checks.finite(checks.rows(X))
-    weight = example_weights(weight, len(X))
+    weight = checks.example_weights(weight, len(X))
     mean = _weighted_sum(X, weight, lambda x: x) / weight.sum()
     variance = _weighted_sum(X, weight, lambda x: np.square(x - mean)) / weight.sum()
     if X.dtype == np.float64:
@@ -53,19 +53,6 @@ def fit(X: Shaped[AnyArray, "N ..."], weight: Any = None, *, per_feature: bool =
         variance = variance.mean()
     deviation = np.sqrt(np.where(variance > 0, variance, 1.0))
     return Affine(mean.astype(np.float32), np.asarray(1 / deviation, np.float32))
-
-
-def example_weights(weight: Any, num_examples: int) -> Float[np.ndarray, "N"]:
-    """One weight an example as float64, default all 1 (ValueError for anything else)."""
-    if weight is None:
-        return np.ones(num_examples)
-    weight = np.asarray(checks.weights(weight, num_examples), np.float64)
-    if weight.ndim != 1:
-        raise ValueError(
-            f"weight must be one number an example, shape ({num_examples},), got {weight.shape}; "
-            "take one row of it: weight[0]"
-        )
-    return weight
 
 
 def mean_image(X: Shaped[AnyArray, "N ..."], weight: Any = None) -> Affine:

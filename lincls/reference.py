@@ -234,7 +234,7 @@ def duality_gap(
     _check_positive(reg)
     X = checks.rows(X, num_features=params.W.shape[1])
     y = np.asarray(checks.labels(y, len(X), params.W.shape[0], "y"))
-    weight = preprocessing.example_weights(weight, len(X))
+    weight = checks.example_weights(weight, len(X))
     affine = preprocessing.identity(X.shape[1]) if affine is None else affine
     W = np.asarray(params.W, np.float64)
     shares = np.bincount(y, weight, len(W)) / weight.sum()

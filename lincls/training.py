@@ -27,7 +27,14 @@ import optax
 
 from lincls import batches as sampling
 from lincls import checks, linear, optimizers, preprocessing, streams
-from lincls.objective import Objective, as_numbers, evaluate, mean_over, plain
+from lincls.objective import (
+    Objective,
+    as_numbers,
+    at_least_float32,
+    evaluate,
+    mean_over,
+    plain,
+)
 from lincls.structs import (
     Affine,
     AnyArray,
@@ -343,7 +350,7 @@ def accuracies_by_block(params: LinearParams, data: Examples, affine: Affine) ->
         of_block = np.asarray(block.weight, np.float64).sum(axis=-1)
         right = right + of_block * np.asarray(accuracies(params, block, affine))
         weight = weight + of_block
-    return np.asarray(right / np.where(weight > 0, weight, 1), np.float32)
+    return np.asarray(right / np.where(weight > 0, weight, 1), at_least_float32(params.W.dtype))
 
 
 def _broadcast(hyper: Hyper, dtype: Any) -> Hyper:

@@ -53,3 +53,10 @@ def quick_compiles():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture(scope="module")
+def optax_promotes(quick_compiles):
+    """For modules whose trainings promote counts inside of optax."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield

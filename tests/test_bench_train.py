@@ -2,18 +2,12 @@
 
 import json
 
-import jax
 import pytest
 
 from experiments import bench_train
 from experiments.lab.bench import trainers
 
-
-@pytest.fixture(autouse=True)
-def _promotion(quick_compiles):
-    """optax promotes its own types, which the other tests forbid."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("optax_promotes")
 
 
 def test_parts_of_the_benchmark(tmp_path, capsys):

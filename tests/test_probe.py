@@ -21,11 +21,7 @@ SMALL = ["--strengths", "3", "--weakest", "1e-2", "--strongest", "1e-1", "--num-
          "--probes", "linear", "l2", "exp"]  # fmt: skip
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _promotion(quick_compiles):
-    """optax promotes its counts."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("optax_promotes")
 
 
 @pytest.fixture(scope="module")

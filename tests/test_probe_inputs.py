@@ -13,12 +13,7 @@ from experiments.lab.probe import probing, results
 from lincls import data, linear
 from lincls.structs import LinearParams
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _promotion(quick_compiles):
-    """optax promotes its counts."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("optax_promotes")
 
 
 # --- top-5 of votes ----------------------------------------------------------------------------

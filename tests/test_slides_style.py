@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from experiments.lab import style
+from experiments.lab import slides, style
 
 NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
@@ -17,7 +17,7 @@ def _look():
 
 def shown(figure):
     """A figure as it stands on a slide, and what is written on it."""
-    figure = style.for_slides(style.Plot("figure", figure, "", "")).figure
+    figure = slides.for_slides(style.Plot("figure", figure, "", "")).figure
     figure.draw_without_rendering()
     texts = (text for text in figure.findobj(Text) if text.get_visible())
     return figure, [text for text in texts if text.get_text().strip() and text.get_visible()]
@@ -60,7 +60,7 @@ def test_every_letter_is_as_high_as_the_last_row_needs(drawn):
     figure, texts = shown(drawn())
     assert len(texts) > 5
     assert min(heights(figure, texts)) > 0.035
-    assert min(text.get_size() for text in texts) >= style.FLOOR
+    assert min(text.get_size() for text in texts) >= slides.FLOOR
     assert figure.get_size_inches().tolist() == pytest.approx([7.2, 4.05])
 
 
@@ -78,7 +78,7 @@ def test_two_rows_of_templates_fill_the_slide_and_every_column_has_its_name():
     assert [names.count(name) for name in [*NAMES, "SVM"]] == [1] * 10 + [2]
     mosaic = np.asarray(axes.images[0].get_array())
     for row, column in ((0, 0), (1, 4), (0, 7), (1, 9)):
-        place = style._MOSAICS[axes].outlines[row][column]
+        place = style.MOSAICS[axes].outlines[row][column]
         left, top = (round(corner + 0.5) for corner in place.get_xy())
         np.testing.assert_array_equal(mosaic[top : top + 8, left : left + 8], pictures[row, column])
 
@@ -87,7 +87,7 @@ def test_names_of_columns_do_not_touch():
     figure, axes, _ = templates(rows=3)
     figure, _ = shown(figure)
     labels = axes.get_xticklabels()
-    touching = style._touching([label.get_window_extent() for label in labels])
+    touching = slides._touching([label.get_window_extent() for label in labels])
     assert not touching or {label.get_rotation() for label in labels} == {30}
 
 

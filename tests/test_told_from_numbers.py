@@ -62,11 +62,18 @@ def test_slide_26_a_linear_program_finds_a_line_wherever_there_is_one(points, la
     ("lows", "title"),
     [
         ([0.8, 0.5], "Best on x: a, 90.0% right (80.0 to 95.0%)"),
-        ([0.8, 0.75], "Best on x, not to be told apart: a and b, 90.0% right (80.0 to 95.0%)"),
-        ([0.8, 0.75, 0.7], "Best on x: 3 that cannot be told apart, 90.0% to 90.0% right"),
+        (
+            [0.8, 0.75],
+            "Best on x: a, 90.0% right; its interval (80.0 to 95.0%) overlaps with that of b",
+        ),
+        (
+            [0.8, 0.75, 0.7],
+            "Best on x: a, 90.0% right; its interval (80.0 to 95.0%) overlaps with those of 2 "
+            "others",
+        ),
     ],
 )
-def test_what_no_interval_tells_apart_is_best_together(lows, title):
+def test_the_best_is_named_with_how_many_intervals_overlap_its_own(lows, title):
     rows = [
         closing.Row((), name, 0.9, Interval(low, 0.95 if low > 0.6 else 0.6))
         for name, low in zip("abc", lows, strict=False)

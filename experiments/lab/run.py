@@ -19,7 +19,7 @@ import jax
 import matplotlib as mpl
 
 from experiments import ORDER, QUICK
-from experiments.lab import gate, options, page, progress, record, style, words
+from experiments.lab import gate, options, page, progress, record, slides, style, words
 from experiments.lab.experiment import Experiment, Plot
 from experiments.lab.loading import Broken, modules, without_flags
 from experiments.lab.page import LeftOut, Section, closing
@@ -210,7 +210,7 @@ def drawn(draw: Callable[[], Iterable[Plot]], folder: Path, look: str) -> list[P
             style.save(plot, folder)
         if look == "slides":
             for plot in draw():
-                style.save(style.for_slides(plot), folder, style.SLIDES_DPI)
+                style.save(slides.for_slides(plot), folder, slides.DPI)
     return plots
 
 

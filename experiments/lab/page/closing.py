@@ -55,27 +55,27 @@ def _row(tested: Classifier, record: Record) -> Row:
     return Row(cells, tested.name, share, interval)
 
 
+def _overlapping(table: Sequence[Row]) -> list[str]:
+    """The classifiers whose interval overlaps with that of the best one."""
+    return [row.name for row in table[1:] if row.interval.high >= table[0].interval.low]
+
+
 def beside_the_best(table: Sequence[Row]) -> str:
     """Which classifiers' intervals overlap with the best one's, as a sentence."""
-    near = [row.name for row in table[1:] if row.interval.high >= table[0].interval.low]
+    near = _overlapping(table)
     if not near:
         return "no other interval overlaps with that of the best."
     return f"the best one's interval overlaps with those of: {'; '.join(near)}."
 
 
 def _finding(name: str, table: Sequence[Row]) -> str:
-    """The best classifier, or all that its interval cannot be told apart from."""
-    best = table[0]
-    near = [row for row in table if row.interval.high >= best.interval.low]
-    share = f"{best.accuracy:.1%} right ({words.between(best.interval)}%)"
-    if len(near) == 1:
-        return f"Best on {name}: {best.name}, {share}"
-    if len(near) == 2:
-        return f"Best on {name}, not to be told apart: {best.name} and {near[1].name}, {share}"
-    return (
-        f"Best on {name}: {len(near)} that cannot be told apart, {near[-1].accuracy:.1%} to "
-        f"{best.accuracy:.1%} right"
-    )
+    """The best classifier, and how many intervals overlap with its own."""
+    best, near = table[0], _overlapping(table)
+    told = f"Best on {name}: {best.name}, {best.accuracy:.1%} right"
+    if not near:
+        return f"{told} ({words.between(best.interval)}%)"
+    others = f"that of {near[0]}" if len(near) == 1 else f"those of {len(near)} others"
+    return f"{told}; its interval ({words.between(best.interval)}%) overlaps with {others}"
 
 
 def texts(records: Sequence[Record]) -> list[str]:
