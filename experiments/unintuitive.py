@@ -66,8 +66,7 @@ def _judged(outcome: Outcome, data: Data, train: tuning.Rows, settings: Settings
     An image's own row is not searched.  Images that a change does not alter are left out.
     """
     images = train.X[: settings.num_judged].astype(np.float64).reshape(-1, *data.image_shape)
-    low = data.levels[0]  # looks at all images
-    changes = np.stack([_changes(image, low) for image in images])
+    changes = np.stack([_changes(image, data.levels[0]) for image in images])
     lengths = np.sqrt(np.sum(changes**2, axis=(2, 3, 4), keepdims=True))
     kept = np.flatnonzero(lengths.min(axis=(1, 2, 3, 4)))
     least = lengths[kept].min(axis=1, keepdims=True)

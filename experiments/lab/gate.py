@@ -4,7 +4,7 @@ An experiment chooses on the training set and opens the test set once, at the en
 opening is counted and says what for; the count stands in results.json and on the page.
 """
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from lincls import checks, data
@@ -53,7 +53,7 @@ class Data:
         shape = self.train.images.shape[1:]
         return shape if len(shape) == 3 else (1, shape[0], 1)
 
-    @property
+    @cached_property  # it looks at all of them
     def levels(self) -> tuple[float, float]:
         """The least and the greatest value a picture of these data is drawn with."""
         return float(self.train.images.min()), float(self.train.images.max())
