@@ -123,7 +123,7 @@ def test_slide_58_the_loss_over_all_examples_falls_at_each_step(full, descent, v
     assert told in answer.because
 
 
-def checked(orders=(1, 2), rejected=True, slide=(1.0, 1.1, 0.9)):
+def checked(orders=(1, 2), rejected=True, slide=(1.0, 1.1, 0.9), accepted=True):
     """A record of a check: how errors fall with h, what was rejected, the slide's seconds."""
     scatter = np.random.default_rng(55).uniform(0.9, 1.1, (2, 8))
     steps = np.array([1e-2, 1e-3])[:, None]
@@ -140,7 +140,7 @@ def checked(orders=(1, 2), rejected=True, slide=(1.0, 1.1, 0.9)):
             "centred": {"evaluations": 20, "error": 1e-9},
             "slide_55": {"moved": 5, "all": 10, "apart": 1e-9},
             "table": dict(zip(("pixel", "W", "loss", "moved", "analytic"), found, strict=True)),
-            "mistakes": {"none": report, "half": report | {"passed": not rejected}},
+            "mistakes": {"none": report | {"passed": accepted}, "half": report | {"passed": not rejected}},
         },
         arrays={
             f"{dtype}_{kind}": steps**order * scatter
@@ -155,6 +155,7 @@ def checked(orders=(1, 2), rejected=True, slide=(1.0, 1.1, 0.9)):
     [
         ({}, AGREES),
         ({"rejected": False}, DIFFERS),
+        ({"accepted": False}, DIFFERS),
         ({"orders": (1, 0)}, DIFFERS),  # centred differences that come no nearer
         ({"slide": (0.001, 0.0011, 0.0009)}, DIFFERS),  # five times as fast as the analytic one
         ({"slide": (0.01, 0.0001, 0.1)}, OPEN),
