@@ -140,7 +140,10 @@ def checked(orders=(1, 2), rejected=True, slide=(1.0, 1.1, 0.9), accepted=True):
             "centred": {"evaluations": 20, "error": 1e-9},
             "slide_55": {"moved": 5, "all": 10, "apart": 1e-9},
             "table": dict(zip(("pixel", "W", "loss", "moved", "analytic"), found, strict=True)),
-            "mistakes": {"none": report | {"passed": accepted}, "half": report | {"passed": not rejected}},
+            "mistakes": {
+                "none": report | {"passed": accepted},
+                "half": report | {"passed": not rejected},
+            },
         },
         arrays={
             f"{dtype}_{kind}": steps**order * scatter
