@@ -2,7 +2,7 @@
 
 import sys
 
-from experiments.lab import run
+from experiments import run
 
 if __name__ == "__main__":
     sys.exit(run.main_all())

@@ -25,8 +25,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
-from experiments.lab import gate, options, progress, record, style, words
-from experiments.lab.bench import (
+from experiments.bench import (
     knn_cv,
     knn_data,
     knn_engines,
@@ -35,9 +34,11 @@ from experiments.lab.bench import (
     knn_telling,
     knn_timing,
 )
-from experiments.lab.bench.knn_engines import METRICS, OURS, Engine
-from experiments.lab.bench.knn_timing import Effort, Problem
+from experiments.bench.knn_engines import METRICS, OURS, Engine
+from experiments.bench.knn_timing import Effort, Problem
+from experiments.lab import gate, options, progress, record
 from experiments.lab.options import flag
+from experiments.report import style, words
 from lincls import data, knn
 
 SHARES = {"engines": 0.45, "float": 0.2, "cv": 0.15, "growth": 0.2}  # of the minutes

@@ -25,12 +25,12 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
-from experiments import probe
-from experiments.lab import options, progress, record, style
-from experiments.lab.bench import trainers
-from experiments.lab.experiment import Plot
+from experiments.bench import trainers
+from experiments.lab import options, progress, record
 from experiments.lab.options import flag
-from experiments.lab.probe import probing
+from experiments.probe import choosing, probing
+from experiments.report import style
+from experiments.report.findings import Plot
 from lincls import crossval, linear, losses, optimizers, preprocessing, splits
 from lincls.objective import Objective
 from lincls.structs import Hyper
@@ -185,14 +185,14 @@ def probe_of_embeddings(settings: Settings) -> dict[str, Any]:
     X, y, test_X, test_y = trainers.embeddings(
         settings.embeddings, settings.embedding, settings.embedding_classes
     )
-    how = probe.Settings(probes=("linear",), folds=(f"{settings.folds}",),
+    how = choosing.Settings(probes=("linear",), folds=(f"{settings.folds}",),
                          strengths=settings.probe_strengths)  # fmt: skip
 
     def choose() -> probing.Chosen:
-        held = probe.held_out(trainers.KEY, y, how)
+        held = choosing.held_out(trainers.KEY, y, how)
         rotated, classes = probing.rotate(X), settings.embedding_classes
-        task = probe.Task(0, trainers.KEY, X, rotated, y, classes, held)
-        return probe.choose_linear(task, "all", how)
+        task = choosing.Task(0, trainers.KEY, X, rotated, y, classes, held)
+        return choosing.choose_linear(task, "all", how)
 
     seconds, chosen = timed(choose)
     affine = preprocessing.fit(X)

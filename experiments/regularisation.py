@@ -2,7 +2,7 @@
 
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,20 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.lab import intervals, progress, regularising, run, tuning, words
-from experiments.lab.experiment import (
-    AGREES,
-    DIFFERS,
-    OPEN,
-    Answer,
-    Findings,
-    Outcome,
-    Plot,
-    Printed,
-)
+from experiments.lab import progress, tuning
+from experiments.lab.experiment import Outcome, flag
 from experiments.lab.gate import Data
-from experiments.lab.options import flag
-from experiments.lab.record import Record
 from lincls import (
     batches,
     linear,
@@ -38,16 +27,11 @@ from lincls import (
 from lincls.objective import Objective
 from lincls.structs import Hyper, LinearParams
 
-SLIDES = "41-42"
-QUESTION = "What does regularisation do to the weights, and does it help?"
-CLAIM = (
-    "L2, L1, elastic net, max norm and dropout (41). Regularisation tends to improve "
-    "generalisation; no input dimension can have a very large influence all by itself. The L2 "
-    "penalty of (1, 0, 0, 0) is 1.0, of (¼, ¼, ¼, ¼) only 0.25 (42)."
-)
-SECONDS = 9
 OBJECTIVE = Objective(losses.softmax, penalties.l2)
-KINDS = regularising.KINDS
+KINDS = {  # names in the record, and for people
+    "l2": "L2", "l1": "L1", "elastic": "elastic net", "max_norm": "max norm", "dropout": "dropout",
+}  # fmt: skip
+NUMBERS = {"l2": "l2_regs", "max_norm": "radii", "dropout": "shares"}  # what tunes a kind
 MOST_ZEROS = 0.9  # of a template that is shown
 FREE = 1e6  # the radius of a max norm that never binds
 NONE = {"l2": np.zeros(1), "l1": np.zeros(1), "radius": np.full(1, FREE)}
@@ -83,6 +67,14 @@ class Settings:
     max_validation: int = flag(10000, "further training images, which choose and judge", low=2)
 
 
+def places_of(settings: Mapping[str, Any], kind: str) -> slice:
+    """Where a kind's settings stand in the arrays: none first, then the kinds in their order."""
+    order = [(name, len(settings[NUMBERS.get(name, "regs")])) for name in KINDS]
+    before = [count for name, count in order[: list(KINDS).index(kind)]]
+    start = 1 + sum(before)
+    return slice(start, start + dict(order)[kind])
+
+
 class Drawn(NamedTuple):
     """Disjoint blocks of training images, and further images of which half choose."""
 
@@ -110,7 +102,7 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
     )
     right = _by_kind(outcome, data, key, drawn, settings)
     accuracy = outcome.arrays["accuracy"]
-    places = [regularising.places(dataclasses.asdict(settings), kind) for kind in KINDS]
+    places = [places_of(dataclasses.asdict(settings), kind) for kind in KINDS]
     best = np.stack([part.start + _chosen(accuracy[:, part]) for part in places])
     outcome.arrays["best"] = best
     outcome.arrays["right"] = _judged(right, chooses, [np.zeros_like(best[0]), *best])
@@ -221,7 +213,7 @@ def _right(params: LinearParams, examples: tuning.Rows) -> np.ndarray:
 
 def _strong(zeros: np.ndarray, settings: Settings, kind: str) -> int:
     """The place of a kind's strongest setting that leaves something to see, else its weakest."""
-    places = regularising.places(dataclasses.asdict(settings), kind)
+    places = places_of(dataclasses.asdict(settings), kind)
     seen = np.flatnonzero(zeros[places] < MOST_ZEROS)
     return places.start + int(seen[-1] if len(seen) else 0)
 
@@ -260,115 +252,7 @@ def _slide_42() -> dict[str, float]:
     return {"W1": float(penalties.l2(W1)), "W2": float(penalties.l2(W2))}
 
 
-def findings(record: Record) -> Findings:
-    """What each kind gains over none, in accuracy and in influence of a single pixel."""
-    numbers = record.numbers
-    printed = (
-        Printed("42", "L2 penalty of W1", "1.0", numbers["W1"]),
-        Printed("42", "L2 penalty of W2", "0.25", numbers["W2"]),
-    )
-    helps, influence = _of_help(record, printed), _of_influence(record)
-    sentences = [
-        f"In {numbers['num_draws']} draws of {numbers['fitted']} training images, no image in two "
-        f"of them, none gives {regularising.accuracy(record, 0):.1%} on {numbers['judged_by']:,} "
-        f"others. The strength of a draw is the best of the other draws on "
-        f"{numbers['chosen_by']:,} further images; then the gain is {_gains(record)}.",
-        _at_the_end(record),
-        f"{words.capital(influence.because)}.",
-        _of_shares(record),
-        _of_zeros(record),
-    ]
-    answers = {"41": helps, "42": influence}
-    verdict = intervals.together(answer.verdict for answer in answers.values())
-    tables = regularising.tables(record)
-    return Findings([one for one in sentences if one], verdict, tables, printed, answers)
-
-
-def _gains(record: Record) -> str:
-    told = ", ".join(
-        f"{one.name} {100 * one.mean:+z.1f} ({words.signed(one.interval)})"
-        for one in regularising.comparisons(record)
-    )
-    level = 1 - regularising.ERROR / regularising.num_tests(record)
-    return f"{told} points ({level:.1%} intervals, over draws and images, 95% for all together)"
-
-
-def _of_help(record: Record, printed: tuple[Printed, ...]) -> Answer:
-    """Whether what is gained on other images has one sign, in all comparisons that show one."""
-    found = regularising.comparisons(record)
-    helped = [one.name for one in found if one.interval.low > 0]
-    hurt = [one.name for one in found if one.interval.high < 0]
-    verdict = OPEN if bool(helped) == bool(hurt) else AGREES if helped else DIFFERS
-    told = (
-        f"points gained in {record.numbers['num_draws']} draws: {_gains(record)}; "
-        f"{_listed('better', helped)}; {_listed('worse', hurt)}; {words.compared(printed)}"
-    )
-    return Answer(intervals.together([verdict, words.agreement(printed)]), told)
-
-
-def _listed(how: str, kinds: list[str]) -> str:
-    return f"{how} with {', '.join(kinds)}" if kinds else f"{how} with none of them"
-
-
-def _at_the_end(record: Record) -> str:
-    """Which kinds do best at the strongest setting tried, beyond which more might be better."""
-    ends = [
-        name
-        for name, kind in zip(KINDS.values(), KINDS, strict=True)
-        if np.any(
-            record.arrays["best"][list(KINDS).index(kind)]
-            == regularising.places(record.settings, kind).stop - 1
-        )
-    ]
-    return f"The strongest setting tried is chosen of {', '.join(ends)}." if ends else ""
-
-
-def _of_influence(record: Record) -> Answer:
-    """Whether L2, of which slide 42 speaks, lowers the greatest change of a score by one pixel."""
-    low, high = record.data["levels"]
-    found = regularising.changes(record, "influence")
-    told = ", ".join(f"{one.name} {words.signed(one.interval)}%" for one in found)
-    less = [one.name for one in found if one.interval.high < 0]
-    more = [one.name for one in found if one.interval.low > 0]
-    because = (
-        f"one pixel that goes from {low:g} to {high:g} changes a score by at most "
-        f"{record.arrays['influence'][:, 0].mean():.3g} without any, and relative to that with "
-        f"{told} (mean of {record.numbers['num_draws']} draws, 95% for all together): "
-        f"{_listed('less', less)}; {_listed('more', more)}; the verdict is that of L2, whose "
-        "penalty the slide computes"
-    )
-    of_l2 = found[list(KINDS).index("l2")].interval
-    return Answer(intervals.above_zero(type(of_l2)(-of_l2.high, -of_l2.low)), because)
-
-
-def _of_shares(record: Record) -> str:
-    """How much of a row of W is its greatest weight: whether the weight is spread."""
-    share = record.arrays["share"]
-    told = ", ".join(
-        f"{name} {regularising.at_best(record, 'share', kind).mean():.2%}"
-        for kind, name in KINDS.items()
-    )
-    return (
-        "Whether the weight is spread, whatever its size: the greatest weight of a row of W is "
-        f"{share[:, 0].mean():.2%} of the sum of all |w| without any, with {told}."
-    )
-
-
-def _of_zeros(record: Record) -> str:
-    zeros = ", ".join(
-        f"{name} "
-        f"{record.arrays['zeros'][:, regularising.places(record.settings, kind)][:, -1].mean():.0%}"
-        for kind, name in KINDS.items()
-    )
-    return f"Exactly 0 at the greatest strength, of the weights of pixels that vary: {zeros}."
-
-
-def draw(record: Record) -> Iterator[Plot]:
-    """Accuracy, zeros and influence by strength; templates; accuracy by training images."""
-    yield regularising.strengths(record)
-    yield regularising.templates(record)
-    yield regularising.sizes(record)
-
-
 if __name__ == "__main__":
+    from experiments import run
+
     sys.exit(run.main(__file__))

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import bench_knn
-from experiments.lab import style
-from experiments.lab.bench import (
+from experiments.bench import (
     knn_data,
     knn_engines,
     knn_memory,
@@ -15,8 +14,9 @@ from experiments.lab.bench import (
     knn_telling,
     knn_timing,
 )
-from experiments.lab.bench.knn_engines import OURS, Engine
-from experiments.lab.bench.knn_oracles import Right, Truth
+from experiments.bench.knn_engines import OURS, Engine
+from experiments.bench.knn_oracles import Right, Truth
+from experiments.report import style
 
 ABSENT = Engine("an absent engine", "package_that_nobody_has", lambda *_: None)
 LECTURE = Engine("the lecture's loop", "numpy", knn_engines.the_lecture)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from experiments import bench_train
-from experiments.lab.bench import trainers
+from experiments.bench import trainers
 
 pytestmark = pytest.mark.usefixtures("optax_promotes")
 

@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from experiments import check_homework
-from experiments.lab import contracts
+from experiments.check_homework import __main__ as check_homework
+from experiments.check_homework import contracts
 
 RIGHT = """
 import numpy as np

@@ -9,6 +9,7 @@ import pytest
 from experiments import choose_rate
 from experiments.lab import gate, tuning
 from experiments.lab.record import Record
+from experiments.report import choose_rate as choose_rate_report
 from lincls import linear, preprocessing, quick, splits, training
 from lincls.structs import Hyper
 
@@ -54,7 +55,7 @@ def test_every_cell_is_a_training_of_its_own_pair(found):
 def test_the_choices_are_of_the_table_and_the_simplest_is_no_weaker(found):
     mean = found.arrays["accuracies"].mean(axis=-1)
     best, simplest = found.numbers["best"], found.numbers["one_standard_error"]
-    cell, other = (choose_rate._cell(found, pair) for pair in (best, simplest))
+    cell, other = (choose_rate_report._cell(found, pair) for pair in (best, simplest))
     assert mean[cell] == mean.max()
     error = found.arrays["accuracies"][cell].std(ddof=1) / np.sqrt(3)
     assert mean[other] >= mean.max() - error
@@ -64,12 +65,12 @@ def test_the_choices_are_of_the_table_and_the_simplest_is_no_weaker(found):
 
 
 def test_findings_and_the_map_tell_the_record(found):
-    findings = choose_rate.findings(found)
+    findings = choose_rate_report.findings(found)
     assert f"{found.numbers['best']['rate']:g}" in findings.sentences[0]
     told = re.search(r"× 0.01 is ([-+][\d.]+) to ([-+][\d.]+) points below", findings.sentences[2])
-    chosen, least, _ = choose_rate._nested(found)
+    chosen, least, _ = choose_rate_report._nested(found)
     middle = sum(map(float, told.groups())) / 2  # of the interval, whose ends are rounded
     assert middle == pytest.approx(100 * (chosen - least).mean(), abs=0.051)
-    (plot,) = choose_rate.draw(found)
+    (plot,) = choose_rate_report.draw(found)
     cells = [text.get_text() for text in plot.figure.axes[0].texts]
     assert cells == [f"{100 * v:.1f}" for v in found.arrays["accuracies"].mean(axis=-1).ravel()]

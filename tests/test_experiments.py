@@ -12,9 +12,10 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import KFold, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from experiments import ORDER
-from experiments.lab import gate, options, run, style, words
-from experiments.lab.experiment import AGREES, DIFFERS, OPEN
+from experiments import ORDER, run
+from experiments.lab import gate, options
+from experiments.report import style, words
+from experiments.report.findings import AGREES, DIFFERS, OPEN
 
 TESTING = ("nearest_neighbor", "choose_k", "choose_rate", "svm_softmax", "random_search")
 USES_OF_TEST_SET = dict.fromkeys(ORDER, 0) | dict.fromkeys(TESTING, 1)
@@ -45,7 +46,9 @@ def out(tmp_path_factory, quick_compiles):
 def no_figures(monkeypatch):
     """Drawing takes longer than all that the tests of going on look at."""
     for title in ORDER:
-        monkeypatch.setattr(import_module(f"experiments.{title}"), "draw", lambda _: iter(()))
+        monkeypatch.setattr(
+            import_module(f"experiments.report.{title}"), "draw", lambda _: iter(())
+        )
     monkeypatch.setattr(run.style, "save", lambda *_: None)
 
 
@@ -372,7 +375,7 @@ def test_list_names_slides_question_and_seconds(capsys):
     assert stopped.value.code == 0
     lines = capsys.readouterr().out.splitlines()[1:]
     for line, title in zip(lines, ORDER, strict=True):
-        module = import_module(f"experiments.{title}")
+        module = import_module(f"experiments.report.{title}")
         assert line.split()[:3] == [module.SLIDES, title, f"{module.SECONDS:g}"]
         assert line.endswith(module.QUESTION)
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from experiments import choose_k, images, nearest_neighbor, unintuitive
-from experiments.lab import intervals, pictures, style
-from experiments.lab.experiment import AGREES, DIFFERS, OPEN
+from experiments.lab import pictures
 from experiments.lab.slide_code import NearestNeighbor
+from experiments.report import intervals, style
+from experiments.report.findings import AGREES, DIFFERS, OPEN
 from lincls import distances
 
 pytestmark = pytest.mark.usefixtures("quick_compiles")
@@ -140,7 +141,7 @@ def test_choosing_on_noise_flatters_and_choosing_among_equals_does_not():
     ids=("images", "nearest_neighbor", "choose_k", "unintuitive"),
 )
 def test_every_figure_of_the_first_slides_is_there(module, wanted, tmp_path, monkeypatch):
-    from experiments.lab import run
+    from experiments import run
 
     monkeypatch.setitem(style.PARAMETERS, "savefig.dpi", 20)
     monkeypatch.setitem(style.PARAMETERS, "figure.constrained_layout.use", False)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import ORDER, QUICK
-from experiments.lab import progress, record, run
+from experiments import ORDER, QUICK, loading, run
+from experiments.lab import fingerprint, progress
 
 ROOT = Path(__file__).parent.parent
 SECONDS_OF_QUICK = 45  # on two quiet cores; installing, importing and the page come on top
@@ -27,7 +28,9 @@ def three(monkeypatch):
     monkeypatch.setattr(run, "QUICK", titles[:2])
     monkeypatch.setattr(run.style, "save", lambda *_: None)
     for title in titles:
-        monkeypatch.setattr(import_module(f"experiments.{title}"), "draw", lambda _: iter(()))
+        monkeypatch.setattr(
+            import_module(f"experiments.report.{title}"), "draw", lambda _: iter(())
+        )
 
 
 def arguments(folder, *more):
@@ -39,7 +42,7 @@ def arguments(folder, *more):
 
 def test_the_quick_ones_are_of_the_lecture_in_its_order_and_quick():
     assert list(QUICK) == [title for title in ORDER if title in QUICK]
-    assert sum(module.SECONDS for module in run.modules(QUICK).values()) <= SECONDS_OF_QUICK
+    assert sum(report.SECONDS for _, report in loading.entries(QUICK).values()) <= SECONDS_OF_QUICK
 
 
 def test_listing_marks_the_quick_ones():
@@ -57,7 +60,7 @@ def test_quick_page_names_what_it_leaves_out_and_the_command_that_adds_it(three,
     assert 'id="svm_loss"' not in page.read_text()
     left_out = page.read_text().split('<section id="left-out">')[1]
     assert command in left_out
-    assert import_module("experiments.svm_loss").QUESTION in left_out
+    assert import_module("experiments.report.svm_loss").QUESTION in left_out
     assert run.main_all(typed) == 0  # goes on from the quick ones
     assert capsys.readouterr().err.count("already finished") == 2
     assert "left-out" not in page.read_text()
@@ -91,41 +94,58 @@ def test_each_line_tells_the_time_left_and_what_stands_takes_less(three, tmp_pat
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("[")]
     assert told[1].startswith("[2/3] softmax_loss: ")
     assert all(line.endswith("s left)") for line in told)
-    module, folder = import_module("experiments.gradient_check"), tmp_path / "digits-smoke"
-    fresh = run.Job("gradient_check", module, module.Settings(), run.options.Common())
-    assert run.expected(fresh, folder) == module.SECONDS
+    (question, report), folder = loading.entries(["gradient_check"])["gradient_check"], tmp_path
+    fresh = run.Job("gradient_check", question, report, question.Settings(), run.options.Common())
+    assert run.expected(fresh, folder) == report.SECONDS
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "standing", lambda *_: "a record")
-        assert run.expected(fresh, folder) < module.SECONDS
+        assert run.expected(fresh, folder) < report.SECONDS
 
 
 # --- going on --------------------------------------------------------------------------------
 
 
-def test_code_that_computes_counts_and_code_that_shows_does_not(tmp_path, monkeypatch):
-    lab = tmp_path / "experiments" / "lab"
-    lab.mkdir(parents=True)
-    monkeypatch.setattr(record, "__file__", str(lab / "record.py"))
-    source = tmp_path / "experiments" / "one.py"
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A copy of the sources, and the file of a question in it."""
+    for name in ("experiments", "lincls"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        monkeypatch.setitem(fingerprint.PACKAGES, name, tmp_path / name)
+    return tmp_path
 
-    def version(
-        module="def compute(): return 1\ndef draw(): return 1\n", helper="a = 1", shows="b = 1"
-    ):
-        source.write_text("from experiments.lab import helper, style\n" + module)
-        (lab / "helper.py").write_text(helper)
-        (lab / "style.py").write_text(shows)
-        return record.code_version(source)
 
-    before = version()
-    assert version("# a comment\ndef compute(): return 1\ndef draw(): return 2\n") == before
-    assert version(shows="b = 2") == before
-    assert version("def compute(): return 2\ndef draw(): return 1\n") != before
-    assert version(helper="a = 2") != before
+@pytest.mark.parametrize(
+    ("file", "old", "new", "counts"),
+    [
+        ("lincls/data/loading.py", '"""', '"""Reworded. ', False),
+        ("experiments/report/choose_k.py", "SECONDS = 3", "SECONDS = 4", False),
+        ("experiments/report/style.py", 'RED = "', 'RED = "#123456" or "', False),
+        (
+            "experiments/choose_k.py",
+            "MOST_TIMED = 1000  #",
+            "MOST_TIMED = 1000  # Reworded:",
+            False,
+        ),
+        ("experiments/choose_k.py", "MOST_TIMED = 1000", "MOST_TIMED = 999", True),
+        ("experiments/lab/tuning.py", "_BLOCK = 512", "_BLOCK = 256", True),
+        ("lincls/knn/search.py", "_GROUP = 64", "_GROUP = 32", True),
+        ("lincls/gradcheck.py", "import", "import os\nimport", False),  # no part of choose_k
+    ],
+)
+def test_what_computes_counts_and_what_tells_does_not(checkout, file, old, new, counts):
+    source = checkout / "experiments" / "choose_k.py"
+    before = fingerprint.code_version(source)
+    text = (checkout / file).read_text()
+    assert old in text
+    (checkout / file).write_text(text.replace(old, new, 1))
+    assert (fingerprint.code_version(source) != before) is counts
 
 
 def test_the_same_seed_gives_the_same_files_but_for_the_seconds(tmp_path, monkeypatch):
     module = import_module("experiments.softmax_loss")
-    monkeypatch.setattr(module, "draw", lambda _: iter(()))
+    monkeypatch.setattr(
+        import_module("experiments.report.softmax_loss"), "draw", lambda _: iter(())
+    )
     found = []
     for name in ("first", "second"):
         assert run.main(module.__file__, arguments(tmp_path / name)) == 0

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from browser import needed, open_page
 
-from experiments.lab import page
-from experiments.lab.page import interactive
+from experiments.report import page
+from experiments.report.page import interactive
 from lincls import linear, losses, penalties
 from lincls.objective import Objective, evaluate
 from lincls.structs import Examples, Hyper, LinearParams

@@ -6,10 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import gradient_check, gradient_descent
-from experiments.lab import intervals, regularising, tuning, words
-from experiments.lab.experiment import AGREES, DIFFERS, Answer, Classifier, Findings, Printed
-from experiments.lab.page import closing, lecture
+from experiments import gradient_check, gradient_descent, regularisation
+from experiments.lab import tuning
+from experiments.lab.experiment import Classifier
+from experiments.report import gradient_descent as gradient_descent_report
+from experiments.report import intervals, words
+from experiments.report.findings import AGREES, DIFFERS, Answer, Findings, Printed
+from experiments.report.page import closing, lecture
 from lincls import losses, penalties
 from lincls.evaluation import Interval
 from lincls.objective import Objective
@@ -111,7 +114,7 @@ def test_overlapping_intervals_of_the_best_are_named():
 
 def test_settings_of_each_kind_stand_one_after_another():
     settings = {"l2_regs": [1, 2, 3], "regs": [1, 2], "radii": [1], "shares": [0.5, 0.7]}
-    spans = [regularising.places(settings, kind) for kind in regularising.KINDS]
+    spans = [regularisation.places_of(settings, kind) for kind in regularisation.KINDS]
     assert [span.start for span in spans] == [1, 4, 6, 8, 9]
     assert spans[-1].stop == 11
 
@@ -143,5 +146,5 @@ def test_the_lowest_loss_is_told_even_if_others_are_as_good_within_their_scatter
         arrays={"rates": np.concatenate([start, ends]), "batch_full": np.array([2.3, 2.2])},
         settings={"epochs": 2},
     )
-    assert gradient_descent._best(record) == 2
-    assert gradient_descent._names(record) == ["low", "good", "good", "very high"]
+    assert gradient_descent_report._best(record) == 2
+    assert gradient_descent_report._names(record) == ["low", "good", "good", "very high"]

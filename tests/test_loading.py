@@ -3,8 +3,9 @@
 import pytest
 
 import experiments
-from experiments.lab import run, style
-from experiments.lab.page import lecture
+from experiments import run
+from experiments.report import style
+from experiments.report.page import lecture
 
 
 @pytest.fixture(params=["x = (", "import nowhere_to_be_found", "1 / 0"])

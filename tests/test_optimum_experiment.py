@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from experiments import optimum
 from experiments.lab import gate, tuning
 from experiments.lab.record import Record
+from experiments.report import optimum as optimum_report
 from lincls import preprocessing, splits
 
 pytestmark = pytest.mark.usefixtures("quick_compiles")
@@ -67,10 +68,10 @@ def test_the_mean_of_the_iterates_begins_with_the_first_epochs_last_one(found):
 
 
 def test_findings_tell_the_numbers_of_the_record(found):
-    findings = optimum.findings(found)
+    findings = optimum_report.findings(found)
     assert f"{found.numbers['softmax']['least']:.5f}" in findings.sentences[0]
     wrong = 60 - found.arrays["softmax: right"].sum(axis=1)
     assert f"{wrong[-1]} of 60 validation examples are wrong" in findings.sentences[-1]
     (table,) = findings.tables
     assert [row[1] for row in table.rows] == [*optimum.RUNS, "L-BFGS"]
-    assert len(list(optimum.draw(found))) == 2
+    assert len(list(optimum_report.draw(found))) == 2

@@ -8,7 +8,8 @@ import pytest
 from browser import needed, open_page
 from matplotlib.image import imread
 
-from experiments.lab import run, slides, style
+from experiments import run
+from experiments.report import projector, style
 
 BROKEN = "[...document.images].filter(one => !one.naturalWidth).map(one => one.src)"
 WIDTHS = "[document.documentElement.scrollWidth, innerWidth]"
@@ -25,7 +26,7 @@ def folder(tmp_path_factory):
         patch.setattr(run, "QUICK", titles[:3])
         patch.setattr(import_module("experiments.svm_loss"), "compute", None)
         patch.setitem(style.PARAMETERS, "savefig.dpi", 20)  # drawn faster
-        patch.setattr(slides, "DPI", slides.DPI / 8)
+        patch.setattr(projector, "DPI", projector.DPI / 8)
         arguments = ["--smoke", "--quick", "--style", "slides", "--out", str(out)]
         assert run.main_all(arguments) == 1
     return out / "digits-smoke"

@@ -10,9 +10,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, f1_score, top_k_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from experiments import probe
 from experiments.lab import gate
-from experiments.lab.probe import probing, results
+from experiments.probe import __main__ as program
+from experiments.probe import choosing, probing, results
 from lincls import data, objective, preprocessing, splits
 from lincls.structs import Examples, Hyper, LinearParams
 
@@ -45,7 +45,7 @@ def out(tmp_path_factory, features):
 
 def run(folder, out, *more):
     words = ["--dataset", str(folder / "small.npz"), "--out", str(out), *SMALL, *more]
-    assert probe.main(words) == 0
+    assert program.main(words) == 0
 
 
 def written(out):
@@ -67,14 +67,14 @@ def of(found, name, seed=0):
 
 
 def settings(**numbers):
-    return probe.Settings(
+    return choosing.Settings(
         strengths=3, weakest=1e-2, strongest=1e-1, num_neighbors=9, samples=60, **numbers
     )
 
 
 def only_task(features, **numbers):
     examples = gate.Data(data.from_arrays(*features.values()))
-    return next(probe.tasks(examples, settings(**numbers), seed=0))
+    return next(choosing.tasks(examples, settings(**numbers), seed=0))
 
 
 # --- choosing ----------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ def test_what_is_chosen_does_not_depend_on_the_test_set(out, features, monkeypat
     other = features | {"X_test": -features["X_test"][::-1], "y_test": features["y_test"][::-1]}
     examples = gate.Data(data.from_arrays(*other.values()))
     chosen = settings(seeds=2, probes=("linear", "l2", "exp"))
-    found = probe.choose(examples, chosen, 0)[1]
+    found = choosing.choose(examples, chosen, 0)[1]
     before = written(out)["results"]
     assert [one.value for one in found] == [r["strength"] or r["k"] for r in before]
     assert [one.accuracy for one in found] == [r["selection"] for r in before]
@@ -94,7 +94,7 @@ def test_what_is_chosen_does_not_depend_on_the_test_set(out, features, monkeypat
 
 def test_choosing_k_on_folds_agrees_with_scikit_learn(features):
     task = only_task(features, folds=("3",), probes=("l1",))
-    found = probe.choose_knn(task, "all", settings(folds=("3",), probes=("l1",)))[0]
+    found = choosing.choose_knn(task, "all", settings(folds=("3",), probes=("l1",)))[0]
     folds = splits.stratified_folds(jax.random.key(0), features["y_train"], 3)
     X, y = features["X_train"], features["y_train"]
     expected = []
@@ -146,7 +146,7 @@ def test_grouped_folds_part_no_group_and_are_what_is_chosen_on(tmp_path, feature
     words = ["--dataset", str(tmp_path / "grouped.npz"), "--out", str(tmp_path), "--folds",
              "grouped", "4", "--groups", "source", "--probes", "l2", "--seeds", "1",
              "--num-neighbors", "9", "--samples", "20"]  # fmt: skip
-    assert probe.main(words) == 0
+    assert program.main(words) == 0
     found = json.loads((tmp_path / "grouped" / "probe" / "results.json").read_text())
     assert "4 grouped folds" in results.caption(found)
     folds = splits.grouped_folds(jax.random.key(0), groups.astype(str), 4)
@@ -162,9 +162,9 @@ def test_grouped_folds_part_no_group_and_are_what_is_chosen_on(tmp_path, feature
 def test_groups_of_another_length_are_refused(tmp_path, features):
     np.savez(tmp_path / "short.npz", **features, groups=np.arange(300))
     with pytest.raises(ValueError, match=r"shape \(240,\).*got \(300,\)"):
-        probe.read_groups(str(tmp_path / "short.npz"), "groups", 240)
+        choosing.read_groups(str(tmp_path / "short.npz"), "groups", 240)
     np.save(tmp_path / "writer.npy", np.arange(7) % 3)
-    found = probe.read_groups(str(tmp_path), "writer", 7)
+    found = choosing.read_groups(str(tmp_path), "writer", 7)
     assert found.tolist() == [0, 1, 2, 0, 1, 2, 0]
 
 
@@ -191,8 +191,8 @@ def test_few_shots_are_what_the_probe_learns_from(features):
     few = settings(probes=("l2",), shots=("2,3", "all"))
     assert few.shot_counts == {"2": 2, "3": 3, "all": None}
     task = only_task(features)
-    found = probe.choose_knn(task, "2", few)
-    scores = next(probe.final_scores(task, found, features["X_test"], few))
+    found = choosing.choose_knn(task, "2", few)
+    scores = next(choosing.final_scores(task, found, features["X_test"], few))
     there = task.weights(2, to_choose=False)[0] > 0
     assert np.bincount(task.y[there]).tolist() == [2, 2, 2, 2]
     model = KNeighborsClassifier(int(found[0].value)).fit(task.X[there], task.y[there])
@@ -334,7 +334,7 @@ def test_the_table_is_markdown_with_a_line_for_every_result_of_the_first_seed(ou
 )
 def test_what_cannot_be_done_is_one_clear_line(words, told, capsys):
     with pytest.raises(SystemExit, match="2"):
-        probe.main(words)
+        program.main(words)
     error = capsys.readouterr().err.strip().splitlines()
     assert told in error[-1]
     assert len([line for line in error if "error:" in line]) == 1

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from experiments import probe
 from experiments.lab import gate
-from experiments.lab.probe import probing, results
+from experiments.probe import __main__ as program
+from experiments.probe import choosing, probing, results
 from lincls import data, linear
 from lincls.structs import LinearParams
 
@@ -91,10 +91,10 @@ def small():
 
 
 def predicted(arrays, dtype=np.float32, **numbers):
-    settings = probe.Settings(seeds=1, num_neighbors=9, samples=2,
+    settings = choosing.Settings(seeds=1, num_neighbors=9, samples=2,
                               probes=("l1", "l2", "cosine"), **numbers)  # fmt: skip
     arrays = {k: v.astype(dtype) if k[0] == "X" else v for k, v in arrays.items()}
-    return probe.compute(gate.Data(data.from_arrays(*arrays.values())), settings, 0)[1]
+    return choosing.compute(gate.Data(data.from_arrays(*arrays.values())), settings, 0)[1]
 
 
 @pytest.mark.parametrize("power", [90, -100])
@@ -126,7 +126,7 @@ def test_features_of_usual_size_stay_as_they_are(small):
 def refusal(words, capsys):
     """The line that a command line ends with, with exit status 2."""
     with pytest.raises(SystemExit, match="2"):
-        probe.main(words)
+        program.main(words)
     return capsys.readouterr().err.strip().splitlines()[-1]
 
 
@@ -163,7 +163,7 @@ def test_what_does_not_fit_is_told_by_the_name_of_its_flag(tmp_path, small, word
 
 def test_a_folder_is_meant_by_any_of_its_files_also_for_the_groups(tmp_path):
     np.save(tmp_path / "groups.npy", np.arange(5) % 2)
-    found = probe.read_groups(str(tmp_path / "X_train.npy"), "groups", 5)
+    found = choosing.read_groups(str(tmp_path / "X_train.npy"), "groups", 5)
     assert found.tolist() == [0, 1, 0, 1, 0]
 
 
@@ -173,7 +173,7 @@ def test_classes_without_training_examples_are_named_and_rows_have_names(tmp_pat
     np.savez(tmp_path / "small.npz", **arrays)
     words = ["--dataset", str(tmp_path / "small.npz"), "--out", str(tmp_path), "--smoke",
              "--probes", "l2", "exp", "--shots", "2", "all"]  # fmt: skip
-    assert probe.main(words) == 0
+    assert program.main(words) == 0
     assert "1 class is only in the test part and found by no probe: 3." in capsys.readouterr().out
     folder = tmp_path / "small-smoke" / "probe"
     with (folder / "results.csv").open() as file:
@@ -198,8 +198,8 @@ def test_a_step_size_that_leads_nowhere_is_refused_by_its_flag(tmp_path, small, 
 
 
 def test_a_strength_that_diverges_is_not_chosen(small, monkeypatch, capsys):
-    settings = probe.Settings(strengths=3, seeds=1, probes=("linear",), examples=1, steps=5)
-    task = next(probe.tasks(gate.Data(data.from_arrays(*small.values())), settings, 0))
+    settings = choosing.Settings(strengths=3, seeds=1, probes=("linear",), examples=1, steps=5)
+    task = next(choosing.tasks(gate.Data(data.from_arrays(*small.values())), settings, 0))
     whole = probing.fit_linear
 
     def some_diverge(*args, **more):
@@ -207,12 +207,12 @@ def test_a_strength_that_diverges_is_not_chosen(small, monkeypatch, capsys):
         return params, diverged | (args[5] != settings.regs[2])
 
     monkeypatch.setattr(probing, "fit_linear", some_diverge)
-    assert probe.choose_linear(task, "all", settings).value == settings.regs[2]
+    assert choosing.choose_linear(task, "all", settings).value == settings.regs[2]
     assert "2 of 3 strengths diverged and are left out" in capsys.readouterr().err
 
 
 def test_small_sets_are_full_batches_and_great_ones_take_no_more_steps_than_their_examples():
-    plan = probe.Settings().plan
+    plan = choosing.Settings().plan
     assert probing.schedule(160, plan) == (160, 2000)
     assert probing.schedule(2000, plan) == (512, 2000)
     assert probing.schedule(50_000, plan) == (512, 234)

@@ -35,15 +35,18 @@ def test_code_prints_what_it_says(block):
 
 def test_the_experiment_runs(tmp_path, monkeypatch, capsys):
     import experiments
-    from experiments.lab import run
+    from experiments import report, run
 
-    (block,) = FILES
-    name = re.match(r"# experiments/(\w+)\.py", block)[1]
-    (tmp_path / f"{name}.py").write_text(block)
-    monkeypatch.setattr(experiments, "__path__", [*experiments.__path__, str(tmp_path)])
+    for block in FILES:
+        folder, name = re.match(r"# experiments/(report/)?(\w+)\.py", block).groups("")
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / f"{name}.py").write_text(block)
+    for package, folder in ((experiments, tmp_path), (report, tmp_path / "report")):
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
     assert run.main(f"{name}.py", ["--out", str(tmp_path)]) == 0
     assert "The counts are [143, 146," in capsys.readouterr().out
-    sys.modules.pop(f"experiments.{name}")
+    for place in ("experiments", "experiments.report"):
+        sys.modules.pop(f"{place}.{name}")
 
 
 def test_recipes_are_short():

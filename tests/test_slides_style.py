@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from experiments.lab import slides, style
+from experiments.report import projector, style
 
 NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
@@ -17,7 +17,7 @@ def _look():
 
 def shown(figure):
     """A figure as it stands on a slide, and what is written on it."""
-    figure = slides.for_slides(style.Plot("figure", figure, "", "")).figure
+    figure = projector.for_slides(style.Plot("figure", figure, "", "")).figure
     figure.draw_without_rendering()
     texts = (text for text in figure.findobj(Text) if text.get_visible())
     return figure, [text for text in texts if text.get_text().strip() and text.get_visible()]
@@ -60,7 +60,7 @@ def test_every_letter_is_as_high_as_the_last_row_needs(drawn):
     figure, texts = shown(drawn())
     assert len(texts) > 5
     assert min(heights(figure, texts)) > 0.035
-    assert min(text.get_size() for text in texts) >= slides.FLOOR
+    assert min(text.get_size() for text in texts) >= projector.FLOOR
     assert figure.get_size_inches().tolist() == pytest.approx([7.2, 4.05])
 
 
@@ -87,7 +87,7 @@ def test_names_of_columns_do_not_touch():
     figure, axes, _ = templates(rows=3)
     figure, _ = shown(figure)
     labels = axes.get_xticklabels()
-    touching = slides._touching([label.get_window_extent() for label in labels])
+    touching = projector._touching([label.get_window_extent() for label in labels])
     assert not touching or {label.get_rotation() for label in labels} == {30}
 
 

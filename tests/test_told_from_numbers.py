@@ -5,9 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from experiments import linear_plane, unintuitive
-from experiments.lab.experiment import AGREES, DIFFERS, OPEN
-from experiments.lab.page import closing
+from experiments import linear_plane
+from experiments.report import unintuitive as unintuitive_report
+from experiments.report.findings import AGREES, DIFFERS, OPEN
+from experiments.report.page import closing
 from lincls.evaluation import Interval
 
 
@@ -24,11 +25,11 @@ def copies(*shares, count=1000):
     [((0.5, 0.9, 0.5), AGREES), ((0.5, 0.52, 0.5), OPEN), ((1.0, 1.0, 1.0), DIFFERS)],
 )
 def test_slide_23_equal_distance_must_hide_a_difference_that_an_interval_shows(shares, verdict):
-    assert unintuitive._unequal(copies(*shares)) == verdict
+    assert unintuitive_report._unequal(copies(*shares)) == verdict
 
 
 def test_slide_23_the_copies_that_keep_their_class_most_and_least_often_are_compared():
-    best, worst, interval = unintuitive._widest(copies(0.5, 0.9, 0.2))
+    best, worst, interval = unintuitive_report._widest(copies(0.5, 0.9, 0.2))
     assert (best, worst) == (1, 2)
     assert interval.low < 0.7 < interval.high
 
@@ -42,7 +43,7 @@ def test_slide_23_the_copies_that_keep_their_class_most_and_least_often_are_comp
     ],
 )
 def test_slide_25_less_often_has_no_minus(interval, text):
-    assert unintuitive._more_often(interval) == text
+    assert unintuitive_report._more_often(interval) == text
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from experiments import choose_rate, knn_plane, linear_plane, nearest_neighbor, optimum
-from experiments.lab import words
-from experiments.lab.experiment import AGREES, DIFFERS, OPEN, Classifier
+from experiments import linear_plane
+from experiments.lab.experiment import Classifier
+from experiments.report import choose_rate as choose_rate_report
+from experiments.report import knn_plane as knn_plane_report
+from experiments.report import nearest_neighbor as nearest_neighbor_report
+from experiments.report import optimum as optimum_report
+from experiments.report import words
+from experiments.report.findings import AGREES, DIFFERS, OPEN
 from lincls import evaluation
 from lincls.structs import LinearParams
 
@@ -24,7 +29,7 @@ def timed(power):
 
 @pytest.mark.parametrize(("power", "verdict"), [(1.0, AGREES), (2.0, DIFFERS), (0.5, DIFFERS)])
 def test_slide_17_is_linear_if_the_power_of_n_is(power, verdict):
-    answer = nearest_neighbor._of_time(timed(power))
+    answer = nearest_neighbor_report._of_time(timed(power))
     assert answer.verdict == verdict
     assert "2,000 to 4,000" in answer.because
 
@@ -46,7 +51,7 @@ def chosen(by_rate):
     ("by_rate", "verdict"), [([0.5, 0.9, 0.6], AGREES), ([0.5, 0.6, 0.9], OPEN)]
 )
 def test_slide_21_a_step_size_must_be_better_than_a_lower_and_a_higher_one(by_rate, verdict):
-    assert choose_rate.findings(chosen(by_rate)).verdict == verdict
+    assert choose_rate_report.findings(chosen(by_rate)).verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -61,7 +66,7 @@ def test_slides_18_and_19_wait_for_an_interval_on_one_side(islands, own, verdict
     numbers = {"islands": islands, "ties": [0.0, 0.1],
                "images": {"own": own, "others": [30, 40], "total": 100}}  # fmt: skip
     record = SimpleNamespace(settings={"ks": [1, 5]}, numbers=numbers, data={"name": "some"})
-    answers = knn_plane.findings(record).by_slides
+    answers = knn_plane_report.findings(record).by_slides
     assert [answers[slide].verdict for slide in ("18", "19")] == verdicts
 
 
@@ -73,7 +78,7 @@ def test_what_is_on_its_way_down_contradicts_nothing(end, verdict):
         numbers={"softmax": {"least": 1.0, "grad_norm": 0.0, "steps": 3, "converged": True}},
         arrays={"softmax: loss": np.array([[2.0] * 3, [end] * 3]), "softmax: right": right},
     )
-    assert optimum.findings(record).verdict == verdict
+    assert optimum_report.findings(record).verdict == verdict
 
 
 def test_centred_scores_decide_alike_and_have_mean_zero():

@@ -7,9 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import choose_k, choose_rate, gradient_check, gradient_descent
-from experiments.lab import intervals
-from experiments.lab.experiment import AGREES, DIFFERS, OPEN
+from experiments import choose_k, gradient_check
+from experiments.report import choose_k as choose_k_report
+from experiments.report import choose_rate as choose_rate_report
+from experiments.report import gradient_check as gradient_check_report
+from experiments.report import gradient_descent as gradient_descent_report
+from experiments.report import intervals
+from experiments.report.findings import AGREES, DIFFERS, OPEN
 from lincls import evaluation
 from lincls.structs import Examples, LinearParams
 
@@ -39,7 +43,7 @@ def folded(by_k, scatter=0.003):
 def test_slide_22_a_k_of_7_is_no_worse_than_the_choice_and_better_than_both_ends(
     by_k, verdict, told
 ):
-    sentence, found = choose_k._about_size(folded(by_k), 0)
+    sentence, found = choose_k_report._about_size(folded(by_k), 0)
     assert found == verdict
     assert told in sentence
 
@@ -52,7 +56,7 @@ def test_the_best_of_many_that_are_alike_is_not_above_the_others_on_a_fold_that_
         table = rng.normal(0.5, 0.01, size=(40, 5))
         record = SimpleNamespace(settings={"ks": ks, "metrics": ["l2"]}, arrays={"l2": table[None]})
         rates = SimpleNamespace(arrays={"accuracies": table.reshape(8, 5, 5)})
-        found = (choose_k._below_choice(record, 0), *choose_rate._losses(rates))
+        found = (choose_k_report._below_choice(record, 0), *choose_rate_report._losses(rates))
         nested.append([(one.low + one.high) / 2 for one in found])
         naive.append(table.mean(axis=1).max() - table[6].mean())
     assert np.mean(naive) > 0.008
@@ -67,9 +71,9 @@ def test_slide_20_what_a_choice_flatters_is_judged_from_parts_that_share_no_imag
     equal = choose_k._flatteries(jax.random.key(0), np.repeat(right[:1], 20, axis=0), settings)
     assert noise["flattery_of_parts"].shape == (10, 40)
     told = [SimpleNamespace(arrays=arrays | {"test_right": right}) for arrays in (noise, equal)]
-    verdicts = [intervals.above_zero(choose_k._flattered(one)) for one in told]
+    verdicts = [intervals.above_zero(choose_k_report._flattered(one)) for one in told]
     assert verdicts == [AGREES, OPEN]
-    assert choose_k._images_of_a_part(told[0]) == 40
+    assert choose_k_report._images_of_a_part(told[0]) == 40
 
 
 def descended(ends, full=(2.3, 2.2, 2.1), descent=(2.3, 1.5, 1.2)):
@@ -103,8 +107,8 @@ def test_slide_60_step_sizes_are_named_by_intervals_against_the_good_one_and_the
     ends, names, verdict
 ):
     record = descended(ends)
-    assert gradient_descent._names(record) == names
-    answer = gradient_descent._of_rates(record)
+    assert gradient_descent_report._names(record) == names
+    answer = gradient_descent_report._of_rates(record)
     assert answer.verdict == verdict
     assert ("of these none is high" in answer.because) == (ends == [1.8, 1.6, 21.0])
 
@@ -118,7 +122,7 @@ def test_slide_60_step_sizes_are_named_by_intervals_against_the_good_one_and_the
     ],
 )
 def test_slide_58_the_loss_over_all_examples_falls_at_each_step(full, descent, verdict, told):
-    answer = gradient_descent._of_descent(descended([1.0], full, descent))
+    answer = gradient_descent_report._of_descent(descended([1.0], full, descent))
     assert answer.verdict == verdict
     assert told in answer.because
 
@@ -147,7 +151,7 @@ def checked(orders=(1, 2), rejected=True, slide=(1.0, 1.1, 0.9), accepted=True):
         },
         arrays={
             f"{dtype}_{kind}": steps**order * scatter
-            for dtype in gradient_check.PRECISIONS
+            for dtype in gradient_check_report.PRECISIONS
             for kind, order in zip(gradient_check.KINDS, orders, strict=True)
         },
     )  # fmt: skip
@@ -165,16 +169,18 @@ def checked(orders=(1, 2), rejected=True, slide=(1.0, 1.1, 0.9), accepted=True):
     ],
 )
 def test_slides_51_to_57_need_slow_approximate_and_the_check(how, verdict):
-    findings = gradient_check.findings(checked(**how))
+    findings = gradient_check_report.findings(checked(**how))
     assert findings.by_slides["51-57"].verdict == verdict
     assert [one.computed for one in findings.printed] == ["-2.5", "0.6", "0"]
     assert ("1 of 1 planted" in findings.by_slides["51-57"].because) == how.get("rejected", True)
 
 
 def test_the_slides_code_in_proportion_is_told_as_an_interval_with_two_digits():
-    interval = gradient_check._slower(checked())  # 1 s for half of the weights, 10 ms for all
+    interval = gradient_check_report._slower(
+        checked()
+    )  # 1 s for half of the weights, 10 ms for all
     assert interval.low < 200 < interval.high
-    assert gradient_check._times(evaluation.Interval(9876.5, 14042.0)) == "9,900 to 14,000"
+    assert gradient_check_report._times(evaluation.Interval(9876.5, 14042.0)) == "9,900 to 14,000"
 
 
 def test_subtle_mistakes_are_those_that_they_are_called():

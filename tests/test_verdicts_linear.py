@@ -6,9 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import images, regularisation, svm_softmax
-from experiments.lab import intervals, regularising
-from experiments.lab.experiment import AGREES, DIFFERS, OPEN, Classifier
+from experiments import images, regularisation
+from experiments.lab.experiment import Classifier
+from experiments.report import images as images_report
+from experiments.report import intervals
+from experiments.report import regularisation as regularisation_report
+from experiments.report import svm_softmax as svm_softmax_report
+from experiments.report.findings import AGREES, DIFFERS, OPEN
 
 NAMES = ["cat", "bird", "dog"]
 
@@ -18,7 +22,7 @@ NAMES = ["cat", "bird", "dog"]
 )
 def test_slide_9_asks_whether_a_class_varies_by_much(ratio, verdict):
     numbers = {"variation": {"ratio": ratio, "difference": [1.0, 2.0]}, "num_compared": 50}
-    assert images._of_variation(SimpleNamespace(numbers=numbers)).verdict == verdict
+    assert images_report._of_variation(SimpleNamespace(numbers=numbers)).verdict == verdict
 
 
 def test_variation_of_two_tight_clusters_is_small_and_of_noise_is_all():
@@ -35,21 +39,21 @@ def test_variation_of_two_tight_clusters_is_small_and_of_noise_is_all():
 
 def test_classes_that_cannot_be_told_apart_are_named():
     matrix = np.array([[260, 740, 0], [731, 269, 0], [0, 500, 500]])
-    close = svm_softmax._hardest(matrix, NAMES)
+    close = svm_softmax_report._hardest(matrix, NAMES)
     assert "is cat (26.0%, 95% interval 23.4 to 28.8%), not to be told apart from bird (" in close
     assert close.endswith("the easiest is dog (50.0%, 95% interval 46.9 to 53.1%)")
     matrix[1] = [600, 400, 0]
-    assert "bird" not in svm_softmax._hardest(matrix, NAMES)
+    assert "bird" not in svm_softmax_report._hardest(matrix, NAMES)
 
 
 @pytest.mark.parametrize(("second", "alike"), [(185, True), (120, False)])
 def test_a_mistake_as_frequent_as_the_first_is_named(second, alike):
     matrix = np.array([[500, 0, 189], [0, 500, 9], [second, 0, 500]])
-    told = svm_softmax._confused(matrix, NAMES)
+    told = svm_softmax_report._confused(matrix, NAMES)
     assert told.startswith("cat is taken for dog (189 times)")
     assert (f"dog for cat ({second})" in told) == alike
-    assert len(svm_softmax._mistakes(matrix, NAMES)) == 1 + alike
-    assert svm_softmax._confused(np.diag([5, 5, 5]), NAMES) == "none"
+    assert len(svm_softmax_report._mistakes(matrix, NAMES)) == 1 + alike
+    assert svm_softmax_report._confused(np.diag([5, 5, 5]), NAMES) == "none"
 
 
 @pytest.mark.parametrize(
@@ -65,7 +69,7 @@ def test_slide_48_both_losses_fall_and_both_are_better_than_chance(ended, correc
                 "softmax_confusion": np.full((3, 3), 111)},
         classifiers=[Classifier("", "", 900, 999, 1), Classifier("", "", correct, 999, 1)],
     )  # fmt: skip
-    assert svm_softmax._of_training(record).verdict == verdict
+    assert svm_softmax_report._of_training(record).verdict == verdict
 
 
 def regularised(gain, influence):
@@ -94,7 +98,7 @@ def regularised(gain, influence):
     [(1, 0.5, [AGREES, AGREES]), (0, 1.0, [OPEN, OPEN]), (-1, 1.5, [DIFFERS, DIFFERS])],
 )
 def test_slides_41_and_42_help_and_influence_have_verdicts_of_their_own(gain, influence, verdicts):
-    answers = regularisation.findings(regularised(gain, influence)).by_slides
+    answers = regularisation_report.findings(regularised(gain, influence)).by_slides
     assert [answers[slides].verdict for slides in ("41", "42")] == verdicts
     assert "more with" in answers["42"].because  # L1, whatever L2 does
     assert "L1 +" in answers["42"].because
@@ -103,11 +107,11 @@ def test_slides_41_and_42_help_and_influence_have_verdicts_of_their_own(gain, in
 def test_an_interval_over_draws_and_images_covers_both():
     rng = np.random.default_rng(42)
     draws, pictures = rng.normal(size=(8, 1)), rng.normal(size=(1, 50))
-    alone = regularising.crossed(draws + np.zeros((1, 50)), 0.95)
+    alone = regularisation_report.crossed(draws + np.zeros((1, 50)), 0.95)
     np.testing.assert_allclose(alone, intervals.of_mean(draws[:, 0]))
-    both = regularising.crossed(draws + pictures, 0.95)
+    both = regularisation_report.crossed(draws + pictures, 0.95)
     assert both.high - both.low > alone.high - alone.low
-    assert regularising.crossed(np.zeros((3, 4)), 0.95) == (0, 0)
+    assert regularisation_report.crossed(np.zeros((3, 4)), 0.95) == (0, 0)
 
 
 def test_the_strength_of_a_draw_is_the_best_of_the_other_draws():

@@ -18,26 +18,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-
-def flag(
-    default: Any,
-    help: str,
-    *,
-    smoke: Any = None,
-    low: float | None = None,
-    choices: Sequence[str] | None = None,
-) -> Any:
-    """A field of a Settings dataclass: a number, a text, or a tuple of either.
-
-    Args:
-        default: the value unless the command line says otherwise; its type is the flag's.
-        help: one line for --help.
-        smoke: the value under --smoke (a run of a second or two); the default if None.
-        low: the least value allowed, for each entry of a tuple.
-        choices: the texts allowed.
-    """
-    metadata = {"help": help, "smoke": default if smoke is None else smoke}
-    return dataclasses.field(default=default, metadata=metadata | {"low": low, "choices": choices})
+from experiments.lab.experiment import flag
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,13 +1,9 @@
 """The record of an experiment: results.json with its provenance, and arrays.npz beside it.
 
-A record carries a fingerprint of everything that decides its numbers: settings, seed,
-data, the versions of what computes, and the code that computes (not the code that draws).
-While the fingerprint stands, the experiment need not run again.
+A record carries the `fingerprint` of everything that decides its numbers.
 """
 
-import ast
 import dataclasses
-import hashlib
 import json
 import os
 import platform
@@ -21,16 +17,11 @@ from typing import Any
 import jax
 import numpy as np
 
-import lincls
 from experiments.lab.experiment import Classifier, Outcome
 from experiments.lab.gate import Data
 
 RESULTS = "results.json"
 ARRAYS = "arrays.npz"
-READERS = ("findings", "draw")  # functions of a module that read the record and make no number
-# Modules of lab/ and of its folder page/ on which no number depends.
-SHOWING = ("closing", "experiment", "gate", "interactive", "intervals", "lecture", "options",
-           "page", "progress", "record", "run", "style", "words")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,52 +91,6 @@ def device() -> dict[str, Any]:
     kind = platform.machine() if first.platform == "cpu" else first.device_kind
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {"platform": first.platform, "kind": kind, "count": jax.device_count(), "cores": cores}
-
-
-def code_version(source: Path) -> str:
-    """A hash of the package's sources and of what computes in an experiment's module.
-
-    Modules of experiments/ that it imports count as well, less those that only show.
-    Comments, layout and the functions that only read the record do not count, nor does
-    any helper whose name begins with an underscore and "draw".
-    """
-    hashed = hashlib.sha256()
-    for path in sorted(Path(lincls.__file__).parent.rglob("*.py")):
-        hashed.update(path.read_bytes())
-    waiting, met = [source], set[Path]()
-    while waiting:
-        path = waiting.pop()
-        if path not in met:
-            met.add(path)
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-            tree.body = [node for node in tree.body if not _is_reader(node)]
-            hashed.update(ast.dump(tree).encode())
-            waiting += sorted(_computes_with(tree))
-    return hashed.hexdigest()
-
-
-def _computes_with(tree: ast.Module) -> set[Path]:
-    """The files of experiments/ that a module imports, less those that only show."""
-    names = set[str]()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("experiments"):
-            names |= {node.module or "", *(f"{node.module}.{each.name}" for each in node.names)}
-    root = Path(__file__).parent.parent.parent
-    paths = {root / f"{name.replace('.', '/')}.py" for name in names}
-    return {path for path in paths if path.is_file() and path.stem not in SHOWING}
-
-
-def _is_reader(node: ast.stmt) -> bool:
-    name = getattr(node, "name", "")
-    return isinstance(node, ast.FunctionDef) and (name in READERS or name.startswith("_draw"))
-
-
-def fingerprint(source: Path, settings: Any, seed: int, data_digest: str) -> str:
-    """A hash of settings, seed, data, versions and code: what decides the numbers."""
-    computing = {name: version(name) for name in ("jax", "jaxlib", "numpy")}
-    parts = (dataclasses.asdict(settings), seed, data_digest, computing, code_version(source))
-    text = json.dumps([*parts, device()["platform"]], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def of_data(data: Data) -> dict[str, Any]:
