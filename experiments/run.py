@@ -226,7 +226,7 @@ def summary(folder: Path, sections: Sequence[Section], seconds: float) -> list[s
             lines.append(f"  FAILED: {section.error}")
             continue
         lines += [f"  {sentence}" for sentence in section.findings.sentences]
-        lines.append(f"  The slides' claim: {section.findings.verdict}.")
+        lines.append(f"  The slides' claim: {section.findings.summary}.")
     lines += ["", *closing.texts([section.record for section in sections if section.record])]
     wrote = folder / "index.html" if len(sections) > 1 else folder / sections[0].title
     return [*lines, "", f"{words.duration(seconds)}; wrote {wrote}"]

@@ -15,7 +15,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from experiments import ORDER, run
 from experiments.lab import gate, options
 from experiments.report import style, words
-from experiments.report.findings import AGREES, DIFFERS, OPEN
+from experiments.report.findings import AGREES, DIFFERS, UNDECIDED
 
 TESTING = ("nearest_neighbor", "choose_k", "choose_rate", "svm_softmax", "random_search")
 USES_OF_TEST_SET = dict.fromkeys(ORDER, 0) | dict.fromkeys(TESTING, 1)
@@ -232,7 +232,7 @@ def test_every_slide_has_a_row_with_a_number_and_a_verdict(out):
     assert covered == list(range(1, 61))
     told = {re.findall('href="#(.*?)"', what)[0] for _, _, what, *_ in slides}
     assert told == set(ORDER) - {"optimum"}  # which goes beyond the slides
-    assert {verdict for *_, verdict, _ in slides} <= {AGREES, DIFFERS, OPEN}
+    assert {verdict for *_, verdict, _ in slides} <= {AGREES, DIFFERS, UNDECIDED}
     assert all(re.search(r"\d", because) for *_, because in slides)
 
 

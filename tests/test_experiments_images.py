@@ -9,7 +9,7 @@ from experiments import choose_k, images, nearest_neighbor, unintuitive
 from experiments.lab import pictures
 from experiments.lab.slide_code import NearestNeighbor
 from experiments.report import intervals, style
-from experiments.report.findings import AGREES, DIFFERS, OPEN
+from experiments.report.findings import AGREES, DIFFERS, UNDECIDED, together
 from lincls import distances
 
 pytestmark = pytest.mark.usefixtures("quick_compiles")
@@ -110,13 +110,13 @@ def test_interval_of_a_mean_is_students():
 def test_verdicts_wait_for_their_intervals():
     interval = intervals.Interval
     above = [interval(0.1, 0.2), interval(-0.2, -0.1), interval(-0.1, 0.2)]
-    assert [intervals.above_zero(one) for one in above] == [AGREES, DIFFERS, OPEN]
+    assert [intervals.above_zero(one) for one in above] == [AGREES, DIFFERS, UNDECIDED]
     powers = [interval(0.9, 1.1), interval(0.2, 0.5), interval(1.3, 2), interval(0.5, 1)]
     told = [intervals.inside(one, 0.75, 1.25) for one in powers]
-    assert told == [AGREES, DIFFERS, DIFFERS, OPEN]
-    assert intervals.together([AGREES, OPEN]) == OPEN
-    assert intervals.together([OPEN, DIFFERS, AGREES]) == DIFFERS
-    assert intervals.together([AGREES, AGREES]) == AGREES
+    assert told == [AGREES, DIFFERS, DIFFERS, UNDECIDED]
+    assert together([AGREES, UNDECIDED]) == UNDECIDED
+    assert together([UNDECIDED, DIFFERS, AGREES]) == DIFFERS
+    assert together([AGREES, AGREES]) == AGREES
 
 
 def test_choosing_on_noise_flatters_and_choosing_among_equals_does_not():

@@ -72,7 +72,7 @@ def test_sizes_read_as_one_writes_them(count, text):
 
 def test_a_row_of_slides_has_the_experiments_answer_or_says_why_there_is_none():
     rows = ("32-36", "37-38", "39-40")
-    findings = Findings([], DIFFERS, by_slides={row: Answer(AGREES, f"of {row}") for row in rows})
+    findings = Findings([], answers={row: Answer(AGREES, f"of {row}") for row in rows})
     told = lecture.answers({"svm_loss": findings, "gradient_descent": "failed"})
     found = {row.slides: answer for row, answer in told}
     assert found["39-40"] == (AGREES, "of 39-40")

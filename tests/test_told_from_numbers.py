@@ -7,7 +7,7 @@ import pytest
 
 from experiments import linear_plane
 from experiments.report import unintuitive as unintuitive_report
-from experiments.report.findings import AGREES, DIFFERS, OPEN
+from experiments.report.findings import AGREES, DIFFERS, UNDECIDED
 from experiments.report.page import closing
 from lincls.evaluation import Interval
 
@@ -22,7 +22,7 @@ def copies(*shares, count=1000):
 
 @pytest.mark.parametrize(
     ("shares", "verdict"),
-    [((0.5, 0.9, 0.5), AGREES), ((0.5, 0.52, 0.5), OPEN), ((1.0, 1.0, 1.0), DIFFERS)],
+    [((0.5, 0.9, 0.5), AGREES), ((0.5, 0.52, 0.5), UNDECIDED), ((1.0, 1.0, 1.0), DIFFERS)],
 )
 def test_slide_23_equal_distance_must_hide_a_difference_that_an_interval_shows(shares, verdict):
     assert unintuitive_report._unequal(copies(*shares)) == verdict

@@ -12,7 +12,7 @@ from experiments.report import knn_plane as knn_plane_report
 from experiments.report import nearest_neighbor as nearest_neighbor_report
 from experiments.report import optimum as optimum_report
 from experiments.report import words
-from experiments.report.findings import AGREES, DIFFERS, OPEN
+from experiments.report.findings import AGREES, DIFFERS, UNDECIDED
 from lincls import evaluation
 from lincls.structs import LinearParams
 
@@ -48,7 +48,7 @@ def chosen(by_rate):
 
 
 @pytest.mark.parametrize(
-    ("by_rate", "verdict"), [([0.5, 0.9, 0.6], AGREES), ([0.5, 0.6, 0.9], OPEN)]
+    ("by_rate", "verdict"), [([0.5, 0.9, 0.6], AGREES), ([0.5, 0.6, 0.9], UNDECIDED)]
 )
 def test_slide_21_a_step_size_must_be_better_than_a_lower_and_a_higher_one(by_rate, verdict):
     assert choose_rate_report.findings(chosen(by_rate)).verdict == verdict
@@ -58,7 +58,7 @@ def test_slide_21_a_step_size_must_be_better_than_a_lower_and_a_higher_one(by_ra
     ("islands", "own", "verdicts"),
     [
         ([[9, 4], [8, 5], [9, 5]], [100, 70], [AGREES, AGREES]),
-        ([[9, 4], [4, 9], [5, 5]], [100, 100], [OPEN, OPEN]),
+        ([[9, 4], [4, 9], [5, 5]], [100, 100], [UNDECIDED, UNDECIDED]),
         ([[4, 9], [5, 8], [5, 9]], [90, 70], [DIFFERS, DIFFERS]),
     ],
 )
@@ -66,11 +66,11 @@ def test_slides_18_and_19_wait_for_an_interval_on_one_side(islands, own, verdict
     numbers = {"islands": islands, "ties": [0.0, 0.1],
                "images": {"own": own, "others": [30, 40], "total": 100}}  # fmt: skip
     record = SimpleNamespace(settings={"ks": [1, 5]}, numbers=numbers, data={"name": "some"})
-    answers = knn_plane_report.findings(record).by_slides
+    answers = knn_plane_report.findings(record).answers
     assert [answers[slide].verdict for slide in ("18", "19")] == verdicts
 
 
-@pytest.mark.parametrize(("end", "verdict"), [(1.001, AGREES), (1.5, OPEN), (3.0, DIFFERS)])
+@pytest.mark.parametrize(("end", "verdict"), [(1.001, AGREES), (1.5, UNDECIDED), (3.0, DIFFERS)])
 def test_what_is_on_its_way_down_contradicts_nothing(end, verdict):
     right = np.ones((4, 20), bool)
     record = SimpleNamespace(

@@ -13,7 +13,7 @@ from experiments.report import choose_rate as choose_rate_report
 from experiments.report import gradient_check as gradient_check_report
 from experiments.report import gradient_descent as gradient_descent_report
 from experiments.report import intervals
-from experiments.report.findings import AGREES, DIFFERS, OPEN
+from experiments.report.findings import AGREES, DIFFERS, UNDECIDED
 from lincls import evaluation
 from lincls.structs import Examples, LinearParams
 
@@ -34,8 +34,16 @@ def folded(by_k, scatter=0.003):
     ("by_k", "verdict", "told"),
     [
         ({1: 0.5, 7: 0.6, 100: 0.5}, AGREES, "k = 7 beats k = 1 and k = 100 beyond chance."),
-        ({1: 0.6, 7: 0.6, 100: 0.5}, OPEN, "k = 7 beats k = 100 beyond chance, but not k = 1."),
-        ({1: 0.6, 7: 0.6, 100: 0.6}, OPEN, "k = 7 beats neither k = 1 nor k = 100 beyond chance."),
+        (
+            {1: 0.6, 7: 0.6, 100: 0.5},
+            UNDECIDED,
+            "k = 7 beats k = 100 beyond chance, but not k = 1.",
+        ),
+        (
+            {1: 0.6, 7: 0.6, 100: 0.6},
+            UNDECIDED,
+            "k = 7 beats neither k = 1 nor k = 100 beyond chance.",
+        ),
         ({1: 0.5, 7: 0.6, 20: 0.7, 100: 0.5}, DIFFERS, "k = 7 beats k = 1 and k = 100"),
         ({1: 0.7, 7: 0.6, 100: 0.5}, DIFFERS, "but not k = 1."),
     ],
@@ -72,7 +80,7 @@ def test_slide_20_what_a_choice_flatters_is_judged_from_parts_that_share_no_imag
     assert noise["flattery_of_parts"].shape == (10, 40)
     told = [SimpleNamespace(arrays=arrays | {"test_right": right}) for arrays in (noise, equal)]
     verdicts = [intervals.above_zero(choose_k_report._flattered(one)) for one in told]
-    assert verdicts == [AGREES, OPEN]
+    assert verdicts == [AGREES, UNDECIDED]
     assert choose_k_report._images_of_a_part(told[0]) == 40
 
 
@@ -97,7 +105,7 @@ def descended(ends, full=(2.3, 2.2, 2.1), descent=(2.3, 1.5, 1.2)):
     [
         ([1.8, 1.6, 2.0, 21.0], ["low", "good", "high", "very high"], AGREES),
         ([1.8, 1.6, 2.0, np.inf], ["low", "good", "high", "very high"], AGREES),
-        ([1.8, 1.6, 21.0], ["low", "good", "very high"], OPEN),
+        ([1.8, 1.6, 21.0], ["low", "good", "very high"], UNDECIDED),
         ([1.8, 1.6, 2.3, 21.0], ["low", "good", "high", "very high"], AGREES),
         ([1.6, 21.0, 2.0, 21.0], ["good", "very high", "high", "very high"], DIFFERS),
         ([3.0, 2.9, 3.1], ["very high"] * 3, DIFFERS),
@@ -117,7 +125,7 @@ def test_slide_60_step_sizes_are_named_by_intervals_against_the_good_one_and_the
     ("full", "descent", "verdict", "told"),
     [
         ((2.3, 2.2, 2.1), (2.3, 1.5, 1.2), AGREES, "falls at each of 2 steps, from 2.300 to 1.200"),
-        ((2.3, 2.2, 2.1), (2.3, 2.4, 1.2), OPEN, "falls at 1 of 2 steps"),
+        ((2.3, 2.2, 2.1), (2.3, 2.4, 1.2), UNDECIDED, "falls at 1 of 2 steps"),
         ((2.3, 2.2, 2.5), (2.3, 1.5, 1.2), DIFFERS, "falls at 1 of 2 steps, from 2.300 to 2.500"),
     ],
 )
@@ -165,14 +173,14 @@ def checked(orders=(1, 2), rejected=True, slide=(1.0, 1.1, 0.9), accepted=True):
         ({"accepted": False}, DIFFERS),
         ({"orders": (1, 0)}, DIFFERS),  # centred differences that come no nearer
         ({"slide": (0.001, 0.0011, 0.0009)}, DIFFERS),  # five times as fast as the analytic one
-        ({"slide": (0.01, 0.0001, 0.1)}, OPEN),
+        ({"slide": (0.01, 0.0001, 0.1)}, UNDECIDED),
     ],
 )
 def test_slides_51_to_57_need_slow_approximate_and_the_check(how, verdict):
     findings = gradient_check_report.findings(checked(**how))
-    assert findings.by_slides["51-57"].verdict == verdict
+    assert findings.answers["51-57"].verdict == verdict
     assert [one.computed for one in findings.printed] == ["-2.5", "0.6", "0"]
-    assert ("1 of 1 planted" in findings.by_slides["51-57"].because) == how.get("rejected", True)
+    assert ("1 of 1 planted" in findings.answers["51-57"].because) == how.get("rejected", True)
 
 
 def test_the_slides_code_in_proportion_is_told_as_an_interval_with_two_digits():

@@ -12,13 +12,13 @@ from experiments.report import images as images_report
 from experiments.report import intervals
 from experiments.report import regularisation as regularisation_report
 from experiments.report import svm_softmax as svm_softmax_report
-from experiments.report.findings import AGREES, DIFFERS, OPEN
+from experiments.report.findings import AGREES, DIFFERS, UNDECIDED
 
 NAMES = ["cat", "bird", "dog"]
 
 
 @pytest.mark.parametrize(
-    ("ratio", "verdict"), [([0.7, 0.9], AGREES), ([0.4, 0.6], OPEN), ([0.1, 0.3], DIFFERS)]
+    ("ratio", "verdict"), [([0.7, 0.9], AGREES), ([0.4, 0.6], UNDECIDED), ([0.1, 0.3], DIFFERS)]
 )
 def test_slide_9_asks_whether_a_class_varies_by_much(ratio, verdict):
     numbers = {"variation": {"ratio": ratio, "difference": [1.0, 2.0]}, "num_compared": 50}
@@ -58,7 +58,7 @@ def test_a_mistake_as_frequent_as_the_first_is_named(second, alike):
 
 @pytest.mark.parametrize(
     ("ended", "correct", "verdict"),
-    [(0.5, 900, AGREES), (2.0, 900, DIFFERS), (1.1, 900, OPEN), (0.5, 335, OPEN)],
+    [(0.5, 900, AGREES), (2.0, 900, DIFFERS), (1.1, 900, UNDECIDED), (0.5, 335, UNDECIDED)],
 )
 def test_slide_48_both_losses_fall_and_both_are_better_than_chance(ended, correct, verdict):
     scatter = np.array([-0.9, 0.9] * 5)
@@ -95,10 +95,10 @@ def regularised(gain, influence):
 
 @pytest.mark.parametrize(
     ("gain", "influence", "verdicts"),
-    [(1, 0.5, [AGREES, AGREES]), (0, 1.0, [OPEN, OPEN]), (-1, 1.5, [DIFFERS, DIFFERS])],
+    [(1, 0.5, [AGREES, AGREES]), (0, 1.0, [UNDECIDED, UNDECIDED]), (-1, 1.5, [DIFFERS, DIFFERS])],
 )
 def test_slides_41_and_42_help_and_influence_have_verdicts_of_their_own(gain, influence, verdicts):
-    answers = regularisation_report.findings(regularised(gain, influence)).by_slides
+    answers = regularisation_report.findings(regularised(gain, influence)).answers
     assert [answers[slides].verdict for slides in ("41", "42")] == verdicts
     assert "more with" in answers["42"].because  # L1, whatever L2 does
     assert "L1 +" in answers["42"].because

@@ -8,7 +8,15 @@ from matplotlib.axes import Axes
 from experiments.lab import choices
 from experiments.lab.record import Record
 from experiments.report import intervals, style, words
-from experiments.report.findings import AGREES, DIFFERS, OPEN, Answer, Findings, Plot, Table
+from experiments.report.findings import (
+    AGREES,
+    DIFFERS,
+    UNDECIDED,
+    Answer,
+    Findings,
+    Plot,
+    Table,
+)
 from lincls import evaluation
 
 SLIDES = "20-22"
@@ -50,8 +58,7 @@ def findings(record: Record) -> Findings:
         ),
         "22": Answer(verdicts[-1], _beside_seven(record, len(numbers["sizes"]) - 1)),
     }
-    verdict = intervals.together(one.verdict for one in answers.values())
-    return Findings(sentences, verdict, (_table(record),), by_slides=answers)
+    return Findings(sentences, answers, (_table(record),))
 
 
 def _flattered(record: Record) -> evaluation.Interval:
@@ -92,7 +99,7 @@ def _about_size(record: Record, place: int) -> tuple[str, str]:
     )
     if loss.low > 0 or any(end.high < 0 for end in ends.values()):
         return sentence, DIFFERS
-    return sentence, AGREES if all(end.low > 0 for end in ends.values()) else OPEN
+    return sentence, AGREES if all(end.low > 0 for end in ends.values()) else UNDECIDED
 
 
 def _about_ends(near: int, ends: dict[int, evaluation.Interval]) -> str:

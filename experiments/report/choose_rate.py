@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from experiments.lab.record import Record
 from experiments.report import intervals, style, words
-from experiments.report.findings import Answer, Findings, Plot
+from experiments.report.findings import Answer, Findings, Plot, together
 from lincls import evaluation
 
 SLIDES = "20-22"
@@ -39,13 +39,13 @@ def findings(record: Record) -> Findings:
     ]
     # A step size can be too low and too high: what is chosen is above both ends.
     low, high = _losses(record)
-    verdict = intervals.together(map(intervals.above_zero, (low, high)))
+    verdict = together(map(intervals.above_zero, (low, high)))
     told = (
         f"on folds that did not choose, the least and the greatest step size are "
         f"{words.signed(low)} and {words.signed(high)} points below the choice; "
         f"{_beside_test(record)}"
     )
-    return Findings(sentences, verdict, by_slides={"21": Answer(verdict, told)})
+    return Findings(sentences, {"21": Answer(verdict, told)})
 
 
 def _named(pair: dict[str, float]) -> str:

@@ -9,7 +9,16 @@ from matplotlib.axes import Axes
 from experiments.gradient_check import KINDS
 from experiments.lab.record import Record
 from experiments.report import intervals, style, words
-from experiments.report.findings import AGREES, DIFFERS, Answer, Findings, Plot, Printed, Table
+from experiments.report.findings import (
+    AGREES,
+    DIFFERS,
+    Answer,
+    Findings,
+    Plot,
+    Printed,
+    Table,
+    together,
+)
 from lincls import evaluation
 
 SLIDES = "51-57"
@@ -52,7 +61,7 @@ def findings(record: Record) -> Findings:
         f"to 0.1 therefore, {words.compared(printed)}.",
     ]
     slower, errors = _slower(record), [record.numbers[kind]["error"] for kind in KINDS]
-    verdict = intervals.together([
+    verdict = together([
         intervals.above_zero(evaluation.Interval(slower.low - 1, slower.high - 1)),
         _approximate(record),
         AGREES if accepts and len(caught) == planted else DIFFERS,
@@ -64,7 +73,7 @@ def findings(record: Record) -> Findings:
         f"dW of slides 52–54: {words.compared(printed)}"
     )
     tables = (_mistake_table(mistakes), _table_here(record))
-    return Findings(sentences, verdict, tables, printed, {"51-57": Answer(verdict, told)})
+    return Findings(sentences, {"51-57": Answer(verdict, told)}, tables, printed)
 
 
 def _timings(record: Record, name: str) -> np.ndarray:
@@ -110,7 +119,7 @@ def _approximate(record: Record) -> str:
     orders = zip(_orders(record).values(), (1, 2), strict=True)
     nearer = [intervals.inside(one, order - 0.25, order + 0.25) for one, order in orders]
     off = AGREES if forward > centred > 0 else DIFFERS
-    return intervals.together([off, *nearer])
+    return together([off, *nearer])
 
 
 def _about_errors(record: Record) -> str:

@@ -11,7 +11,16 @@ from matplotlib.ticker import LogFormatter, LogLocator, NullFormatter
 
 from experiments.lab.record import Record
 from experiments.report import intervals, style
-from experiments.report.findings import AGREES, DIFFERS, OPEN, Answer, Findings, Plot, Table
+from experiments.report.findings import (
+    AGREES,
+    DIFFERS,
+    UNDECIDED,
+    Answer,
+    Findings,
+    Plot,
+    Table,
+    together,
+)
 from lincls import (
     evaluation,
 )
@@ -38,8 +47,7 @@ def findings(record: Record) -> Findings:
         *_about_descent(record),
     ]
     answers = {"58": _of_descent(record), "59-60": _of_rates(record)}
-    verdict = intervals.together(one.verdict for one in answers.values())
-    return Findings(sentences, verdict, (_size_table(record),), by_slides=answers)
+    return Findings(sentences, answers, (_size_table(record),))
 
 
 def _of_descent(record: Record) -> Answer:
@@ -48,7 +56,7 @@ def _of_descent(record: Record) -> Answer:
     falls = all(np.all(np.diff(losses) < 0) for losses in runs.values())
     down = all(losses[-1] < losses[0] for losses in runs.values())
     told = "; ".join(_fell(rate, losses) for rate, losses in runs.items())
-    return Answer(AGREES if falls else OPEN if down else DIFFERS, f"gradient descent, {told}")
+    return Answer(AGREES if falls else UNDECIDED if down else DIFFERS, f"gradient descent, {told}")
 
 
 def _full_runs(record: Record) -> dict[str, np.ndarray]:
@@ -102,11 +110,13 @@ def _of_rates(record: Record) -> Answer:
     names = _names(record)
     places = [NAMES.index(name) for name in names]
     down = _falls(_beside_start(record, _best(record)))
-    order = DIFFERS if places != sorted(places) else AGREES if set(names) == set(NAMES) else OPEN
+    order = (
+        DIFFERS if places != sorted(places) else AGREES if set(names) == set(NAMES) else UNDECIDED
+    )
     missing = [name for name in NAMES if name not in names]
     told = f"from {_start(record):.3g}, {'; '.join(_about_rates(record))}"
     told += f"; of these none is {' or '.join(missing)}" if missing else ""
-    return Answer(intervals.together((down, order)), told)
+    return Answer(together((down, order)), told)
 
 
 def _falls(beside: evaluation.Interval) -> str:

@@ -9,7 +9,16 @@ from experiments.images import METRICS
 from experiments.lab import choices
 from experiments.lab.record import Record
 from experiments.report import intervals, style, words
-from experiments.report.findings import AGREES, DIFFERS, OPEN, Answer, Findings, Plot, Table
+from experiments.report.findings import (
+    AGREES,
+    DIFFERS,
+    UNDECIDED,
+    Answer,
+    Findings,
+    Plot,
+    Table,
+    together,
+)
 from lincls import evaluation
 
 SLIDES = "1-12"
@@ -44,13 +53,11 @@ def findings(record: Record) -> Findings:
         f"{numbers['nearer']:.0%} of the pairs of one class are nearer than half of the others.",
     ]
     answers = _answers(record)
-    # Slide 12 speaks of CIFAR-10 alone: of other data it says nothing that could be wrong.
-    of_these = [one.verdict for slides, one in answers.items() if slides != "12" or _cifar(record)]
     tables = [_counts(record)]
     if "changes" in numbers:
         sentences += _about_changes(record)
         tables.insert(0, _changes(record))
-    return Findings(sentences, intervals.together(of_these), tuple(tables), by_slides=answers)
+    return Findings(sentences, answers, tuple(tables))
 
 
 def _between(counts: list[int]) -> str:
@@ -83,20 +90,20 @@ def _answers(record: Record) -> dict[str, Answer]:
                     f"{numbers['high']}"),
         "4-8": _of_changes(record),
         "9": _of_variation(record),
-        "12": Answer(of_cifar if _cifar(record) else OPEN, told),
+        "12": Answer(of_cifar if _cifar(record) else UNDECIDED, told),
     }  # fmt: skip
 
 
 def _of_changes(record: Record) -> Answer:
     """Whether each change costs more than chance explains."""
     if "changes" not in record.numbers:
-        return Answer(OPEN, "images too small, or not of bytes, to be changed")
+        return Answer(UNDECIDED, "images too small, or not of bytes, to be changed")
     lost = _lost(record)
     told = (
         f"{name} {words.signed(one)}"
         for name, one in zip(record.numbers["changes"], lost, strict=True)
     )
-    verdict = intervals.together(map(intervals.above_zero, lost))
+    verdict = together(map(intervals.above_zero, lost))
     return Answer(verdict, f"points that the nearest neighbour loses: {', '.join(told)}")
 
 
@@ -104,7 +111,7 @@ def _of_variation(record: Record) -> Answer:
     """Whether two images of one class are more than half as far apart as two of two classes."""
     found = record.numbers["variation"]
     if found is None:
-        return Answer(OPEN, "the images compared are all of one class, or no two are")
+        return Answer(UNDECIDED, "the images compared are all of one class, or no two are")
     ratio, difference = (evaluation.Interval(*found[name]) for name in ("ratio", "difference"))
     told = (
         f"two images of one class are on average {words.between(ratio, 0)}% as far apart (L2) as "

@@ -48,7 +48,7 @@ def findings(record: Record) -> Findings:
         "18": Answer(verdicts["18"], smoother),
         "19": Answer(verdicts["19"], on_itself),
     }
-    return Findings(sentences, intervals.together(verdicts.values()), by_slides=answers)
+    return Findings(sentences, answers)
 
 
 def _verdicts(record: Record) -> dict[str, str]:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from experiments.lab.record import Record
 from experiments.optimum import RUNS
 from experiments.report import style, words
-from experiments.report.findings import AGREES, DIFFERS, OPEN, Findings, Plot, Table
+from experiments.report.findings import AGREES, DIFFERS, UNDECIDED, Answer, Findings, Plot, Table
 from lincls import (
     evaluation,
 )
@@ -30,9 +30,9 @@ def findings(record: Record) -> Findings:
     shares = _shares(record)
     # What has not arrived may be on its way: only what went up contradicts the slides.
     down = all(left[-1].min() < left[0].max() for left in lefts)
-    verdict = AGREES if max(shares.values()) < ENOUGH else OPEN if down else DIFFERS
+    verdict = AGREES if max(shares.values()) < ENOUGH else UNDECIDED if down else DIFFERS
     sentences.append(_about_errors(record))
-    return Findings(sentences, verdict, (_table(record),))
+    return Findings(sentences, {"beyond the slides": Answer(verdict, "")}, (_table(record),))
 
 
 def _shares(record: Record) -> dict[str, float]:

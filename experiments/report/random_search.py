@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from experiments.lab.record import Record
 from experiments.report import intervals, style, words
-from experiments.report.findings import AGREES, DIFFERS, OPEN, Answer, Findings, Plot, Table
+from experiments.report.findings import AGREES, DIFFERS, UNDECIDED, Answer, Findings, Plot, Table
 from lincls import evaluation
 
 SLIDES = "49-50"
@@ -44,13 +44,13 @@ def findings(record: Record) -> Findings:
     another = intervals.of_another(accuracies)
     sentences.insert(1, f"One more search would have {words.between(another)}% (95% interval).")
     inside = another.low <= SLIDE_ACCURACY <= another.high
-    verdict = (AGREES if inside else DIFFERS) if record.data["name"] == "cifar10" else OPEN
+    verdict = (AGREES if inside else DIFFERS) if record.data["name"] == "cifar10" else UNDECIDED
     told = (
         f"a search has {words.between(another)}% of the test set right; slide 50 has "
         f"{SLIDE_ACCURACY:.1%} on CIFAR-10, naming one class {record.numbers['chance']:.1%} here"
     )
     answers = {"49-50": Answer(verdict, told)}
-    return Findings(sentences, verdict, (_printout(record),), by_slides=answers)
+    return Findings(sentences, answers, (_printout(record),))
 
 
 def _without_mean(record: Record) -> str:

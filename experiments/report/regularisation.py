@@ -13,12 +13,13 @@ from experiments.report import intervals, style, words
 from experiments.report.findings import (
     AGREES,
     DIFFERS,
-    OPEN,
+    UNDECIDED,
     Answer,
     Findings,
     Plot,
     Printed,
     Table,
+    together,
 )
 from lincls.evaluation import Interval
 
@@ -54,9 +55,8 @@ def findings(record: Record) -> Findings:
         _of_zeros(record),
     ]
     answers = {"41": helps, "42": influence}
-    verdict = intervals.together(answer.verdict for answer in answers.values())
     told = [one for one in sentences if one]
-    return Findings(told, verdict, tables(record), printed, answers)
+    return Findings(told, answers, tables(record), printed)
 
 
 def _gains(record: Record) -> str:
@@ -73,12 +73,12 @@ def _of_help(record: Record, printed: tuple[Printed, ...]) -> Answer:
     found = comparisons(record)
     helped = [one.name for one in found if one.interval.low > 0]
     hurt = [one.name for one in found if one.interval.high < 0]
-    verdict = OPEN if bool(helped) == bool(hurt) else AGREES if helped else DIFFERS
+    verdict = UNDECIDED if bool(helped) == bool(hurt) else AGREES if helped else DIFFERS
     told = (
         f"points gained in {record.numbers['num_draws']} draws: {_gains(record)}; "
         f"{_listed('better', helped)}; {_listed('worse', hurt)}; {words.compared(printed)}"
     )
-    return Answer(intervals.together([verdict, words.agreement(printed)]), told)
+    return Answer(together([verdict, words.agreement(printed)]), told)
 
 
 def _listed(how: str, kinds: list[str]) -> str:

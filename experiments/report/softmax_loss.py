@@ -8,8 +8,17 @@ from matplotlib.axes import Axes
 
 from experiments.lab import choices
 from experiments.lab.record import Record
-from experiments.report import intervals, style, words
-from experiments.report.findings import AGREES, DIFFERS, Answer, Findings, Plot, Printed, Table
+from experiments.report import style, words
+from experiments.report.findings import (
+    AGREES,
+    DIFFERS,
+    Answer,
+    Findings,
+    Plot,
+    Printed,
+    Table,
+    together,
+)
 from experiments.softmax_loss import CAT, MOVED
 from lincls import evaluation
 
@@ -51,14 +60,14 @@ def findings(record: Record) -> Findings:
     begins = AGREES if abs(small / log_classes - 1) < NEAR else DIFFERS
     by_slides = {
         "43-45": Answer(
-            intervals.together([words.agreement(of_44), begins]),
+            together([words.agreement(of_44), begins]),
             f"{words.compared(of_44)}; at small W the loss is {small:.4f}, log C {log_classes:.4f}",
         ),
         "46-47": Answer(
             words.agreement(of_46), f"{words.compared(of_46)}; {_about_moves_shortly(record)}"
         ),
     }
-    return Findings(sentences, words.agreement(printed), tables, printed, by_slides)
+    return Findings(sentences, by_slides, tables, printed)
 
 
 def _printed(record: Record) -> tuple[Printed, ...]:

@@ -47,7 +47,7 @@ def findings(record: Record) -> Findings:
         "39-40": Answer(words.agreement(printed[-1:]), words.compared(printed[-1:])),
     }
     tables = (_answers(record),)
-    return Findings(sentences, words.agreement(printed), tables, printed, by_slides)
+    return Findings(sentences, by_slides, tables, printed)
 
 
 def _printed(record: Record) -> tuple[Printed, ...]:

@@ -11,7 +11,7 @@ from scipy import stats
 from experiments.lab import choices
 from experiments.lab.record import Record
 from experiments.report import intervals, style, words
-from experiments.report.findings import AGREES, OPEN, Answer, Findings, Plot
+from experiments.report.findings import AGREES, UNDECIDED, Answer, Findings, Plot, together
 from experiments.svm_softmax import LOSSES
 from lincls import evaluation
 
@@ -40,8 +40,7 @@ def findings(record: Record) -> Findings:
             _of_penalty(name, record),
         ]
     answers = {"29-31": _of_classes(record), "48": _of_training(record)}
-    verdict = intervals.together(answer.verdict for answer in answers.values())
-    return Findings(sentences, verdict, by_slides=answers)
+    return Findings(sentences, answers)
 
 
 def _of_training(record: Record) -> Answer:
@@ -58,7 +57,7 @@ def _of_training(record: Record) -> Answer:
             f"{fall.low:.3g} to {fall.high:.3g} less (95%); test accuracy "
             f"{tested.correct / tested.total:.1%}, {words.signed(end)} points above chance"
         )
-    return Answer(intervals.together(verdicts), f"{'; '.join(told)} ({chance:.1%})")
+    return Answer(together(verdicts), f"{'; '.join(told)} ({chance:.1%})")
 
 
 def _above_chance(record: Record) -> tuple[float, list[evaluation.Interval]]:
@@ -74,13 +73,13 @@ def _of_classes(record: Record) -> Answer:
     confusion, names = record.arrays["softmax_confusion"], record.class_names
     chance, ends = _above_chance(record)
     low, high = (_of_class(confusion, place) for place in _extremes(confusion))
-    above = intervals.together(map(intervals.above_zero, ends))
+    above = together(map(intervals.above_zero, ends))
     told = ", ".join(
         f"{choices.NAMES[name]} {words.signed(end)}" for name, end in zip(LOSSES, ends, strict=True)
     )
     told = f"points above naming one class ({chance:.1%}): {told}. Of softmax, "
-    harder = AGREES if low.high < high.low else OPEN
-    return Answer(intervals.together([above, harder]), told + _hardest(confusion, names))
+    harder = AGREES if low.high < high.low else UNDECIDED
+    return Answer(together([above, harder]), told + _hardest(confusion, names))
 
 
 def _extremes(confusion: np.ndarray) -> tuple[int, int]:

@@ -7,7 +7,15 @@ import numpy as np
 
 from experiments.lab.record import Record
 from experiments.report import intervals, style, words
-from experiments.report.findings import AGREES, DIFFERS, OPEN, Answer, Findings, Plot, Table
+from experiments.report.findings import (
+    AGREES,
+    DIFFERS,
+    UNDECIDED,
+    Answer,
+    Findings,
+    Plot,
+    Table,
+)
 from lincls import evaluation
 
 SLIDES = "23-25"
@@ -51,9 +59,8 @@ def findings(record: Record) -> Findings:
             f"near images share their {_word(record)} {_more_often(more)} than their class",
         ),
     }
-    verdict = intervals.together(one.verdict for one in answers.values())
     tables = _table(record), _pairs(record)
-    return Findings([*sentences, *told], verdict, tables, by_slides=answers)
+    return Findings([*sentences, *told], answers, tables)
 
 
 def _pairs_of_copies(record: Record) -> list[tuple[int, int, evaluation.Interval]]:
@@ -80,7 +87,7 @@ def _unequal(record: Record) -> str:
     if any(interval.low > 0 for interval in pairs):
         return AGREES
     same = all(interval.low > -ALIKE and interval.high < ALIKE for interval in pairs)
-    return DIFFERS if same else OPEN
+    return DIFFERS if same else UNDECIDED
 
 
 def _shares(record: Record) -> str:
@@ -212,7 +219,7 @@ def _draw_map(record: Record) -> Plot:
     rows, columns, height, width, _ = shown.shape
     about = [f"{_word(record)} more than class", f"class more than {_word(record)}"]
     verdict = intervals.above_zero(_about_background(record)[1])
-    shared = {AGREES: about[0], DIFFERS: about[1], OPEN: f"class and {_word(record)} alike"}[
+    shared = {AGREES: about[0], DIFFERS: about[1], UNDECIDED: f"class and {_word(record)} alike"}[
         verdict
     ]
     title = f"{grid.size:,} images laid out by L2 distance: near ones share {shared}"

@@ -4,10 +4,35 @@ import re
 from collections.abc import Sequence
 
 from experiments.lab.experiment import Classifier
-from experiments.report.findings import AGREES, DIFFERS, Printed, Table
+from experiments.report.findings import AGREES, MISPRINT, Printed, Table
 from lincls import evaluation
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share 0..1: "95.6 %"."""
+    return f"{100 * share:.{digits}f} %"
+
+
+def with_ci(share: float, interval: evaluation.Interval, digits: int = 1) -> str:
+    """A share with its confidence interval: "95.6 % (95 % CI 92.9 to 97.2)"."""
+    return f"{percent(share, digits)} (95 % CI {between(interval, digits)})"
+
+
+def of_count(count: int, total: int) -> str:
+    """A share of a count with Wilson's interval."""
+    return with_ci(count / total, evaluation.wilson_interval(count, total))
+
+
+def accuracy(tested: Classifier) -> str:
+    """The test accuracy of a classifier with its interval."""
+    return of_count(tested.correct, tested.total)
+
+
+def points(interval: evaluation.Interval) -> str:
+    """An interval of differences of shares: "+0.2 to +3.5 points"."""
+    return f"{signed(interval)} points"
 
 
 def right(tested: Classifier) -> str:
@@ -60,8 +85,8 @@ def compared(printed: Sequence[Printed]) -> str:
 
 
 def agreement(printed: Sequence[Printed]) -> str:
-    """The verdict on printed numbers: they agree if every one of them is right."""
-    return AGREES if all(one.right for one in printed) else DIFFERS
+    """The verdict on printed numbers: AGREES if every one of them is right."""
+    return AGREES if all(one.right for one in printed) else MISPRINT
 
 
 def capital(text: str) -> str:

@@ -69,7 +69,7 @@ def write(
             comparison=comparison,
             play=interactive.picture(),
             header=closing.HEADER,
-            verdict_class={kinds.AGREES: "agrees", kinds.DIFFERS: "differs", kinds.OPEN: "open"},
+            legend=kinds.LEGEND,
         )
     )
     folder.mkdir(parents=True, exist_ok=True)

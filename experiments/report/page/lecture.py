@@ -78,7 +78,7 @@ def answers(found: Mapping[str, Findings | str]) -> list[tuple[Row, Answer]]:
 
 def _answer(row: Row, found: Mapping[str, Findings | str]) -> Answer:
     of_title = found.get(row.title, "not run")
-    return Answer(of_title, "–") if isinstance(of_title, str) else of_title.by_slides[row.slides]
+    return Answer(of_title, "–") if isinstance(of_title, str) else of_title.answers[row.slides]
 
 
 def errata(printed: Iterable[Printed]) -> Table:
