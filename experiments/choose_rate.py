@@ -3,7 +3,6 @@
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import numpy as np
@@ -11,9 +10,8 @@ import numpy as np
 from experiments.lab import choices, progress, tuning
 from experiments.lab.experiment import Classifier, Outcome, flag
 from experiments.lab.gate import Data
-from lincls import crossval, linear, penalties, preprocessing, quick, splits
-from lincls.objective import Objective
-from lincls.structs import Hyper, LinearParams
+from lincls import crossval, linear, splits
+from lincls.structs import LinearParams
 
 
 @dataclass(frozen=True)
@@ -36,10 +34,9 @@ class Settings:
     )
     max_train: int = flag(60000, "training examples of the last training", low=2, smoke=300)
 
-    @property
-    def plan(self) -> tuning.Plan:
-        objective = Objective(choices.LOSSES[self.loss], penalties.l2)
-        return tuning.Plan(objective, self.batch_size, self.num_steps)
+    def problem(self, examples: tuning.Rows, num_classes: int) -> tuning.Problem:
+        recipe = tuning.recipe(self.loss, self.batch_size)
+        return tuning.problem(examples, num_classes, recipe, self.num_steps)
 
 
 def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
@@ -47,45 +44,33 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
     fold_key, cross_key, last_key = jax.random.split(key, 3)
     folded = tuning.rows(data.train, settings.max_folded)
     folds = splits.stratified_folds(fold_key, folded.y, settings.num_folds)
-    accuracies, alive = _cross_validated(cross_key, folded, folds, data.num_classes, settings)
+    found = _cross_validated(cross_key, settings.problem(folded, data.num_classes), folds, settings)
+    accuracies = found.accuracies
     regs = np.tile(settings.regs, len(settings.rates))
     settled = crossval.choose(accuracies, complexity=-regs)
     best, simplest = (_pair(settings, row) for row in (settled.best, settled.one_standard_error))
-    examples = tuning.rows(data.train, settings.max_train)
+    last = settings.problem(tuning.rows(data.train, settings.max_train), data.num_classes)
     for _ in range(2):  # the first compiles, the second is timed
-        params, seconds = tuning.refit(
-            last_key, examples, data.num_classes, settings.plan, best["rate"], best["reg"]
-        )
+        params, seconds = tuning.refit(last_key, last, best["rate"], best["reg"])
     numbers = {"best": best, "one_standard_error": simplest, "num_folded": len(folded.y)}
     shape = (len(settings.rates), len(settings.regs), settings.num_folds)
-    arrays = {"accuracies": accuracies.reshape(shape), "alive": alive.reshape(shape)}
+    arrays = {"accuracies": accuracies.reshape(shape), "alive": found.alive.reshape(shape)}
     tested, of_image = _tested(data, params, best, settings)
     times = {f"training: {tested.name}": seconds, f"a test image: {tested.name}": of_image}
     return Outcome(numbers, arrays, [tested], times)
 
 
 def _cross_validated(
-    key: jax.Array, folded: tuning.Rows, folds: np.ndarray, num_classes: int, settings: Settings
-) -> tuple[np.ndarray, np.ndarray]:
-    """Accuracies (rates * strengths, folds), strength by strength, and which stayed finite."""
-    affine = preprocessing.fit(folded.X)
-    derived = quick.step_size(folded.X, affine, choices.LOSSES[settings.loss], num_classes)
+    key: jax.Array, problem: tuning.Problem, folds: np.ndarray, settings: Settings
+) -> crossval.Folded:
+    """Every pair on every fold, strength by strength."""
     rates, regs = map(np.ravel, np.meshgrid(settings.rates, settings.regs, indexing="ij"))
-    hyper = Hyper({"learning_rate": derived * rates, "num_steps": settings.num_steps}, regs)
     watch = progress.watcher(f"{len(rates) * settings.num_folds} trainings")
-    alive = [np.ones(1, bool)]
-
-    def on_chunk(state: Any, _: Any) -> None:
-        watch(int(state.step), settings.num_steps)
-        alive[0] = np.asarray(state.alive)
-
-    accuracies = crossval.linear_accuracies(
-        key, *folded, folds, hyper, objective=settings.plan.objective, optimizer=quick.annealed,
-        num_steps=settings.num_steps, batch_size=settings.batch_size, affine=affine,
-        params=linear.init(key, folded.X.shape[1], num_classes),
-        on_chunk=on_chunk,
+    return crossval.linear(
+        key, *problem.examples, folds, problem.recipe, problem.hyper(rates, regs),
+        num_steps=settings.num_steps, affine=problem.affine, params=problem.start(key),
+        on_chunk=lambda state, _: watch(int(state.step), settings.num_steps),
     )  # fmt: skip
-    return accuracies, alive[0]
 
 
 def _pair(settings: Settings, row: int) -> dict[str, float]:

@@ -11,8 +11,7 @@ import numpy as np
 from experiments.lab import choices, tuning
 from experiments.lab.experiment import Classifier, Outcome, flag
 from experiments.lab.gate import Data
-from lincls import evaluation, linear, losses, penalties
-from lincls.objective import Objective
+from lincls import evaluation, linear, losses
 from lincls.structs import LinearParams
 
 LOSSES = {"svm": losses.hinge, "softmax": losses.softmax}
@@ -46,13 +45,16 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
     outcome, trained = Outcome({}), {}
     examples = tuning.rows(data.train, settings.max_train)
     for name, loss in LOSSES.items():
-        plan = tuning.Plan(Objective(loss, penalties.l2), settings.batch_size, settings.num_steps)
+        problem = tuning.problem(
+            examples, data.num_classes, tuning.recipe(name, settings.batch_size),
+            settings.num_steps,
+        )  # fmt: skip
         began = time.perf_counter()
-        grid = tuning.search(key, examples, data.num_classes, plan, settings)
+        grid = tuning.search(key, problem, settings)
         outcome.seconds[f"{name}: tuned"] = time.perf_counter() - began
         outcome.numbers[name] = _chosen(grid)
         outcome.arrays[f"{name}_grid"] = grid.accuracy
-        trained[name] = _trained(outcome, key, examples, data.num_classes, plan, name)
+        trained[name] = _trained(outcome, key, problem, name)
         outcome.arrays[f"{name}_fall"] = _fall(trained[name][1], loss, examples)
     test = tuning.rows(data.open_test("the two chosen classifiers, and both without a penalty"))
     for name, (weakest, chosen) in trained.items():
@@ -83,15 +85,12 @@ def _fall(params: LinearParams, loss: Any, examples: tuning.Rows) -> np.ndarray:
 
 
 def _trained(
-    outcome: Outcome, key: jax.Array, examples: tuning.Rows, num_classes: int, plan: tuning.Plan,
-    name: str,
-) -> tuple[LinearParams, LinearParams]:  # fmt: skip
+    outcome: Outcome, key: jax.Array, problem: tuning.Problem, name: str
+) -> tuple[LinearParams, LinearParams]:
     """On all examples: with the weakest strength, which compiles, and as chosen, which is timed."""
     chosen = outcome.numbers[name]
-    weakest, _ = tuning.refit(
-        key, examples, num_classes, plan, chosen["rate_weakest"], chosen["reg_weakest"]
-    )
-    params, seconds = tuning.refit(key, examples, num_classes, plan, chosen["rate"], chosen["reg"])
+    weakest, _ = tuning.refit(key, problem, chosen["rate_weakest"], chosen["reg_weakest"])
+    params, seconds = tuning.refit(key, problem, chosen["rate"], chosen["reg"])
     outcome.seconds[f"training: {TITLES[name]}"] = seconds
     return weakest, params
 

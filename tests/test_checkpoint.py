@@ -5,16 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lincls import checkpoint, linear, optimizers, training
+from lincls import checkpoint, linear, training
 from lincls.structs import Hyper
+from lincls.training import Recipe
 
 HYPER = Hyper({"learning_rate": 0.1, "momentum": 0.9})
-STATE = training.start(
-    jax.random.key(100),
-    linear.init(jax.random.key(101), 6, 3),
-    optimizer=optimizers.sgd,
-    hyper=HYPER,
-)
+STATE = training.start(jax.random.key(100), linear.init(jax.random.key(101), 6, 3), Recipe(), HYPER)
 
 
 def test_round_trip_in_bits_with_keys(tmp_path):

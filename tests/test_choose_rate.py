@@ -10,7 +10,8 @@ from experiments import choose_rate
 from experiments.lab import gate, tuning
 from experiments.lab.record import Record
 from experiments.report import choose_rate as choose_rate_report
-from lincls import linear, preprocessing, quick, splits, training
+from lincls import linear, losses, preprocessing, splits, training
+from lincls.objective import step_size
 from lincls.structs import Hyper
 
 SETTINGS = choose_rate.Settings(
@@ -35,15 +36,15 @@ def test_every_cell_is_a_training_of_its_own_pair(found):
     fold_key, cross_key, _ = jax.random.split(jax.random.key(4), 3)
     X, y = tuning.rows(gate.load("digits", "").train, 300)
     folds = splits.stratified_folds(fold_key, y, 3)
-    affine, plan = preprocessing.fit(X), SETTINGS.plan
-    derived = quick.step_size(X, affine, plan.objective.loss, 10)
+    affine, recipe = preprocessing.fit(X), tuning.recipe("softmax", 64)
+    derived = step_size(X, affine, losses.softmax, 10)
     for rate, reg, fold in ((0, 1, 2), (1, 2, 0)):
         numbers = {"learning_rate": derived * SETTINGS.rates[rate], "num_steps": 40}
-        how = {"hyper": Hyper(numbers, SETTINGS.regs[reg]), "optimizer": quick.annealed}
-        state = training.start(cross_key, linear.init(cross_key, 64, 10), **how)
+        hyper = Hyper(numbers, SETTINGS.regs[reg])
+        state = training.start(cross_key, linear.init(cross_key, 64, 10), recipe, hyper)
         state, _ = training.fit(
-            state, X, y, objective=plan.objective, batch_size=64, num_steps=40, affine=affine,
-            weight=np.float32(folds != fold), **how,
+            state, X, y, recipe, hyper, num_steps=40, affine=affine,
+            weight=np.float32(folds != fold),
         )  # fmt: skip
         out = folds == fold
         right = linear.predict(linear.on_pixels(state.params, affine), X[out]) == y[out]

@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-from lincls import data, streams
+from lincls import data, placement
 from lincls.data import arrays, cache, dataset, toys
 
 
@@ -214,7 +214,7 @@ def test_the_cache_writes_images_where_a_training_takes_them_over(tmp_path):
     cache.write(data.from_arrays(images, labels, name="mine"), tmp_path / "mine.npz")
     made = cache.read(tmp_path / "mine.npz")
     for part in (made.train, made.test):
-        lent = streams.on_device(data.rows(part.images), lent=True)
+        lent = placement.on_device(data.rows(part.images), lent=True)
         assert lent.unsafe_buffer_pointer() == part.images.ctypes.data
 
 
