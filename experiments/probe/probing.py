@@ -5,20 +5,18 @@ subsets are rows of one array of weights, and all their trainings are one progra
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
-from lincls import batches, distances, knn, linear, optimizers, passes, preprocessing, training
+from experiments.lab import choices
+from lincls import batches, knn, linear, optimizers, passes, preprocessing, training
 from lincls.objective import Objective
 from lincls.structs import Affine, AnyArray, Examples, Hyper, LinearParams
 from lincls.training import Recipe
 
-METRICS = {"l1": distances.l1, "l2": distances.l2, "cosine": distances.cosine}
 PROBES = {  # name -> what a table calls it, and the metric of its search
     "linear": ("linear, softmax", None),
     "l1": ("kNN, L1", "l1"),
@@ -254,7 +252,7 @@ class Near(NamedTuple):
     """The nearest training examples of each query."""
 
     labels: Any  # (M, K) int32
-    distances: Any  # (M, K)
+    weights: Any  # (M, K) of their exponential votes, None for other metrics than cosine
 
 
 def search(
@@ -263,35 +261,11 @@ def search(
     y: np.ndarray,
     queries: np.ndarray,
     k: int,
+    temperature: float,
     on_block: Callable[[int, int], Any] | None = None,
 ) -> Near:
     """The min(k, N) nearest of each query: one search, of which every k is a prefix."""
-    model = knn.fit(X, y, metric=METRICS[metric])
+    model = knn.fit(X, y, metric=choices.METRICS[metric])
     found = knn.neighbors(model, queries, min(k, len(y)), on_block=on_block)
-    return Near(knn.neighbor_labels(model, found), found.distances)
-
-
-def vote_weights(near: Near, temperature: float | None) -> jax.Array:
-    """1 each, or exp(cosine / temperature) over that of the nearest, which no vote tells apart.
-
-    The distance is 1 - cosine.  Source: Wu et al., CVPR 2018, section 3.4.
-    """
-    if temperature is None:
-        return jnp.ones(near.labels.shape, jnp.float32)
-    return jnp.exp(jnp.asarray(near.distances[:, :1] - near.distances) / temperature)
-
-
-@partial(jax.jit, static_argnames="num_classes")
-def votes_by_k(labels: Any, weights: Any, num_classes: int) -> tuple[jax.Array, jax.Array]:
-    """Votes (M, C) of all K neighbours, and predictions (K, M) of the first 1, 2, ..., K.
-
-    The most votes win, then the smaller label.
-    """
-
-    def one_more(totals: jax.Array, neighbour: Any) -> tuple[jax.Array, jax.Array]:
-        label, weight = neighbour
-        totals = totals + weight[:, None] * jax.nn.one_hot(label, num_classes, dtype=weight.dtype)
-        return totals, jnp.argmax(totals, axis=1).astype(jnp.int32)
-
-    nothing = jnp.zeros((labels.shape[0], num_classes), weights.dtype)
-    return jax.lax.scan(one_more, nothing, (jnp.asarray(labels).T, weights.T))
+    weights = knn.exp_cosines(model, found, temperature) if metric == "cosine" else None
+    return Near(knn.neighbor_labels(model, found), weights)
