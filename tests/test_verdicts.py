@@ -7,31 +7,96 @@ import pytest
 
 from experiments import linear_plane
 from experiments.lab.experiment import Classifier
+from experiments.lab.slide_code import NearestNeighbor
 from experiments.report import choose_rate as choose_rate_report
 from experiments.report import knn_plane as knn_plane_report
+from experiments.report import linear_plane as linear_plane_report
 from experiments.report import nearest_neighbor as nearest_neighbor_report
+from experiments.report import operations, words
 from experiments.report import optimum as optimum_report
-from experiments.report import words
-from experiments.report.findings import AGREES, DIFFERS, UNDECIDED
+from experiments.report.findings import AGREES, DIFFERS, MISPRINT, UNDECIDED
 from lincls import evaluation
 from lincls.structs import LinearParams
 
+COUNTS = [500, 1000, 2000, 4000]
+
 
 def timed(power):
-    """A record of queries whose time grows like N to a power, with a scatter of some percent."""
-    counts = np.array([500, 1000, 2000, 4000])
+    """A record of vectors of 3 features, whose measured time grows like N to a power."""
     scatter = np.random.default_rng(17).uniform(0.98, 1.02, (8, 4))
     return SimpleNamespace(
-        numbers={"slide_counts": counts.tolist()},
-        arrays={"slide_times": 1e-6 * counts**power * scatter},
+        numbers={"slide_counts": COUNTS},
+        arrays={"slide_times": 1e-6 * np.array(COUNTS) ** power * scatter},
+        image_shape=(1, 3, 1),
     )
 
 
-@pytest.mark.parametrize(("power", "verdict"), [(1.0, AGREES), (2.0, DIFFERS), (0.5, DIFFERS)])
-def test_slide_17_is_linear_if_the_power_of_n_is(power, verdict):
-    answer = nearest_neighbor_report._of_time(timed(power))
-    assert answer.verdict == verdict
-    assert "2,000 to 4,000" in answer.because
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
+def test_slide_17_is_decided_by_the_work_and_not_by_a_busy_machine(power):
+    record = timed(power)
+    work = nearest_neighbor_report._work(record)
+    assert work == [1500, 3000, 6000, 12000]
+    assert nearest_neighbor_report._of_work(record, work).verdict == AGREES
+    assert f"{power:.1f}" in nearest_neighbor_report._times(record, work).caption  # measured
+
+
+@pytest.mark.parametrize("work", [[3 * n * n for n in COUNTS], [1500, 3000, 6000, 6000]])
+def test_slide_17_differs_if_the_work_is_not_linear(work):
+    assert nearest_neighbor_report._of_work(timed(1.0), work).verdict == DIFFERS
+
+
+class EverySecond(NearestNeighbor):
+    """Remembers every second example."""
+
+    def train(self, X, y):
+        super().train(X[::2], y[::2])
+
+
+def test_subtractions_are_counted_while_they_are_made():
+    assert operations.subtractions(50, 7) == 350
+    assert operations.subtractions(50, 7, EverySecond) == 175
+
+
+def searched(same=20, wraps=True, correct=180, share=0.9):
+    """A record of 200 test images, 20 of them asked of the slides' class."""
+    right = np.stack([np.ones(20, bool), np.arange(20) < 12])
+    return SimpleNamespace(
+        numbers={"chance": 0.1, "wraps": wraps, "slide": {"same": same}, "worked": {"ours": 456}},
+        arrays={"slide_right": right[: 1 + wraps], "shares": np.tile([share - 0.1, share], 50)},
+        classifiers=[Classifier("nearest neighbour, L1", "", correct, 200, 1)],
+        settings={"num_neighbors": 10},
+        image_shape=(8, 8, 1),
+    )
+
+
+@pytest.mark.parametrize(
+    ("record", "verdict"),
+    [
+        (searched(wraps=False), AGREES),
+        (searched(), MISPRINT),  # the code is correct on floats, its line is not on uint8
+        (searched(same=19, wraps=False), DIFFERS),
+        (searched(same=19), DIFFERS),
+    ],
+)
+def test_slides_15_and_16_ask_for_the_same_labels(record, verdict):
+    assert nearest_neighbor_report._answers(record)["15-16"].verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("correct", "share", "verdict"),
+    [(180, 0.9, AGREES), (22, 0.155, UNDECIDED), (2, 0.1, DIFFERS)],
+)
+def test_slides_10_to_13_compare_with_the_most_frequent_class(correct, share, verdict):
+    answers = nearest_neighbor_report._answers(searched(correct=correct, share=share))
+    assert {answers[slides].verdict for slides in ("10", "11", "13")} == {verdict}
+    assert answers["14"].verdict == AGREES
+
+
+def test_what_uint8_costs_stays_within_100_points():
+    record = searched()
+    record.arrays["slide_right"] = np.stack([np.ones(20, bool), np.arange(20) < 1])
+    lost = nearest_neighbor_report._lost(record)
+    assert 0.8 < lost.low < lost.high == 1
 
 
 def chosen(by_rate):
@@ -55,19 +120,51 @@ def test_slide_21_a_step_size_must_be_better_than_a_lower_and_a_higher_one(by_ra
 
 
 @pytest.mark.parametrize(
-    ("islands", "own", "verdicts"),
+    ("islands", "own", "ks", "verdicts"),
     [
-        ([[9, 4], [8, 5], [9, 5]], [100, 70], [AGREES, AGREES]),
-        ([[9, 4], [4, 9], [5, 5]], [100, 100], [UNDECIDED, UNDECIDED]),
-        ([[4, 9], [5, 8], [5, 9]], [90, 70], [DIFFERS, DIFFERS]),
+        ([[9, 4], [8, 5], [9, 5]], [100, 70], [1, 5], [AGREES, AGREES]),
+        ([[9, 4], [4, 9], [5, 5]], [100, 100], [1, 5], [UNDECIDED, AGREES]),  # 19 is a fact
+        ([[4, 9], [5, 8], [5, 9]], [99, 100], [1, 5], [DIFFERS, DIFFERS]),
+        ([[9, 4], [8, 5], [9, 5]], [80, 70], [3, 5], [AGREES, UNDECIDED]),  # k = 1 was not run
     ],
 )
-def test_slides_18_and_19_wait_for_an_interval_on_one_side(islands, own, verdicts):
+def test_slide_18_waits_for_its_interval_and_slide_19_is_checked(islands, own, ks, verdicts):
     numbers = {"islands": islands, "ties": [0.0, 0.1],
                "images": {"own": own, "others": [30, 40], "total": 100}}  # fmt: skip
-    record = SimpleNamespace(settings={"ks": [1, 5]}, numbers=numbers, data={"name": "some"})
+    record = SimpleNamespace(settings={"ks": ks}, numbers=numbers, data={"name": "some"})
     answers = knn_plane_report.findings(record).answers
     assert [answers[slide].verdict for slide in ("18", "19")] == verdicts
+
+
+def in_the_plane(blobs=99, rings=52, divided=False, stored=10):
+    """A record of two sets of 100 points, half of each of one class."""
+    sets = {"blobs": (blobs, None), "rings": (rings, divided)}
+    numbers = {name: {"right": right, "total": 100, "chance": 0.5, "divided": line}
+               for name, (right, line) in sets.items()}  # fmt: skip
+    numbers |= {"kept_by_knn": 100, "kept_by_linear": stored, "scores": [-96.8, 437.9, 60.75]}
+    return SimpleNamespace(settings={"toys": list(sets)}, numbers=numbers)
+
+
+@pytest.mark.parametrize(
+    ("changed", "verdict"),
+    [
+        ({}, AGREES),
+        ({"blobs": 60}, DIFFERS),
+        ({"rings": 90}, DIFFERS),
+        ({"divided": True}, DIFFERS),
+        ({"stored": 200}, DIFFERS),
+    ],
+)
+def test_slides_26_and_27_a_line_separates_blobs_alone_and_stores_less(changed, verdict):
+    answers = linear_plane_report.findings(in_the_plane(**changed)).answers
+    assert answers["26-27"].verdict == verdict
+
+
+def test_slide_28_prints_one_score_wrong():
+    found = linear_plane_report.findings(in_the_plane())
+    assert found.answers["28"].verdict == MISPRINT
+    assert [one.computed for one in found.printed if not one.right] == ["60.75"]
+    assert "60.75" in found.answers["28"].because
 
 
 @pytest.mark.parametrize(("end", "verdict"), [(1.001, AGREES), (1.5, UNDECIDED), (3.0, DIFFERS)])

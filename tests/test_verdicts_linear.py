@@ -12,7 +12,7 @@ from experiments.report import images as images_report
 from experiments.report import intervals
 from experiments.report import regularisation as regularisation_report
 from experiments.report import svm_softmax as svm_softmax_report
-from experiments.report.findings import AGREES, DIFFERS, UNDECIDED
+from experiments.report.findings import AGREES, DIFFERS, ELSEWHERE, UNDECIDED
 
 NAMES = ["cat", "bird", "dog"]
 
@@ -21,8 +21,57 @@ NAMES = ["cat", "bird", "dog"]
     ("ratio", "verdict"), [([0.7, 0.9], AGREES), ([0.4, 0.6], UNDECIDED), ([0.1, 0.3], DIFFERS)]
 )
 def test_slide_9_asks_whether_a_class_varies_by_much(ratio, verdict):
-    numbers = {"variation": {"ratio": ratio, "difference": [1.0, 2.0]}, "num_compared": 50}
-    assert images_report._of_variation(SimpleNamespace(numbers=numbers)).verdict == verdict
+    record = SimpleNamespace(
+        numbers={"variation": {"ratio": ratio, "difference": [1.0, 2.0]}},
+        arrays={"within": np.array([np.mean(ratio)]), "between": np.ones(3)},
+    )
+    assert images_report._of_variation(record).verdict == verdict
+
+
+def photos(name="cifar10", shape=(32, 32, 3), dtype="uint8", lost=(5, 5), **changed):
+    """A record of images of 10 classes, and what two changes cost 20 of 100 images."""
+    right = np.ones((3, 100), bool)
+    right[1, : lost[0]] = right[2, : lost[1]] = False
+    numbers = {"counts": [5000] * 10, "dtype": dtype, "low": 0, "high": 255, "variation": None,
+               "num_compared": 5, "changes": ["viewpoint", "clutter"]} | changed  # fmt: skip
+    return SimpleNamespace(
+        numbers=numbers, arrays={"right": right}, image_shape=shape,
+        data={"name": name, "num_train": 50_000, "num_test": 10_000},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("record", "slides", "verdict"),
+    [
+        (photos(), "12", AGREES),
+        (photos(shape=(32, 32, 1)), "12", DIFFERS),
+        (photos("mnist"), "12", ELSEWHERE),  # slide 12 speaks of CIFAR-10
+        (photos(), "3", AGREES),
+        (photos(dtype="float32"), "3", DIFFERS),
+        (photos("mine", (1, 32, 1), "float32"), "3", ELSEWHERE),  # vectors are no images
+        (photos(), "1-2", AGREES),
+        (photos(counts=[5000] * 9), "1-2", DIFFERS),
+    ],
+)
+def test_slides_1_to_12_facts_are_checked_and_never_undecided(record, slides, verdict):
+    assert images_report._answers(record)[slides].verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("lost", "verdict"), [((20, 20), AGREES), ((20, 0), UNDECIDED), ((0, 0), UNDECIDED)]
+)
+def test_slides_4_to_8_every_change_must_cost_accuracy(lost, verdict):
+    assert images_report._of_changes(photos(lost=lost)).verdict == verdict
+
+
+def test_slides_4_to_8_speak_of_images_that_can_be_changed():
+    record = photos("mine", (1, 32, 1), "float32")
+    del record.numbers["changes"]
+    assert images_report._of_changes(record).verdict == ELSEWHERE
+
+
+def test_a_change_costs_100_points_at_most():
+    assert all(one.high <= 1 for one in images_report._lost(photos(lost=(99, 100))))
 
 
 def test_variation_of_two_tight_clusters_is_small_and_of_noise_is_all():
