@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Int
 
-from lincls import preprocessing
+from lincls import checks, preprocessing
 from lincls.structs import Affine, Examples
 
 Rows = tuple[Int[jax.Array, "B"], Bool[jax.Array, "B"]]
@@ -33,6 +33,10 @@ _DROPOUT = 2**31 - 1  # no step's and no epoch's number: masks share no bits wit
 
 def _batch_size(num_examples: int, batch_size: int) -> int:
     return batch_size
+
+
+def _at_most_all(num_examples: int, batch_size: int) -> int:
+    return min(num_examples, batch_size)
 
 
 class Sampling(NamedTuple):
@@ -81,7 +85,11 @@ def _with_replacement(key: jax.Array, step: jax.Array, num_examples: int, batch_
 
 
 def span(step: jax.Array, num_examples: int, batch_size: int) -> Rows:
-    """Batch `step` of passes over all examples in file order, the last of a pass short."""
+    """Batch `step` of passes over all examples in file order, the last of a pass short.
+
+    A batch size beyond `num_examples` is all of them: no memory for rows that are not there.
+    """
+    batch_size = _at_most_all(num_examples, batch_size)
     start = step % steps_per_epoch(num_examples, batch_size) * batch_size
     position = start + jnp.arange(batch_size, dtype=jnp.int32)
     return jnp.minimum(position, num_examples - 1), position < num_examples
@@ -115,13 +123,13 @@ def _all(key: jax.Array, step: jax.Array, num_examples: int, batch_size: int) ->
 replacement = stateless(_with_replacement)
 """Each example of each batch drawn from all, as the lecture samples (slide 59)."""
 
-sequential = stateless(_sequential)
+sequential = stateless(_sequential, _at_most_all)
 """File order, over and over, the last batch of a pass short."""
 
 full = stateless(_all, _all_rows)
 """All examples at every step, whatever the batch size: gradient descent (slide 58)."""
 
-shuffled = Sampling(_permutation, _from_permutation)
+shuffled = Sampling(_permutation, _from_permutation, _at_most_all)
 """Epochs: every example once in a fresh random order, the last batch short."""
 
 
@@ -140,6 +148,21 @@ def take(
     X = preprocessing.apply(affine, data.X[rows], dtype)
     weight = jnp.where(present, data.weight[..., rows].astype(dtype), 0)
     return Examples(X, data.y[rows], weight)
+
+
+def zero_absent(batch: Examples) -> Examples:
+    """The batch with features and labels 0 where the weight is 0, in all settings if it is (G, B).
+
+    Else a feature that overflowed, times the gradient 0 of its score, would be NaN.
+    """
+    weight = jnp.asarray(checks.floats(batch.weight, "weight"))
+    there = weight > 0 if weight.ndim == 1 else (weight > 0).any(axis=0)
+    X = jnp.asarray(checks.rows(batch.X))
+    if there.shape != X.shape[:1]:
+        raise ValueError(f"weight must be ({len(X)},) or (G, {len(X)}), got {weight.shape}")
+    y = jnp.asarray(checks.as_array(batch.y, "y"))
+    there_of_y = jnp.expand_dims(there, tuple(range(1, y.ndim)))
+    return Examples(jnp.where(there[:, None], X, 0), jnp.where(there_of_y, y, 0), batch.weight)
 
 
 def drop(X: jax.Array, key: jax.Array, step: jax.Array, rate: jax.Array) -> jax.Array:

@@ -65,8 +65,10 @@ def duality_gap(
 
     Args:
         params: W (C, D), acting on preprocessed rows; b is not used.
-        X, y, affine: what it was trained on; weight: (N,), default all 1.
+        X, y: images or rows; labels (N,).
         reg: greater than 0.
+        weight: (N,), default all 1.
+        affine: preprocessing of X that W acts behind; default none.
 
     Returns:
         Gap, computed in float64.
@@ -74,8 +76,9 @@ def duality_gap(
     Raises:
         ValueError: reg that is not one positive number, and data that do not match.
     """
-    reg = checks.positive(reg)
-    X = checks.rows(X, num_features=params.W.shape[1])
+    checks.on_host("duality_gap", "call it with the results", params, X, y, reg, weight, affine)
+    reg, params = checks.positive(reg), checks.params(params)
+    X = checks.finite(checks.rows(X, num_features=params.W.shape[1]))
     y = np.asarray(checks.labels(y, len(X), params.W.shape[0], "y"))
     weight = checks.example_weights(weight, len(X))
     affine = preprocessing.checked(affine, X.shape[1])
@@ -123,9 +126,13 @@ def _scales(products: jax.Array) -> list[float]:
 @jax.jit
 def _products(W: jax.Array, data: Examples, affine: Affine) -> jax.Array:
     """W x of every example, (N, C); a row at a time is in the dtype of W."""
-    return jax.lax.map(
-        lambda x: preprocessing.apply(affine, x[None], W.dtype)[0] @ W.T, data.X, batch_size=1024
-    )
+
+    def of_row(row: tuple[jax.Array, jax.Array]) -> jax.Array:
+        x, weight = row
+        found = preprocessing.apply(affine, x[None], W.dtype)[0] @ W.T
+        return jnp.where(weight > 0, found, 0)  # 0 times a score that overflowed would be NaN
+
+    return jax.lax.map(of_row, (data.X, data.weight), batch_size=1024)
 
 
 def _best_bias(products: jax.Array, data: Examples, bias: np.ndarray) -> np.ndarray:
@@ -192,10 +199,9 @@ def _feasible(
     means = data.weight @ p
     part = jnp.minimum(1.0, jnp.min(shares / jnp.maximum(means, jnp.finfo(b.dtype).tiny)))
     p = part * p + jnp.maximum(shares - part * means, 0)
-    residuals = (p - of_label) * data.weight[:, None]
     push = sum_over(
         lambda block: (block.y * block.weight[:, None]).T @ block.X,
-        Examples(data.X, residuals, jnp.ones_like(data.weight)), affine, b.dtype,
+        data._replace(y=p - of_label), affine, b.dtype,
     )  # fmt: skip
     return p, jnp.sum(push**2)
 

@@ -1,17 +1,20 @@
 """What is checked at the door, once, on the host, with errors that say what to type instead.
 
-Public verbs call these before anything is traced.  Each function returns its argument
-in the form that the code behind the door relies on.  Under a caller's own `jit` the
-arguments are tracers: shapes and dtypes are still checked, values cannot be.
+Public functions call these before anything is traced.  Each returns its argument in the form
+that the code behind the door relies on: a native array of a known kind.  Under a caller's own
+`jit` the arguments are tracers: shapes and dtypes are still checked, values cannot be.
 """
 
+import numbers
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lincls.structs import AnyArray
+from lincls.structs import Affine, AnyArray, LinearParams
+
+_COMMON = 60  # weights are left as they are between 2**-60 and 2**60
 
 
 def is_concrete(x: Any) -> bool:
@@ -19,16 +22,40 @@ def is_concrete(x: Any) -> bool:
     return not isinstance(x, jax.core.Tracer)
 
 
+# --- arrays ----------------------------------------------------------------------------------
+
+
 def as_array(x: Any, name: str) -> AnyArray:
-    """Return `x` as an array; TypeError for ragged lists and for anything that is no array."""
-    if isinstance(x, jax.Array | np.ndarray):
+    """Return `x` as a JAX array or a numpy array of this machine's byte order.
+
+    Raises:
+        TypeError: ragged lists, sparse matrices, objects, and anything that is no array.
+        ValueError: a masked array that hides something.
+    """
+    if isinstance(x, jax.Array):
         return x
+    if hasattr(x, "todense"):
+        kind = type(x).__name__
+        raise TypeError(f"{name} must be an array, got the sparse {kind}; use {name}.toarray()")
+    if np.ma.is_masked(x):
+        raise ValueError(f"{name} has masked entries; use {name}.filled(...), or leave them out")
     try:
-        x = np.asarray(x)
-    except ValueError as error:
-        raise TypeError(f"{name} must be an array; a list of unequal rows is none") from error
-    if x.dtype == object:
-        raise TypeError(f"{name} must be an array, not {type(x).__name__} of objects")
+        x = x if isinstance(x, np.memmap) else np.asarray(x)
+    except Exception as error:  # of the library whose array this is
+        why = "a list of unequal rows is none" if isinstance(error, ValueError) else error
+        raise TypeError(f"{name} must be an array; {why}") from error
+    if x.dtype.hasobject:
+        raise TypeError(f"{name} must be an array of numbers, not of Python objects")
+    return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+
+
+def floats(x: Any, name: str) -> AnyArray:
+    """Return real numbers as a floating array, whole numbers too (TypeError)."""
+    x = as_array(x, name)
+    if jnp.issubdtype(x.dtype, jnp.integer):
+        return x.astype(np.float64 if isinstance(x, np.ndarray) else jnp.result_type(float))
+    if not jnp.issubdtype(x.dtype, jnp.floating) or x.dtype.itemsize > 8:
+        raise TypeError(f"{name} must be real numbers of at most 64 bits, got {x.dtype}")
     return x
 
 
@@ -53,7 +80,6 @@ def rows(X: Any, name: str = "X", num_features: int | None = None) -> AnyArray:
         )
     if X.dtype.itemsize > 8:
         raise TypeError(f"{name} must have at most 64 bits a number, got {X.dtype}")
-    X = X.astype(X.dtype.newbyteorder("="), copy=False) if isinstance(X, np.ndarray) else X
     if X.size == 0:
         raise ValueError(f"{name} has no rows or no features (shape {X.shape})")
     X = X.reshape(X.shape[0], -1)
@@ -66,15 +92,23 @@ def rows(X: Any, name: str = "X", num_features: int | None = None) -> AnyArray:
 
 def finite(X: AnyArray, name: str = "X") -> AnyArray:
     """Return X unless it holds NaN or infinity (ValueError names the first such row)."""
-    if X.dtype != np.uint8 and is_concrete(X):
-        # A sum is one pass over the data and is finite only if all terms are,
-        # unless finite terms overflow: then the exact test decides.
-        total = X.sum(dtype=np.float64) if isinstance(X, np.ndarray) else X.sum()
-        if not np.isfinite(total):
-            bad = ~np.isfinite(np.asarray(X)).reshape(X.shape[0], -1).all(axis=1)
-            if bad.any():
-                raise ValueError(f"{name} holds NaN or infinity, first in row {int(bad.argmax())}")
+    greatest(X, name)
     return X
+
+
+def greatest(X: AnyArray, name: str) -> float:
+    """The greatest |x|, 0 for pixels and tracers (ValueError for NaN or infinity)."""
+    if X.dtype == np.uint8 or not is_concrete(X):
+        return 0.0
+    if isinstance(X, np.ndarray):  # two passes, each many times as fast as one in float64
+        ends = float(X.min()), float(X.max())
+    else:
+        with jax.ensure_compile_time_eval():
+            ends = 0.0, float(jnp.max(jnp.abs(X)))
+    if not np.isfinite(ends).all():
+        bad = ~np.isfinite(np.asarray(X)).reshape(len(X) if X.ndim else 1, -1).all(axis=1)
+        raise ValueError(f"{name} holds NaN or infinity, first in row {int(bad.argmax())}")
+    return max(-ends[0], ends[1])
 
 
 def labels(
@@ -84,7 +118,7 @@ def labels(
 
     Raises:
         TypeError: labels that are not integers (text labels: `data.from_arrays` numbers them).
-        ValueError: another length than `num_examples`, a negative label, a label that is
+        ValueError: another shape than (num_examples,), a negative label, a label that is
             not below `num_classes`.
     """
     y = as_array(y, name)
@@ -95,41 +129,92 @@ def labels(
         )
     if y.shape != (num_examples,):
         raise ValueError(f"{name} must have shape ({num_examples},), got {y.shape}")
-    if is_concrete(y):
-        low, high = int(y.min()), int(y.max())
-        if low < 0:
-            raise ValueError(f"{name} must not be negative, got {low}")
-        if high > np.iinfo(np.int32).max:
-            raise ValueError(f"{name} must fit into 32 bits, got {high}")
-        if num_classes is not None and high >= num_classes:
-            raise ValueError(f"{name} must be below num_classes = {num_classes}, got {high}")
+    if not is_concrete(y):  # a wider integer that is no label must not become one
+        return y.astype(np.int32) if y.dtype.itemsize < 4 else y
+    if y.size:
+        values = np.asarray(y)
+        _check_labels(int(values.min()), int(values.max()), num_classes, name)
     return y.astype(np.int32)
 
 
+def _check_labels(low: int, high: int, num_classes: int | None, name: str) -> None:
+    if low < 0:
+        raise ValueError(f"{name} must not be negative, got {low}")
+    if high > np.iinfo(np.int32).max:
+        raise ValueError(f"{name} must fit into 32 bits, got {high}")
+    if num_classes is not None and high >= num_classes:
+        raise ValueError(f"{name} must be below num_classes = {num_classes}, got {high}")
+
+
+def scored(scores: Any, labels_: Any) -> tuple[AnyArray, AnyArray]:
+    """Return the arguments of a loss: floating scores (B, C), and labels (B,) in 0..C-1."""
+    scores = floats(scores, "scores")
+    if scores.ndim != 2:
+        raise ValueError(f"scores must have shape (B, C), got {scores.shape}")
+    return scores, labels(labels_, *scores.shape)
+
+
+def params(params: Any, name: str = "params") -> LinearParams:
+    """Return W (C, D) and b (C,), or with the same leading axes (G, ...) on both, as floats.
+
+    Raises:
+        TypeError: no LinearParams, or entries that are no real numbers.
+        ValueError: W and b whose shapes do not fit together.
+    """
+    if not hasattr(params, "W") or not hasattr(params, "b"):
+        raise TypeError(f"{name} must be LinearParams(W, b), got {type(params).__name__}")
+    W, b = floats(params.W, f"{name}.W"), floats(params.b, f"{name}.b")
+    if W.ndim < 2 or b.shape != W.shape[:-1]:
+        raise ValueError(
+            f"{name} must be W (C, D) and b (C,), or (G, C, D) and (G, C) of a grid; "
+            f"got {W.shape} and {b.shape}"
+        )
+    return LinearParams(W, b)
+
+
+def affine(affine: Any, num_features: int) -> Affine:
+    """Return shift (D,) and scale () or (D,) as finite floats (TypeError, ValueError)."""
+    kind(affine, Affine, "affine", "preprocessing.fit(X)")
+    shift, scale = floats(affine.shift, "affine.shift"), floats(affine.scale, "affine.scale")
+    if shift.shape != (num_features,) or scale.shape not in ((), (num_features,)):
+        raise ValueError(
+            f"affine has shapes {shift.shape} and {scale.shape}, X has {num_features} features"
+        )
+    if shift.size:
+        greatest(shift, "affine.shift")
+    greatest(scale, "affine.scale")
+    return Affine(shift, scale)
+
+
+# --- single numbers, functions and keys ---------------------------------------------------------
+
+
+def number(
+    value: Any, name: str, *,
+    least: float | int = -np.inf, above: float | int = -np.inf, below: float | int = np.inf,
+) -> Any:  # fmt: skip
+    """Return one real number between the given ones as float (TypeError, ValueError)."""
+    if not is_concrete(value):
+        return value
+    if isinstance(value, AnyArray) and value.ndim == 0:
+        value = value.item()
+    if isinstance(value, bool | np.bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be one number, got {value!r}")
+    value = float(value)
+    if not (value >= least and above < value < below):
+        bounds = {"at least": least, "greater than": above, "less than": below}
+        wanted = " and ".join(f"{k} {v:g}" for k, v in bounds.items() if np.isfinite(v))
+        raise ValueError(f"{name} must be {wanted or 'finite'}, got {value}")
+    return value
+
+
 def positive(reg: Any) -> float:
-    """Return a strength greater than 0 as float (ValueError)."""
-    if np.ndim(reg) or not reg > 0:
+    """Return a strength greater than 0 as float (TypeError, ValueError)."""
+    if np.ndim(reg) or not number(reg, "reg") > 0:
         raise ValueError(
             f"reg must be one number greater than 0, got {reg}: without it there is no optimum"
         )
     return float(reg)
-
-
-def folds(assignment: Any, num_examples: int, *, spared: bool = False) -> np.ndarray:
-    """Return fold numbers (N,) int32 in which each of 0..F-1 occurs, F at least 2 (ValueError).
-
-    Args:
-        spared: whether -1 is allowed, for an example that is never held out; then F may be 1.
-    """
-    shift = int(spared)
-    folds = np.asarray(labels(np.asarray(assignment) + shift, num_examples, name="folds")) - shift
-    sizes = np.bincount(folds + shift)
-    if len(sizes) < 2 or not sizes[shift:].all() or (len(sizes) == 2 and not sizes.all()):
-        raise ValueError(
-            f"folds must be numbers 0..F-1, each given to some example and F at least 2; got "
-            f"{sorted(set(folds.tolist()))}"
-        )
-    return folds
 
 
 def count(value: Any, name: str, low: int = 1, high: int | None = None) -> int:
@@ -149,6 +234,15 @@ def kind(value: Any, of: Any, name: str, example: str) -> None:
         raise TypeError(f"{name} must be such as {example}, got {value!r}")
 
 
+def key(key: Any) -> jax.Array:
+    """Return one typed key of JAX's random numbers (TypeError, ValueError)."""
+    if not jax.dtypes.issubdtype(getattr(key, "dtype", None), jax.dtypes.prng_key):
+        raise TypeError(f"key must be a typed key such as jax.random.key(0), got {key!r}")
+    if key.shape != ():
+        raise ValueError(f"key must be one key, got {key.shape} of them; take key[0]")
+    return key
+
+
 def share(value: Any, name: str) -> np.ndarray:
     """Return numbers in [0, 1) as float64 (ValueError)."""
     shares = np.asarray(value, np.float64)
@@ -157,19 +251,41 @@ def share(value: Any, name: str) -> np.ndarray:
     return shares
 
 
-def weights(weight: Any, num_examples: int) -> AnyArray:
-    """Return example weights (N,) or (G, N), finite and not negative (ValueError otherwise)."""
-    weight = as_array(weight, "weight")
+def on_host(verb: str, instead: str, *arguments: Any) -> None:
+    """TypeError if a leaf of the arguments is a tracer, because `verb` works on the host."""
+    if not all(is_concrete(leaf) for leaf in jax.tree.leaves(arguments)):
+        raise TypeError(f"{verb} cannot run inside jit, grad or vmap; {instead}")
+
+
+# --- weights and folds ---------------------------------------------------------------------------
+
+
+def weights(weight: Any, num_examples: int, *, zero: bool = False) -> AnyArray:
+    """Return example weights (N,) or (G, N), finite and not negative (ValueError otherwise).
+
+    Only their ratios count.  Where the greatest lies beyond 2**60 or below 2**-60, a power of
+    two, which rounds nothing, brings it to 1, so that float32 holds the weights and their sum.
+
+    Args:
+        zero: whether all of them may be 0.
+    """
+    weight = floats(weight, "weight")
     if weight.shape[-1:] != (num_examples,) or weight.ndim > 2:
         raise ValueError(
             f"weight must have shape ({num_examples},) or (G, {num_examples}), got {weight.shape}"
         )
-    if is_concrete(weight):
-        values = np.asarray(weight)
-        if not np.all(np.isfinite(values)) or values.min() < 0:
-            raise ValueError("weight must be finite and at least 0")
-        if not np.all(values.sum(axis=-1) > 0):
-            raise ValueError("weight must not be 0 everywhere")
+    if not is_concrete(weight):
+        return weight
+    values = np.asarray(weight, np.float64)
+    if not np.all(np.isfinite(values)) or values.min() < 0:
+        raise ValueError("weight must be finite and at least 0")
+    if not zero and not values.any(axis=-1).all():
+        raise ValueError("weight must not be 0 everywhere")
+    exponent = np.frexp(values.max(axis=-1, keepdims=True))[1]
+    if (np.abs(exponent) > _COMMON).any():
+        weight = values = np.ldexp(values, -exponent)
+    if np.any((values > 0) & (values < np.finfo(np.float32).tiny)):
+        raise ValueError("weight spans more than float32 holds; its least entry would become 0")
     return weight
 
 
@@ -184,3 +300,21 @@ def example_weights(weight: Any, num_examples: int) -> np.ndarray:
             "take one row of it: weight[0]"
         )
     return weight
+
+
+def folds(assignment: Any, num_examples: int, *, spared: bool = False) -> np.ndarray:
+    """Return fold numbers (N,) int32 in which each of 0..F-1 occurs, F at least 2 (ValueError).
+
+    Args:
+        spared: whether -1 is allowed, for an example that is never held out; then F may be 1.
+    """
+    shift = int(spared)
+    assignment = np.asarray(as_array(assignment, "folds"))
+    folds = np.asarray(labels(assignment + shift, num_examples, name="folds")) - shift
+    sizes = np.bincount(folds + shift)
+    if len(sizes) < 2 or not sizes[shift:].all() or (len(sizes) == 2 and not sizes.all()):
+        raise ValueError(
+            f"folds must be numbers 0..F-1, each given to some example and F at least 2; got "
+            f"{sorted(set(folds.tolist()))}"
+        )
+    return folds

@@ -23,6 +23,7 @@ from lincls import (
     knn,
     passes,
     placement,
+    precision,
     preprocessing,
     splits,
     training,
@@ -175,14 +176,19 @@ def linear(
         ValueError: fold numbers with gaps, a fold without any weight, and what
             `training.fit` refuses.
     """
+    checks.on_host("crossval.linear", "use training.run", key, X, y, folds, weight, params)
+    checks.kind(recipe, Recipe, "recipe", "Recipe(Objective(losses.softmax))")
     X = checks.rows(X)
     y = checks.labels(y, len(X), name="y")
+    weight = checks.example_weights(weight, len(X))
     if not isinstance(folds, splits.Parts):
         folds = splits.parts(checks.folds(folds, len(X), spared=True), weight)
     num_folds, num_settings = len(folds.held_out), numbers.num_settings(hyper) or 1
     affine = preprocessing.checked(affine, X.shape[1])
     if params is None:
         params = linear_model.init(key, X.shape[1], int(y.max()) + 1)
+    params = checks.params(params)
+    X = precision.working(X, dtype=params.W.dtype, weight=folds.fitted + folds.held_out)
     data = Examples(X, y, np.tile(folds.held_out, (num_settings, 1)))
     if not placement.is_large(X):
         data = placement.lend(data)

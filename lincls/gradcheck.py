@@ -6,6 +6,9 @@ form.  `check` compares a gradient with centred differences on sampled coordinat
 leaf and along random directions through every leaf, with a tolerance per comparison: it
 does not grow with the size of the arrays.
 
+Rounding.  A difference quotient is known to about 16 eps |fn| / 2h.  Where that hides the
+slopes of a leaf, nothing was judged: raise h, or leave large constants out of fn.
+
 Everything runs in float64 in a scope of its own, whatever the caller's precision: in
 float32 no step size tells a wrong gradient from rounding.  Functions follow the dtype of
 their parameters, as all of lincls does.
@@ -24,12 +27,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from lincls import checks
+
 Tree = Any
+_SEEN = 1e-3  # a leaf is judged where rounding is at most this share of its greatest slope
 _BLOCK = 16  # function evaluations that are vectorised together
 
 
 class LeafReport(NamedTuple):
-    """The comparisons on one leaf: judged + crossed = tried, for coordinates and directions."""
+    """The comparisons on one leaf, of coordinates and directions: judged + crossed + hidden."""
 
     name: str  # such as ".W"
     judged: int
@@ -37,6 +43,7 @@ class LeafReport(NamedTuple):
     wrong: int  # judged ones whose relative error exceeds rtol
     max_error: float  # the greatest relative error among the judged
     worst: str  # where it was: "[3, 17]" or "direction 2"; "" if none was judged
+    hidden: int = 0  # comparisons in which rounding of fn hides the slope, counted apart
 
 
 class GradReport(NamedTuple):
@@ -51,7 +58,8 @@ class GradReport(NamedTuple):
         lines = [f"gradient check {'passed' if self.passed else 'FAILED'}"]
         lines += [
             f"  {leaf.name or 'x'}: {leaf.judged} compared, {leaf.wrong} wrong, {leaf.crossed} "
-            f"across a kink, max relative error {leaf.max_error:.1e} at {leaf.worst or '-'}"
+            f"across a kink, {leaf.hidden} hidden by rounding, max relative error "
+            f"{leaf.max_error:.1e} at {leaf.worst or '-'}"
             for leaf in self.leaves
         ]
         return "\n".join(lines)
@@ -69,15 +77,23 @@ def numerical_gradient(
         fn: a JAX function of a tree like x, returning a scalar.
         x: an array or a tree of arrays (numpy or JAX), P numbers in all.
         h: step, in the units of x.
+        centred: which of the two.
 
     Returns:
         A tree like x of float64 numpy arrays.  It costs 2 P evaluations (P + 1 forward),
         vectorised in blocks of 16.
 
+    Raises:
+        TypeError, ValueError: x that is not real; a function that rounds or returns no scalar.
+
     Source: slides 51-55, `eval_numerical_gradient` (whose h is 1e-5; its tables use 1e-4).
     """
+    checks.on_host("numerical_gradient", "call it outside", x)
+    h = checks.number(h, "h", above=0)
     with jax.enable_x64(True):
-        flat, unravel = ravel_pytree(_to_float64(x))
+        x = _to_float64(x, "x")
+        _check_function(fn, x)
+        flat, unravel = ravel_pytree(x)
 
         def slope(index: jax.Array) -> jax.Array:
             step = jnp.zeros_like(flat).at[index].set(h)
@@ -119,8 +135,8 @@ def check(
         kinks: params -> the arguments of every max and abs inside fn.
         h: step, in the units of params.  The scores move by h times a feature: with raw
             pixels 0..255 take 1e-7.
-        rtol: greatest relative error |a - n| / max(|a|, |n|, floor); the floor is where
-            rounding of fn itself, 8 eps |fn| / h = 1.8e-15 |fn| / h, would reach rtol.
+        rtol: greatest relative error |a - n| / max(|a|, |n|, floor), in (0, 1); the floor is
+            where rounding of fn itself, 8 eps |fn| / h = 1.8e-15 |fn| / h, would reach rtol.
         num_coordinates: compared per leaf, drawn without replacement (all, if fewer).
         num_directions: random directions per leaf; each sees every coordinate of the leaf.
 
@@ -128,20 +144,31 @@ def check(
         GradReport.  `assert report.passed, str(report)`.
 
     Raises:
-        ValueError: grads is no tree of the shapes of params.
+        TypeError: params that are not real; a function that rounds or returns no scalar.
+        ValueError: grads is no tree of the shapes of params; h, rtol or a count out of range.
 
     Source: slides 56-57.
     """
+    checks.on_host("gradcheck.check", "call it outside", key, params)
+    checks.key(key)
+    h, rtol = checks.number(h, "h", above=0), checks.number(rtol, "rtol", above=0, below=1)
+    checks.count(num_directions, "num_directions", 0)
+    checks.count(num_coordinates, "num_coordinates", 0 if num_directions else 1)
     with jax.enable_x64(True):
-        params = _to_float64(params)
-        grads = _to_float64(grads(params) if callable(grads) else grads)
+        params = _to_float64(params, "params")
+        _check_function(fn, params)
+        grads = _to_float64(grads(params) if callable(grads) else grads, "grads")
         _check_alike(params, grads)
         places = _places(params)
         probes = [_probes(key, place, num_coordinates, num_directions) for place in places]
-        error, crossed = _compare(key, fn, params, grads, kinks, h, rtol, _joined(probes))
+        compared = _Compared(*_compare(key, fn, params, grads, kinks, h, _joined(probes)))
     ends = np.cumsum([len(probe.axis) for probe in probes])[:-1]
-    parts = zip(places, probes, np.split(error, ends), np.split(crossed, ends), strict=True)
-    reports = tuple(_leaf_report(*part, rtol) for part in parts)
+    of_leaves = [
+        _Compared(*part) for part in zip(*(np.split(c, ends) for c in compared), strict=True)
+    ]
+    least = rtol * _greatest_slope(compared)
+    parts = zip(places, probes, of_leaves, strict=True)
+    reports = tuple(_leaf_report(*part, rtol, least) for part in parts)
     passed = all(leaf.judged > 0 and leaf.wrong == 0 for leaf in reports)
     return GradReport(passed, reports, h, rtol)
 
@@ -162,6 +189,15 @@ class _Probes(NamedTuple):
     start: np.ndarray  # (n,)
     stop: np.ndarray  # (n,)
     number: np.ndarray  # (n,) of a random direction in its leaf
+
+
+class _Compared(NamedTuple):
+    """The slope of fn along every probe against the gradient under test."""
+
+    difference: np.ndarray  # (n,) |analytic - numeric|
+    slope: np.ndarray  # (n,) the greater of |analytic| and |numeric|
+    rounding: np.ndarray  # (n,) how far rounding of fn may move the numeric one
+    crossed: np.ndarray  # (n,) whether the step crossed a kink
 
 
 def _places(params: Tree) -> list[_Place]:
@@ -195,10 +231,9 @@ def _compare(
     grads: Tree,
     kinks: Callable[[Tree], Tree] | None,
     h: float,
-    rtol: float,
     probes: _Probes,
 ) -> list[np.ndarray]:
-    """Relative error of the slope along every probe, and whether its step crossed a kink."""
+    """The fields of `_Compared` along every probe."""
     (flat, unravel), gradient = ravel_pytree(params), ravel_pytree(grads)[0]
     position = jnp.arange(flat.size)
 
@@ -210,15 +245,14 @@ def _compare(
         axis = (position == probe.axis).astype(flat.dtype)
         return jnp.where(probe.axis < 0, signs / jnp.sqrt(jnp.sum(jnp.abs(signs))), axis)
 
-    def compare(probe: _Probes) -> tuple[jax.Array, jax.Array]:
+    def compare(probe: _Probes) -> tuple[jax.Array, ...]:
         step = direction(probe)
         ahead, behind = unravel(flat + h * step), unravel(flat - h * step)
         value = fn(ahead)
         numeric, analytic = (value - fn(behind)) / (2 * h), gradient @ step
         rounding = 16 * jnp.finfo(flat.dtype).eps * jnp.abs(value) / (2 * h)
-        scale = jnp.maximum(jnp.abs(analytic), jnp.abs(numeric))
-        error = jnp.abs(analytic - numeric) / jnp.maximum(scale, rounding / rtol + 1e-300)
-        return error, _crossed(kinks, ahead, behind)
+        slope = jnp.maximum(jnp.abs(analytic), jnp.abs(numeric))
+        return jnp.abs(analytic - numeric), slope, rounding, _crossed(kinks, ahead, behind)
 
     return _mapped(compare, probes)
 
@@ -241,19 +275,26 @@ def _mapped(fn: Callable[[Any], Any], arguments: Tree) -> list[np.ndarray]:
 
 
 def _leaf_report(
-    place: _Place, probes: _Probes, error: np.ndarray, crossed: np.ndarray, rtol: float
+    place: _Place, probes: _Probes, found: _Compared, rtol: float, least: float
 ) -> LeafReport:
+    error = found.difference / np.maximum(found.slope, found.rounding / rtol + 1e-300)
     # Not (error <= rtol) rather than error > rtol: a NaN is wrong.
-    judged = ~crossed
-    wrong = judged & ~(error <= rtol)
+    wrong = ~found.crossed & ~(error <= rtol)
+    seen = found.rounding <= max(_SEEN * _greatest_slope(found), least)
+    judged = wrong | (~found.crossed & seen)
+    hidden = int((~found.crossed & ~judged).sum())
     if not judged.any():
-        return LeafReport(place.name, 0, int(crossed.sum()), 0, 0.0, "")
+        return LeafReport(place.name, 0, int(found.crossed.sum()), 0, 0.0, "", hidden)
     ranked = np.where(judged, np.nan_to_num(error, nan=np.inf), -1.0)
     worst = int(ranked.argmax())
     return LeafReport(
-        place.name, int(judged.sum()), int(crossed.sum()), int(wrong.sum()),
-        float(ranked[worst]), _named(place, probes, worst),
+        place.name, int(judged.sum()), int(found.crossed.sum()), int(wrong.sum()),
+        float(ranked[worst]), _named(place, probes, worst), hidden,
     )  # fmt: skip
+
+
+def _greatest_slope(found: _Compared) -> float:
+    return float(np.nan_to_num(np.where(found.crossed, 0, found.slope)).max())
 
 
 def _named(place: _Place, probes: _Probes, i: int) -> str:
@@ -264,8 +305,42 @@ def _named(place: _Place, probes: _Probes, i: int) -> str:
     return f"[{', '.join(map(str, index))}]"
 
 
-def _to_float64(tree: Tree) -> Tree:
-    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), jnp.float64), tree)
+def _to_float64(tree: Tree, name: str) -> Tree:
+    def double(path: Any, leaf: Any) -> jax.Array:
+        leaf = checks.floats(leaf, name + jax.tree_util.keystr(path))
+        return jnp.asarray(np.asarray(leaf, np.float64))
+
+    return jax.tree_util.tree_map_with_path(double, tree)
+
+
+def _check_function(fn: Callable[[Tree], Any], x: Tree) -> None:
+    """TypeError unless fn maps float64 to one float64 number, in float64 all the way."""
+    checks.kind(fn, Callable, "fn", "lambda params: loss(params), a function")
+    program = jax.make_jaxpr(fn)(x)
+    shapes = [value.shape for value in program.out_avals]
+    if shapes != [()]:
+        raise TypeError(f"fn must return one number, shape (), got {shapes}; sum or index it")
+    if rounded := _rounded_to(program.jaxpr):
+        raise TypeError(
+            f"fn rounds to {rounded}, which hides its slope; let it follow the dtype of its "
+            "argument, which is float64 here"
+        )
+
+
+def _rounded_to(program: Any) -> str:
+    """The narrower floating dtype that a program turns float64 into, "" if there is none."""
+    for step in program.eqns:
+        if step.primitive.name in ("convert_element_type", "reduce_precision"):
+            given, made = step.invars[0].aval.dtype, step.outvars[0].aval.dtype
+            if given == np.float64 and jnp.issubdtype(made, jnp.floating) and made != given:
+                return str(made)
+        inner = [
+            getattr(part, "jaxpr", part) for part in jax.tree.leaves(list(step.params.values()))
+        ]
+        for part in inner:
+            if hasattr(part, "eqns") and (rounded := _rounded_to(part)):
+                return rounded
+    return ""
 
 
 def _check_alike(params: Tree, grads: Tree) -> None:

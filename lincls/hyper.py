@@ -18,26 +18,34 @@ def plain(hyper: Hyper) -> Hyper:
     """Any mapping as a dict and any list as an array, so that the leaves are the numbers.
 
     Raises:
-        TypeError: something that is no Hyper.
-        ValueError: a number that is None.
+        TypeError: something that is no Hyper, or a number that is none, by name.
+        ValueError: a number that is None or NaN, by name.
     """
     checks.kind(hyper, Hyper, "hyper", "Hyper({'learning_rate': 0.1}, reg=0.01)")
-    fields = hyper._asdict()
-    dropout = fields.pop("dropout")
-    found = {name: _plain(field) for name, field in fields.items()}
-    return Hyper(**found, dropout=None if dropout is None else _array(dropout))
+    named = {name: _named(getattr(hyper, name), name) for name in ("optimizer", "loss", "penalty")}
+    dropout = None if hyper.dropout is None else _array(hyper.dropout, "dropout")
+    return Hyper(**named, reg=_array(hyper.reg, "reg"), dropout=dropout)
 
 
-def _plain(field: Any) -> Any:
-    if isinstance(field, Mapping):
-        return {name: _array(number) for name, number in field.items()}
-    return _array(field)
+def _named(field: Any, name: str) -> dict[str, Any]:
+    checks.kind(field, Mapping, f"hyper.{name}", "{'learning_rate': 0.1}, a name for each number")
+    return {key: _array(number, f"{name}[{key!r}]") for key, number in field.items()}
 
 
-def _array(number: Any) -> Any:
+def _array(number: Any, name: str) -> Any:
     if number is None:
-        raise ValueError("a number of hyper is None; leave its key out instead")
-    return number if hasattr(number, "shape") else np.asarray(number)
+        raise ValueError(f"hyper.{name} is None; leave its key out instead")
+    if any(not checks.is_concrete(value) for value in jax.tree.leaves(number)):
+        return jnp.asarray(number)  # a list, of which a caller's jit made tracers
+    values = checks.as_array(number, f"hyper.{name}")
+    is_number = jnp.issubdtype(values.dtype, jnp.integer) | jnp.issubdtype(
+        values.dtype, jnp.floating
+    )
+    if not is_number:
+        raise TypeError(f"hyper.{name} must be a number or a list of numbers, got {number!r}")
+    if np.isnan(np.asarray(values)).any():
+        raise ValueError(f"hyper.{name} is NaN")
+    return values
 
 
 def num_settings(hyper: Hyper) -> int | None:
@@ -62,13 +70,31 @@ def as_arrays(hyper: Hyper, dtype: Any) -> Hyper:
     """Leaves as arrays of `dtype`, all () or all (G,); a scalar dropout stays ().
 
     All settings share the mask of a scalar dropout, and so the batch that it is applied to.
+
+    Raises:
+        TypeError, ValueError: as `plain` and `num_settings`; a number that `dtype` does not hold.
     """
     settings = num_settings(hyper)
-    hyper = as_numbers(plain(hyper), dtype)
+    hyper = plain(hyper)
+    for path, number in jax.tree_util.tree_leaves_with_path(hyper):
+        _check_held(number, "hyper" + jax.tree_util.keystr(path), dtype)
+    hyper = as_numbers(hyper, dtype)
     if settings is None:
         return hyper
     grid = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (settings,)), hyper)
     return grid._replace(dropout=hyper.dropout)
+
+
+def _check_held(number: Any, name: str, dtype: Any) -> None:
+    """ValueError for a number that becomes 0 or infinite in `dtype` and was neither."""
+    if not checks.is_concrete(number):
+        return
+    given = np.asarray(number, np.float64)
+    with np.errstate(over="ignore", under="ignore"):
+        held = given.astype(dtype)
+    lost = ((held == 0) & (given != 0)) | (np.isinf(held) & ~np.isinf(given))
+    if lost.any():
+        raise ValueError(f"{name} holds {given[lost][0]:.3g}, which {jnp.dtype(dtype)} cannot")
 
 
 def as_numbers(tree: Any, dtype: Any) -> Any:

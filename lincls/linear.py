@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from lincls import checks
+from lincls import checks, precision
 from lincls.structs import Affine, AnyArray, LinearParams
 
 
@@ -19,17 +19,24 @@ def init(key: jax.Array, num_features: int, num_classes: int, scale: float = 1e-
 
     Args:
         key: a typed key, `jax.random.key(0)`.
+        num_features: D.
+        num_classes: C.
         scale: 1e-4 as on slide 49; 0 starts at zero.
 
     Returns:
         LinearParams of the default floating dtype, W (C, D) and b (C,).
+
+    Raises:
+        TypeError, ValueError: an argument of another kind, by name.
     """
     checks.count(num_features, "num_features")
     checks.count(num_classes, "num_classes")
-    W = scale * jax.random.normal(key, (num_classes, num_features))
+    scale = precision.number(scale, "scale", least=0)
+    W = scale * jax.random.normal(checks.key(key), (num_classes, num_features))
     return LinearParams(W, jnp.zeros((num_classes,), W.dtype))
 
 
+@precision.in_float64
 def scores(params: LinearParams, X: Shaped[AnyArray, "N ..."]) -> Float[jax.Array, "*G N C"]:
     """Scores of every class, W x + b for each row x of X, in the dtype of the parameters.
 
@@ -38,22 +45,46 @@ def scores(params: LinearParams, X: Shaped[AnyArray, "N ..."]) -> Float[jax.Arra
         X: rows (N, D) or images (N, H, W, C), uint8 or floating.
 
     Returns:
-        (N, C), or (G, N, C).
+        (N, C), or (G, N, C).  Where W or X is a float64 host array, the sums are float64.
+
+    Raises:
+        TypeError, ValueError: params or X of another kind or shape, by name.
 
     Source: slides 28-30.
     """
-    W, b = jnp.asarray(params.W), jnp.asarray(params.b)
+    W, b = map(jnp.asarray, checks.params(params))
     X = jnp.asarray(checks.rows(X, num_features=W.shape[-1])).astype(W.dtype)
     return X @ W.T + b if W.ndim == 2 else X @ W.swapaxes(-1, -2) + b[..., None, :]
 
 
 def predict(params: LinearParams, images: AnyArray) -> Int[jax.Array, "*G N"]:
-    """The class of the greatest score, int32; equal scores go to the smaller label."""
-    return _predict(params, checks.rows(images, "images", params.W.shape[-1]))
+    """The class of the greatest score, int32; equal scores go to the smaller label.
+
+    Args:
+        params: W (C, D) and b (C,), or (G, C, D) and (G, C) of a grid.
+        images: (N, H, W, channels) or rows (N, D), uint8 or floating.
+
+    Returns:
+        (N,), or (G, N).  Under a caller's own `jit`, where it cannot be refused, an example
+        whose greatest score is not finite has label -1.
+
+    Raises:
+        TypeError, ValueError: as `scores`; NaN or infinity in images or scores.
+    """
+    params = checks.params(params)
+    X = checks.rows(images, "images", params.W.shape[-1])
+    found = _predict(params, X)
+    if checks.is_concrete(found) and (np.asarray(found) < 0).any():
+        checks.finite(X, "images")
+        raise ValueError("params and images give scores that are NaN or infinite")
+    return found
 
 
 def probabilities(params: LinearParams, X: AnyArray) -> Float[jax.Array, "N C"]:
-    """Softmax of the scores, e^{s_k} / sum_j e^{s_j} (slide 43); rows sum to 1."""
+    """Softmax of the scores, e^{s_k} / sum_j e^{s_j} (slide 43); rows sum to 1.
+
+    Arguments as `scores`; (N, C), or (G, N, C).
+    """
     return jax.nn.softmax(scores(params, X), axis=-1)
 
 
@@ -62,7 +93,12 @@ def on_pixels(params: LinearParams, affine: Affine) -> LinearParams:
 
     W' = W * scale and b' = b - W' shift, so scores(params', x) = scores(params, x'),
     up to rounding.  Leading axes (a grid) are kept.
+
+    Raises:
+        TypeError, ValueError: params or affine of another kind or shape, by name.
     """
+    params = checks.params(params)
+    affine = checks.affine(affine, params.W.shape[-1])
     xp = np if all(isinstance(leaf, np.ndarray) for leaf in (*params, affine.shift)) else jnp
     shift, scale = (xp.asarray(number, params.W.dtype) for number in affine)
     W = params.W * scale
@@ -71,6 +107,7 @@ def on_pixels(params: LinearParams, affine: Affine) -> LinearParams:
 
 def fold_bias(params: LinearParams) -> Float[jax.Array, "C D1"]:
     """The bias trick: [W | b], (C, D + 1), to act on rows that end in a 1 (slide 49's 3073)."""
+    params = checks.params(params)
     return jnp.concatenate([params.W, jnp.asarray(params.b)[..., None]], axis=-1)
 
 
@@ -79,7 +116,7 @@ def templates(params: LinearParams, shape: tuple[int, ...]) -> np.ndarray:
 
     Each row is scaled by its own greatest absolute weight; 0.5 is a weight of zero.
     """
-    W = np.asarray(params.W, np.float64)
+    W = np.asarray(checks.params(params).W, np.float64)
     _check_single(W)
     greatest = np.abs(W).max(axis=1, keepdims=True)
     scaled = np.divide(W, greatest, out=np.zeros_like(W), where=greatest > 0)
@@ -94,6 +131,9 @@ def _check_single(W: AnyArray) -> None:
         )
 
 
+@precision.in_float64
 @jax.jit
 def _predict(params: LinearParams, X: AnyArray) -> jax.Array:
-    return jnp.argmax(scores(params, X), axis=-1).astype(jnp.int32)
+    found = scores(params, X)
+    labels = jnp.argmax(found, axis=-1).astype(jnp.int32)
+    return jnp.where(jnp.isfinite(jnp.max(found, axis=-1)), labels, -1)

@@ -5,6 +5,9 @@ labels, no mean and no reduction flag.  The mean, the weights and the penalty ar
 in one place, `objective.evaluate`.  A loss of your own is a function of the same form,
 in a file of yours, passed in.
 
+Labels outside 0..C-1 are an error where their values can be seen.  Under `jit`, where they
+cannot, their loss is NaN.  A float64 host array of scores is not narrowed on the way.
+
 The kinks.  A hinge is max(0, margin), which has no derivative at margin = 0; we take the
 subgradient 0 there (`jax.nn.relu`; the gradient of `jnp.maximum(x, 0)` at 0 would be 0.5).
 The functions called `*_kinks` return the arguments of every max, for `gradcheck.check`.
@@ -15,15 +18,31 @@ Two hinges.  `hinge` is the lecture's, the sum over the wrong classes (Weston an
 is C - 1, the second 1, the softmax loss log C.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, Shaped
 
+from lincls import checks
+from lincls.precision import in_float64
 from lincls.structs import AnyArray
 
 
+def _checked(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """The same loss behind a door: scores become floats (B, C), labels integers (B,)."""
+
+    @in_float64
+    @functools.wraps(fn)
+    def loss(scores: Any, labels: Any, *numbers: Any, **named: Any) -> jax.Array:
+        return fn(*checks.scored(scores, labels), *numbers, **named)
+
+    return loss
+
+
+@_checked
 def hinge(
     scores: Float[AnyArray, "B C"], labels: Int[AnyArray, "B"], margin: Any = 1.0
 ) -> Float[jax.Array, "B"]:
@@ -42,6 +61,7 @@ def hinge(
     return jnp.sum(jax.nn.relu(_margins(scores, labels, margin)), axis=-1)
 
 
+@_checked
 def squared_hinge(
     scores: Float[AnyArray, "B C"], labels: Int[AnyArray, "B"], margin: Any = 1.0
 ) -> Float[jax.Array, "B"]:
@@ -54,6 +74,7 @@ def squared_hinge(
     return jnp.sum(jnp.square(jax.nn.relu(_margins(scores, labels, margin))), axis=-1)
 
 
+@_checked
 def crammer_singer_hinge(
     scores: Float[AnyArray, "B C"], labels: Int[AnyArray, "B"], margin: Any = 1.0
 ) -> Float[jax.Array, "B"]:
@@ -67,6 +88,7 @@ def crammer_singer_hinge(
     return jax.nn.relu(jnp.max(_margins(scores, labels, margin), axis=-1))
 
 
+@_checked
 def softmax(scores: Float[AnyArray, "B C"], labels: Int[AnyArray, "B"]) -> Float[jax.Array, "B"]:
     """Cross-entropy of the softmax probabilities: -log(e^{s_y} / sum_j e^{s_j}), natural log.
 
@@ -83,6 +105,7 @@ def softmax(scores: Float[AnyArray, "B C"], labels: Int[AnyArray, "B"]) -> Float
     return log_total - _of_label(shifted, labels)
 
 
+@_checked
 def hinge_kinks(
     scores: Float[AnyArray, "B C"], labels: Int[AnyArray, "B"], margin: Any = 1.0
 ) -> Float[jax.Array, "B C"]:
@@ -91,6 +114,7 @@ def hinge_kinks(
     return jnp.where(_is_label(scores, labels), -jnp.ones_like(margins), margins)
 
 
+@_checked
 def crammer_singer_kinks(
     scores: Float[AnyArray, "B C"], labels: Int[AnyArray, "B"], margin: Any = 1.0
 ) -> Float[jax.Array, "B C"]:
@@ -110,13 +134,16 @@ def _is_label(scores: Float[AnyArray, "B C"], labels: Int[AnyArray, "B"]) -> Boo
 
 
 def _of_label(values: Shaped[AnyArray, "B C"], labels: Int[AnyArray, "B"]) -> jax.Array:
+    """The value at each label (B,), NaN for a label outside 0..C-1."""
     # A masked sum: its gradient is a product, that of an indexed read is a slow scatter.
-    return jnp.sum(jnp.where(_is_label(values, labels), values, 0.0), axis=-1)
+    of_label = jnp.sum(jnp.where(_is_label(values, labels), values, 0.0), axis=-1)
+    return jnp.where((labels >= 0) & (labels < values.shape[-1]), of_label, jnp.nan)
 
 
 def _margins(
     scores: Float[AnyArray, "B C"], labels: Int[AnyArray, "B"], margin: Any
 ) -> Float[jax.Array, "B C"]:
     """s_j - s_y + margin for j != y, and 0 (which adds nothing) at j = y."""
+    margin = jnp.asarray(checks.floats(margin, "margin"), scores.dtype)
     margins = scores - _of_label(scores, labels)[:, None] + margin
     return jnp.where(_is_label(scores, labels), 0.0, margins)

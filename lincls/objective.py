@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from lincls import linear, losses, penalties, preprocessing
+from lincls import batches, checks, linear, losses, penalties, preprocessing
 from lincls.hyper import as_numbers
 from lincls.structs import Affine, AnyArray, Examples, Hyper, LinearParams, Parts
 
@@ -35,24 +36,55 @@ def evaluate(
         objective: the loss and the penalty.
         params: W (C, D), b (C,); everything else is cast to their dtype.
         batch: X (B, D), y (B,), weight (B,).  Weight 2 counts an example twice.  Weight 0
-            leaves it out, even if its loss is not finite.
+            leaves it out, even if its features, its loss or its label are no finite numbers.
         hyper: scalars.
 
     Returns:
         (loss (), Parts(data (), penalty ())).  A batch of zero weight has data loss 0.
+
+    Raises:
+        TypeError, ValueError: shapes that do not fit together, a loss that does not return one
+            value an example, or a penalty that is not one number.
     """
+    return of_present(objective, params, batches.zero_absent(batch), hyper)
+
+
+def of_present(
+    objective: Objective, params: LinearParams, batch: Examples, hyper: Hyper
+) -> tuple[jax.Array, Parts]:
+    """As `evaluate`, for a batch that went through `batches.zero_absent`."""
     dtype = params.W.dtype
-    reg, loss, penalty = as_numbers((hyper.reg, dict(hyper.loss), dict(hyper.penalty)), dtype)
     weight = jnp.asarray(batch.weight, dtype)
-    per_example = objective.loss(scores(params, batch.X, weight), batch.y, **loss)
+    per_example = example_losses(objective, params, batch._replace(weight=weight), hyper)
     data = weighted_mean(per_example, weight)
-    penalty = reg * objective.penalty(params.W, **penalty)
+    penalty = penalised(objective, params.W, hyper)
     return data + penalty, Parts(data, penalty)
 
 
-def scores(params: LinearParams, X: Any, weight: Any) -> jax.Array:
-    """Scores (B, C), 0 for examples of weight 0: 0 times a loss that overflowed would be NaN."""
-    return jnp.where(weight[:, None] > 0, linear.scores(params, X), 0)
+def example_losses(
+    objective: Objective, params: LinearParams, batch: Examples, hyper: Hyper
+) -> jax.Array:
+    """The loss of each example (B,), at scores of 0 where its weight is 0.
+
+    There 0 times a loss that overflowed would be NaN.
+
+    Raises:
+        ValueError, TypeError: weights of another shape than (B,), or such a loss.
+    """
+    if np.shape(batch.weight) != (len(batch.X),):
+        raise ValueError(f"weight must be ({len(batch.X)},), got {np.shape(batch.weight)}")
+    scores = jnp.where(batch.weight[:, None] > 0, linear.scores(params, batch.X), 0)
+    found = objective.loss(scores, batch.y, **as_numbers(dict(hyper.loss), params.W.dtype))
+    _check_shape(found, (len(batch.X),), "loss(scores, labels)", "one value an example")
+    return found
+
+
+def penalised(objective: Objective, W: jax.Array, hyper: Hyper) -> jax.Array:
+    """reg * R(W) of one setting (ValueError, TypeError: a penalty that is not one number)."""
+    reg, numbers = as_numbers((hyper.reg, dict(hyper.penalty)), W.dtype)
+    found = objective.penalty(W, **numbers)
+    _check_shape(found, (), "penalty(W)", "one number")
+    return reg * found
 
 
 def weighted_mean(values: jax.Array, weight: jax.Array) -> jax.Array:
@@ -61,8 +93,23 @@ def weighted_mean(values: jax.Array, weight: jax.Array) -> jax.Array:
     return jnp.sum(weight * values) / jnp.where(total > 0, total, 1.0)
 
 
+def checked(objective: Any) -> Objective:
+    """Return an objective of two functions (TypeError, with what to give instead)."""
+    checks.kind(objective, Objective, "objective", "Objective(losses.softmax, penalties.l2)")
+    checks.kind(objective.loss, Callable, "loss", "losses.softmax, a function")
+    checks.kind(objective.penalty, Callable, "penalty", "penalties.l2, a function")
+    return objective
+
+
+def _check_shape(found: Any, shape: tuple[int, ...], call: str, what: str) -> None:
+    if not isinstance(found, jax.Array | np.ndarray | np.generic | float | int):
+        raise TypeError(f"{call} must return {what}, got {type(found).__name__}")
+    if np.shape(found) != shape:
+        raise ValueError(f"{call} must return {what}, shape {shape}, got {np.shape(found)}")
+
+
 def step_size(
-    X: AnyArray, affine: Affine, loss: Any, num_classes: int, reg: float | int = 0.0
+    X: AnyArray, affine: Affine | None, loss: Any, num_classes: int, reg: float | int = 0.0
 ) -> float:
     """A learning rate from the data and the loss: 1 / (|g| * mean |x|^2 / 3 + 2 reg).
 
@@ -75,15 +122,30 @@ def step_size(
 
     Args:
         X: rows (N, D); at most 4,096 of them are used.
-        affine: preprocessing of X.
+        affine: preprocessing of X; None is none.
         loss: as in `Objective`.
         num_classes: C.
         reg: strength of the L2 penalty.
+
+    Raises:
+        TypeError, ValueError: an argument of another kind, by name; features so large that
+            their squares overflow.
     """
+    X = checks.rows(X)
+    checked(Objective(loss))
     sample = X[:: -(-len(X) // 4096)]
+    affine = preprocessing.checked(affine, X.shape[1])
     squares = jnp.sum(jnp.square(preprocessing.apply(affine, sample)), axis=1)
-    gradient = jax.grad(lambda scores: loss(scores, jnp.zeros(1, jnp.int32)).sum())(
-        jnp.zeros((1, num_classes))
-    )
+
+    def of_equal(scores: jax.Array) -> jax.Array:
+        found = loss(scores, jnp.zeros(1, jnp.int32))
+        _check_shape(found, (1,), "loss(scores, labels)", "one value an example")
+        return found.sum()
+
+    gradient = jax.grad(of_equal)(jnp.zeros((1, checks.count(num_classes, "num_classes"))))
     curvature = jnp.linalg.norm(gradient) * (1 + jnp.mean(squares)) / 3
-    return float(1 / (curvature + 2 * reg))
+    rate = float(1 / (curvature + 2 * checks.number(reg, "reg", least=0)))
+    if not 0 < rate < np.inf:
+        raise ValueError("X has features so large that their squares overflow; scale them by "
+                         "affine=preprocessing.fit(X)")  # fmt: skip
+    return rate

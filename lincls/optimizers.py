@@ -55,6 +55,12 @@ class AverageState(NamedTuple):
     average: Any
 
 
+class ProximalState(NamedTuple):
+    """The parameters before the last step (() without momentum)."""
+
+    before: Any
+
+
 class SgdState(NamedTuple):
     """Steps taken, and the velocity (a tree like the parameters; () without momentum)."""
 
@@ -140,30 +146,66 @@ def annealed(learning_rate: Any, num_steps: Any) -> optax.GradientTransformation
 
 
 def proximal(
-    fn: Callable[[jax.Array, Any], jax.Array], amount: Any
+    fn: Callable[[jax.Array, Any], jax.Array], amount: Any, momentum: Any = None
 ) -> optax.GradientTransformation:
     """Replace W by fn(W, amount) after each step; the last link of an `optax.chain`.
+
+        W <- fn(W + update + momentum * (W - W before the last step), amount)
 
     It returns new - old, so an exact zero of `fn` stays an exact zero.  The bias is left
     alone.  With `penalties.soft_threshold` and amount = learning_rate * strength it is the
     proximal step for `strength * sum|W|`; the objective's penalty is then `penalties.none`.
+
+    Momentum belongs here and not before it.  After `optimizers.sgd(learning_rate, momentum)` the
+    steps are 1 / (1 - momentum) times as long, and the same `amount` would solve the problem of
+    strength (1 - momentum) * strength; `training.start` refuses that.
+
+    Args:
+        fn: such as `penalties.soft_threshold`.
+        amount: its second argument.
+        momentum: None, or a scalar in [0, 1).
+
+    Source: Parikh and Boyd, Proximal Algorithms, 2014; with momentum Ochs et al., SIAM J. Imaging
+    Sciences 2014 (iPiano).
     """
 
-    def init(params: LinearParams) -> optax.EmptyState:
-        return optax.EmptyState()
+    def init(params: LinearParams) -> ProximalState:
+        return ProximalState(() if momentum is None else params)
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         if params is None:
             raise ValueError("proximal needs the parameters: call update(grads, state, params)")
+        if momentum is not None:
+            moved = jax.tree.map(jnp.subtract, params, state.before)
+            updates = jax.tree.map(lambda u, v: u + momentum * v, updates, moved)
+            state = ProximalState(params)
         moved = fn(params.W + updates.W, amount)
         return updates._replace(W=moved - params.W), state
 
     return optax.GradientTransformation(init, update)
 
 
+def check_proximal(state: Any) -> None:
+    """ValueError where `proximal` follows a link that remembers gradients, such as momentum.
+
+    Args:
+        state: of an optimiser, before the first step.
+    """
+    links = jax.tree.leaves(state, is_leaf=lambda leaf: isinstance(leaf, ProximalState))
+    places = [i for i, link in enumerate(links) if isinstance(link, ProximalState)]
+    if places and any(jnp.ndim(link) for link in links[: places[-1]] if hasattr(link, "shape")):
+        raise ValueError(
+            "optimizers.proximal after momentum, or after a rate for each weight, solves another "
+            "problem; use optax.chain(optimizers.sgd(learning_rate), "
+            "optimizers.proximal(fn, amount, momentum))"
+        )
+
+
 def max_norm(radius: Any) -> optax.GradientTransformation:
     """Keep the Euclidean norm of every class row at most `radius` (slide 41); a last link."""
-    return proximal(penalties.max_norm, radius)
+    link = proximal(penalties.max_norm, radius)
+    # A projection is the same for steps of any length, so momentum may stand before it.
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), link.update)
 
 
 def averaging(start: Any = 0, decay: Any = None) -> optax.GradientTransformation:

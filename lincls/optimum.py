@@ -15,7 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from lincls import batches, checks, losses, passes, penalties, preprocessing, training
+from lincls import (
+    batches,
+    checks,
+    losses,
+    passes,
+    penalties,
+    precision,
+    preprocessing,
+    training,
+)
 from lincls.objective import Objective
 from lincls.structs import Affine, AnyArray, Examples, Hyper, LinearParams
 from lincls.training import Recipe
@@ -86,19 +95,22 @@ def optimum(
 
     Source: Liu and Nocedal 1989, as `optax.lbfgs` has it.
     """
+    checks.on_host("optimum.optimum", "use training.run", X, y, reg, weight, affine, params)
     reg = checks.positive(reg)
     if np.dtype(dtype) not in (np.float32, np.float64):
         raise ValueError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
-    X = checks.rows(X)
+    weight = None if weight is None else checks.example_weights(weight, len(X))
+    X = precision.working(checks.rows(X), dtype=dtype, weight=weight)
     y = checks.labels(y, len(X), num_classes, "y")
     num_classes = int(y.max()) + 1 if num_classes is None else num_classes
+    tol, max_steps = checks.number(tol, "tol", least=0), checks.count(max_steps, "max_steps", 0)
     affine = preprocessing.checked(affine, X.shape[1])
     recipe, hyper = Recipe(Objective(loss, penalties.l2), optax.lbfgs, batches.full), Hyper({}, reg)
     # optax's L-BFGS promotes its counts, which a caller may have forbidden.
     with jax.enable_x64(np.dtype(dtype) == np.float64), jax.numpy_dtype_promotion("standard"):
         if params is None:
             params = LinearParams(np.zeros((num_classes, X.shape[1])), np.zeros(num_classes))
-        params = jax.tree.map(lambda p: jnp.asarray(p, dtype), params)
+        params = jax.tree.map(lambda p: jnp.asarray(p, dtype), checks.params(params))
         weights = np.ones(len(X)) if weight is None else weight
         # On the device once, not at every look.
         data = jax.tree.map(jnp.asarray, Examples(X, y, np.asarray(weights, dtype)))

@@ -7,9 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lincls import batches, linear, placement
+from lincls import batches, checks, linear, placement, preprocessing
 from lincls import objective as objectives
-from lincls.hyper import as_numbers
 from lincls.objective import Objective
 from lincls.structs import Affine, Examples, Hyper, LinearParams
 
@@ -22,14 +21,20 @@ def sum_over(
 ) -> jax.Array:  # fmt: skip
     """The sum of fn(block) over blocks of all examples, the rows of a block in `dtype`.
 
-    The last block is filled up with examples of weight 0, so fn has to use the weights.
+    Args:
+        fn: a function of a block of examples.  The last block is filled up with examples of
+            weight 0, so it has to use the weights.
+        data: X (N, D), y (N, ...), weight (N,) or (G, N).
+        affine: preprocessing of X.
+        dtype: of the rows.
+        block: rows that are floats at the same time.
     """
     num_examples = data.X.shape[0]
     block = min(num_examples, block)
 
     def of_block(i: jax.Array) -> jax.Array:
         rows, present = batches.span(i, num_examples, block)
-        return fn(batches.take(data, affine, rows, present, dtype))
+        return fn(batches.zero_absent(batches.take(data, affine, rows, present, dtype)))
 
     steps = jnp.arange(batches.steps_per_epoch(num_examples, block), dtype=jnp.int32)
     nothing = jax.tree.map(jnp.zeros_like, jax.eval_shape(of_block, steps[0]))
@@ -75,16 +80,18 @@ def objective(
     """The objective over all examples, () or (G,).
 
     Args:
+        objective: the loss and the penalty.
         params: W (C, D), or (G, C, D) with the same scalars of `hyper` for each.
+        data: X (N, D), y (N,), weight (N,), or (G, N).
+        affine: preprocessing of X.
+        hyper: scalars.
     """
-    dtype = params.W.dtype
-    reg, loss, penalty = as_numbers((hyper.reg, dict(hyper.loss), dict(hyper.penalty)), dtype)
 
     def per_example(params: LinearParams, batch: Examples) -> jax.Array:
-        return objective.loss(objectives.scores(params, batch.X, batch.weight), batch.y, **loss)
+        return objectives.example_losses(objective, params, batch, hyper)
 
     def penalised(W: jax.Array) -> jax.Array:
-        return reg * objective.penalty(W, **penalty)
+        return objectives.penalised(objective, W, hyper)
 
     each = jax.vmap(penalised) if params.W.ndim == 3 else penalised
     data_loss = mean_over(per_example, params, data, affine)
@@ -101,7 +108,16 @@ def accuracies(params: LinearParams, data: Examples, affine: Affine) -> Any:
 
     Returns:
         () or (G,) in 0..1; 0 for a setting without any weight.
+
+    Raises:
+        TypeError, ValueError: data that do not fit the parameters, by name.
     """
+    params = checks.params(params)
+    num_classes, num_features = params.W.shape[-2:]
+    X = checks.rows(data.X, num_features=num_features)
+    y = checks.labels(data.y, len(X), num_classes, "y")
+    data = Examples(X, y, checks.weights(data.weight, len(X), zero=True))
+    affine = preprocessing.checked(affine, num_features)
     if not placement.is_large(data.X):
         return _accuracies(params, data, affine)
     hits = weight = np.zeros(())

@@ -9,18 +9,18 @@ alike in all folds.  So one shift and one scalar scale serve all folds.
 `per_feature=True` changes what the penalty means and is to be fitted per fold.
 """
 
+import math
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Shaped
 
-from lincls import checks
+from lincls import checks, precision
 from lincls.structs import Affine, AnyArray
 
 _ROUNDING = 1e-7  # a deviation of so little of the mean is no variance
-_ROUNDING_OF_64 = 1e-12
-_FAR = 1e5  # deviations from 0 at which float32 keeps two digits of a difference
+_LARGE = 2.0**100
 _BLOCK = 4096  # rows that are floats at the same time while the moments are summed
 
 
@@ -38,19 +38,22 @@ def fit(X: Shaped[AnyArray, "N ..."], weight: Any = None, *, per_feature: bool =
         float64.  Data without any variance has scale 1.
 
     Raises:
-        ValueError: NaN or infinity in X, a negative weight, or no weight at all; float64 X
-            whose mean is more than 1e5 standard deviations from 0, because `apply` would round
-            its differences away in float32.
+        ValueError: NaN or infinity in X, a negative weight, or no weight at all; a standard
+            deviation beyond 2**100 or below 2**-100; float64 X whose mean is more than 1e5
+            standard deviations from 0, because float32 would round its differences away.
     """
-    X = checks.finite(checks.rows(X))
+    checks.on_host("preprocessing.fit", "call it before, and pass its result", X, weight)
+    X = checks.rows(X)
     weight = checks.example_weights(weight, len(X))
+    X = precision.in_range(X, weight=weight)
     mean = _weighted_sum(X, weight, lambda x: x) / weight.sum()
     variance = _weighted_sum(X, weight, lambda x: np.square(x - mean)) / weight.sum()
     if X.dtype == np.float64:
-        _check_digits(mean, variance)
+        precision.digits(mean, variance)
     variance = np.where(variance > np.square(_ROUNDING * mean), variance, 0.0)
     if not per_feature:
         variance = variance.mean()
+    _check_scale(np.atleast_1d(np.sqrt(variance)))
     deviation = np.sqrt(np.where(variance > 0, variance, 1.0))
     return Affine(mean.astype(np.float32), np.asarray(1 / deviation, np.float32))
 
@@ -66,37 +69,41 @@ def identity(num_features: int) -> Affine:
 
 
 def checked(affine: Affine | None, num_features: int) -> Affine:
-    """`affine`, or the identity for None.
+    """`affine` as arrays, or the identity for None.
 
     Raises:
-        ValueError: an affine map of another number of features.
+        TypeError: no `Affine`, or one of something else than numbers.
+        ValueError: another number of features, or numbers that float32 does not hold.
     """
     if affine is None:
         return identity(num_features)
-    if np.shape(affine.shift) != (num_features,):
-        raise ValueError(
-            f"affine has {np.shape(affine.shift)} shifts, X has {num_features} features"
-        )
-    return affine
+    affine = checks.affine(affine, num_features)
+    return Affine(*map(precision.survives, affine, ("affine.shift", "affine.scale")))
 
 
 def apply(affine: Affine, X: Shaped[AnyArray, "B D"], dtype: Any = jnp.float32) -> Any:
-    """(x - shift) * scale for every row, in `dtype`, from uint8 or floating rows."""
+    """(x - shift) * scale for every row, in `dtype`, from uint8 or floating rows.
+
+    Rows of a float64 host array are moved in float64 and rounded afterwards.
+    """
+    X = checks.rows(X)
+    affine = checks.affine(affine, X.shape[1])
+    wide = isinstance(X, np.ndarray) and X.dtype == np.float64
+    if wide and all(map(checks.is_concrete, affine)):
+        moved = (X - np.asarray(affine.shift)) * np.asarray(affine.scale, np.float64)
+        return jnp.asarray(moved, dtype)
     shift, scale = (jnp.asarray(number, dtype) for number in affine)
     return (jnp.asarray(X).astype(dtype) - shift) * scale
 
 
-def _check_digits(mean: np.ndarray, variance: np.ndarray) -> None:
-    """ValueError where float32, 6e-8 of the value, has few digits left of the differences."""
-    deviation = np.sqrt(variance)
-    varies = deviation > _ROUNDING_OF_64 * np.abs(mean)  # else it is a constant
-    far = varies & (np.abs(mean) > _FAR * deviation)
-    if far.any():
-        worst = int(far.argmax())
+def _check_scale(deviation: np.ndarray) -> None:
+    """ValueError where dividing by the deviation, or multiplying again, would leave float32."""
+    outside = (deviation > _LARGE) | ((deviation > 0) & (deviation < 1 / _LARGE))
+    if outside.any():
+        worst = float(np.extract(outside, deviation)[0])
         raise ValueError(
-            f"X is float64 and its feature {worst} lies at {mean[worst]:.3g} with a standard "
-            f"deviation of only {deviation[worst]:.3g}, which float32 cannot tell apart; "
-            "use X - X.mean(axis=0), and subtract the same numbers from what is to be predicted"
+            f"X has a standard deviation of {worst:.3g}, which float32 cannot undo; "
+            f"use X * 2.0**{-math.frexp(worst)[1]}"
         )
 
 

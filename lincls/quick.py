@@ -12,7 +12,17 @@ from typing import Any
 
 import jax
 
-from lincls import batches, checks, linear, losses, optimizers, penalties, preprocessing, training
+from lincls import (
+    batches,
+    checks,
+    linear,
+    losses,
+    optimizers,
+    penalties,
+    precision,
+    preprocessing,
+    training,
+)
 from lincls.objective import Objective, step_size
 from lincls.structs import AnyArray, Hyper, LinearParams
 from lincls.training import Recipe
@@ -33,7 +43,8 @@ def fit(
 
     Args:
         key: of the start and of the batches; the same key gives the same parameters.
-        images: (N, H, W, C) or rows (N, D), uint8 or floating, in any units.
+        images: (N, H, W, C) or rows (N, D), uint8 or floating, in any units in which their
+            standard deviation is between 2**-100 and 2**100.
         labels: (N,) integers 0..C-1.
         num_classes: C, default the greatest label + 1.
         loss: `losses.softmax`, `losses.hinge`, or any `(scores, labels) -> (B,)`.
@@ -49,15 +60,19 @@ def fit(
         ValueError, TypeError: data that are no images with labels, only one class, or a
             training that diverged.
     """
-    X = checks.finite(checks.rows(images, "images"), "images")
+    checks.on_host("quick.fit", "use training.run", key, images, labels)
+    checks.key(key)
+    X = precision.in_range(checks.rows(images, "images"), "images")
     y = checks.labels(labels, len(X), num_classes)
     num_classes = checks.count(int(y.max()) + 1 if num_classes is None else num_classes,
                                "num_classes", 2)  # fmt: skip
+    if y.min() == y.max():
+        raise ValueError(f"labels are all {int(y.max())}; a classifier needs two classes")
     affine = preprocessing.fit(X)
-    if not num_epochs > 0:
-        raise ValueError(f"num_epochs must be greater than 0, got {num_epochs}")
     batch_size = checks.count(batch_size, "batch_size")
-    num_steps = max(int(num_epochs * batches.steps_per_epoch(len(X), batch_size)), 2000)
+    an_epoch = batches.steps_per_epoch(len(X), batch_size)
+    num_epochs = checks.number(num_epochs, "num_epochs", above=0, below=2**31 / an_epoch)
+    num_steps = max(int(num_epochs * an_epoch), 2000)
     rate = step_size(X, affine, loss, num_classes, reg)
     hyper = Hyper({"learning_rate": rate, "num_steps": num_steps}, reg)
     of_start, of_batches = jax.random.split(key)

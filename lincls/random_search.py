@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lincls import checks, passes, preprocessing
-from lincls.hyper import num_settings, plain
-from lincls.objective import Objective
+from lincls import checks, passes, precision, preprocessing
+from lincls.hyper import as_arrays, num_settings
+from lincls.objective import Objective, checked
 from lincls.structs import Affine, AnyArray, Examples, Hyper, LinearParams
 
 _BLOCK = 50  # draws that share a pass over the data
@@ -29,8 +29,19 @@ class Search(NamedTuple):
 
 
 def draw(key: jax.Array, num_features: int, num_classes: int, scale: Any = 1e-4) -> LinearParams:
-    """W and b from a normal distribution of standard deviation `scale`: the slide's (C, D + 1)."""
-    folded = scale * jax.random.normal(key, (num_classes, num_features + 1))
+    """W and b from a normal distribution of standard deviation `scale`: the slide's (C, D + 1).
+
+    Args:
+        key: a typed key.
+        num_features: D.
+        num_classes: C.
+        scale: greater than 0.
+    """
+    shape = (
+        checks.count(num_classes, "num_classes"),
+        checks.count(num_features, "num_features") + 1,
+    )
+    folded = precision.number(scale, "scale", above=0) * jax.random.normal(checks.key(key), shape)
     return LinearParams(folded[:, :-1], folded[:, -1])
 
 
@@ -61,14 +72,21 @@ def search(
     Returns:
         (params, Search); the parameters act on preprocessed rows (`linear.on_pixels`).
 
+    Raises:
+        TypeError, ValueError: an argument of another kind, by name.
+
     Source: slides 49-50.
     """
-    X = checks.finite(checks.rows(X))
+    checks.on_host("random_search.search", "use passes.objective", key, X, y, hyper, affine)
+    checks.key(key)
+    checked(objective)
+    scale = precision.number(scale, "scale", above=0)
+    X = precision.working(checks.rows(X))
     y = checks.labels(y, len(X), num_classes, "y")
-    num_draws = checks.count(num_draws, "num_draws")
+    num_draws = checks.count(num_draws, "num_draws", high=2**31 - 1 - _BLOCK)
     num_classes = int(y.max()) + 1 if num_classes is None else num_classes
     affine = preprocessing.checked(affine, X.shape[1])
-    hyper = plain(Hyper({}) if hyper is None else hyper)
+    hyper = as_arrays(Hyper({}) if hyper is None else hyper, jnp.result_type(float))
     if num_settings(hyper) is not None:
         raise ValueError("a random search takes one setting: the numbers of hyper must be scalars")
     data = jax.tree.map(jnp.asarray, Examples(X, y, np.ones(len(X), np.float32)))
@@ -80,6 +98,8 @@ def search(
         if on_block is not None:
             on_block(min(begin + _BLOCK, num_draws), num_draws)
     of_draws = np.concatenate(losses)[:num_draws]
+    if np.isnan(of_draws).all():
+        raise ValueError("the objective is NaN for every draw; use a smaller scale, or an affine")
     best = int(np.nanargmin(of_draws))
     params = _draw_number(key, jnp.int32(best), scale, X.shape[1], num_classes)
     return params, Search(of_draws, np.fmin.accumulate(of_draws), best)

@@ -148,4 +148,4 @@ def validation_mask(
 
 
 def _permutation(key: Any, size: int) -> np.ndarray:
-    return np.asarray(jax.random.permutation(key, jnp.arange(size, dtype=jnp.int32)))
+    return np.asarray(jax.random.permutation(checks.key(key), jnp.arange(size, dtype=jnp.int32)))

@@ -53,7 +53,7 @@ def test_padding_is_marked_not_there_and_points_inside_the_data(batch_size):
     for sampling in (batches.shuffled, batches.sequential):
         for step in range(5):
             rows, present = rows_of(sampling, step, batch_size=batch_size)
-            assert rows.shape == (batch_size,)
+            assert rows.shape == (min(batch_size, 10),)
             assert rows.min() >= 0
             assert rows.max() < 10
             assert present.any()

@@ -14,10 +14,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from lincls import batches, checks, optimizers
+from lincls import batches, checks, optimizers, precision
 from lincls import hyper as numbers
+from lincls import objective as objectives
 from lincls.batches import Sampling
-from lincls.objective import Objective, evaluate
+from lincls.objective import Objective
 from lincls.structs import Affine, Examples, Hyper, LinearParams, StepInfo, TrainState
 
 Optimizer = Callable[..., optax.GradientTransformation]
@@ -51,8 +52,7 @@ class Recipe:
     params_fn: Callable[[TrainState], LinearParams] = last
 
     def __post_init__(self) -> None:
-        wanted = "Objective(losses.softmax, penalties.l2)"
-        checks.kind(self.objective, Objective, "objective", wanted)
+        objectives.checked(self.objective)
         wanted = "optimizers.sgd, a function of the numbers in hyper.optimizer"
         checks.kind(self.optimizer, Callable, "optimizer", wanted)
         checks.kind(self.sampling, Sampling, "sampling", "batches.shuffled")
@@ -73,16 +73,18 @@ def start(key: jax.Array, params: LinearParams, recipe: Recipe, hyper: Hyper) ->
         TrainState, whose params, opt and alive have a leading axis G for a grid.
 
     Raises:
-        TypeError, ValueError: a key or a recipe of another kind, and what `Hyper` must not hold.
+        TypeError, ValueError: an argument of another kind, by name; numbers that the dtype of
+            the parameters does not hold; `optimizers.proximal` after momentum.
     """
-    if not jax.dtypes.issubdtype(getattr(key, "dtype", None), jax.dtypes.prng_key):
-        raise TypeError(f"key must be a typed key such as jax.random.key(0), got {key!r}")
+    checks.key(key)
     checks.kind(recipe, Recipe, "recipe", "Recipe(Objective(losses.softmax))")
-    params = jax.tree.map(jnp.asarray, params)
+    params = _on_device(checks.params(params))
     hyper = numbers.as_arrays(hyper, params.W.dtype)
 
     def init(params: LinearParams, hyper: Hyper) -> Any:
-        return recipe.optimizer(**hyper.optimizer).init(params)
+        opt = recipe.optimizer(**hyper.optimizer).init(params)
+        optimizers.check_proximal(opt)
+        return opt
 
     settings = numbers.num_settings(hyper)
     if settings is None:
@@ -97,6 +99,13 @@ def start(key: jax.Array, params: LinearParams, recipe: Recipe, hyper: Hyper) ->
     return TrainState(params, opt, alive, key, jnp.zeros((), jnp.int32))
 
 
+def _on_device(params: LinearParams) -> LinearParams:
+    """Arrays of JAX whose numbers are those that were given."""
+    for name, leaf in params._asdict().items():
+        precision.survives(leaf, f"params.{name}", jax.dtypes.canonicalize_dtype(leaf.dtype))
+    return jax.tree.map(jnp.asarray, params)
+
+
 def step(
     state: TrainState, batch: Examples, recipe: Recipe, hyper: Hyper
 ) -> tuple[TrainState, StepInfo]:
@@ -107,13 +116,21 @@ def step(
 
     Args:
         state: of one setting (no axis G).
-        batch: X (B, D), y (B,), weight (B,), already preprocessed.
+        batch: X (B, D), y (B,), weight (B,), already preprocessed.  A row of weight 0 is not
+            there, whatever it holds.
         recipe: how to train.
         hyper: scalars.
 
     Returns:
         The next state, and StepInfo of scalars, measured at the old parameters.
     """
+    return _step(state, batches.zero_absent(batch), recipe, hyper)
+
+
+def _step(
+    state: TrainState, batch: Examples, recipe: Recipe, hyper: Hyper
+) -> tuple[TrainState, StepInfo]:
+    """As `step`, for a batch that went through `batches.zero_absent`."""
     dtype = state.params.W.dtype
     given = numbers.as_numbers(dict(hyper.optimizer), dtype)
     transformation = optax.with_extra_args_support(recipe.optimizer(**given))
@@ -122,10 +139,10 @@ def step(
         batch = batch._replace(X=batches.drop(batch.X, state.key, state.step, rate))
 
     def value_fn(params: LinearParams) -> jax.Array:
-        return evaluate(recipe.objective, params, batch, hyper)[0]
+        return objectives.of_present(recipe.objective, params, batch, hyper)[0]
 
     (loss, parts), grads = jax.value_and_grad(
-        lambda params: evaluate(recipe.objective, params, batch, hyper), has_aux=True
+        lambda params: objectives.of_present(recipe.objective, params, batch, hyper), has_aux=True
     )(state.params)
     updates, opt = transformation.update(
         grads, state.opt, state.params, value=loss, grad=grads, value_fn=value_fn
@@ -170,6 +187,9 @@ def run(
     epoch_steps = batches.steps_per_epoch(num_examples, recipe.batch_size)
     hyper = numbers.as_arrays(hyper, dtype)
     take_step = _over_settings(recipe, hyper, data.weight)
+    if num_steps < 2:  # XLA inlines a loop of one step, which then rounds otherwise
+        end = state.step + num_steps
+        stop = end if stop is None else jnp.minimum(stop, end)
 
     def order_of(step: jax.Array) -> Any:
         return recipe.sampling.order(state.key, step // epoch_steps, num_examples)
@@ -181,26 +201,27 @@ def run(
         rows, present = recipe.sampling.rows(
             order, state.key, state.step, num_examples, recipe.batch_size
         )
-        new_state, info = take_step(state, batches.take(data, affine, rows, present, dtype), hyper)
+        batch = batches.zero_absent(batches.take(data, affine, rows, present, dtype))
+        new_state, info = take_step(state, batch, hyper)
         if stop is not None:
             new_state = where(state.step < stop, new_state, state)
         return (new_state, order), info
 
     # Not yet an order: the first step makes it, so that a sort is compiled once, not twice.
     order = jax.tree.map(jnp.zeros_like, jax.eval_shape(order_of, state.step))
-    steps = jnp.arange(num_steps, dtype=jnp.int32)
+    steps = jnp.arange(max(num_steps, 2), dtype=jnp.int32)
     (state, _), info = jax.lax.scan(body, (state, order), steps)
-    return state, info
+    return state, jax.tree.map(lambda leaf: leaf[:num_steps], info)
 
 
 compiled_run = jax.jit(run, static_argnames=("recipe", "num_steps"))
 
 
 def _over_settings(recipe: Recipe, hyper: Hyper, weight: jax.Array) -> Callable[..., Any]:
-    """`step` for one setting or, vmapped, for all; key, step and batch are shared."""
+    """`_step` for one setting or, vmapped, for all; key, step and batch are shared."""
 
     def take_step(state: TrainState, batch: Examples, hyper: Hyper) -> Any:
-        return step(state, batch, recipe, hyper)
+        return _step(state, batch, recipe, hyper)
 
     if numbers.num_settings(hyper) is None:
         return take_step

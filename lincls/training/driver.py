@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lincls import batches, checks, passes, placement, preprocessing
+from lincls import batches, checks, passes, placement, precision, preprocessing
 from lincls import hyper as numbers
 from lincls.structs import (
     Affine,
@@ -32,6 +32,7 @@ from lincls.structs import (
 from lincls.training.core import Recipe, compiled_run, where
 from lincls.training.streams import Pieces, steps_per_piece
 
+_MOST_STEPS = 2**31 - 1  # their number is an int32
 OnChunk = Callable[[TrainState, StepInfo], Any]
 
 
@@ -66,8 +67,9 @@ def fit(
             its file and is read in pieces.
         recipe: how to train.
         hyper: numbers; with G values all G settings train at once.
-        weight: (N,), or (G, N) where settings see different examples; default all 1.  An example
-            of weight 0 does not count, but it must be finite and have a valid label.
+        weight: (N,), or (G, N) where settings see different examples; default all 1.  Only
+            their ratios count.  An example of weight 0 does not count; it may be too large for
+            float32, but it must be finite and have a valid label.
         affine: preprocessing of X; default none.
         validation: (X, y) to measure accuracy on after every `every` steps (default: an epoch),
             counted from the start of the run, and after the last.  The best parameters of each
@@ -82,10 +84,11 @@ def fit(
         is alive.
 
     Raises:
-        ValueError, TypeError: arguments that do not fit together, by name.
+        ValueError, TypeError: arguments that do not fit together, by name; float64 numbers
+            that do not survive in the dtype of the parameters.
     """
     data, affine, hyper = _at_the_door(state, X, y, recipe, hyper, weight, affine)
-    num_steps = checks.count(num_steps, "num_steps")
+    num_steps = checks.count(num_steps, "num_steps", high=_MOST_STEPS - int(state.step))
     rows_a_step = recipe.sampling.num_rows(len(data.y), recipe.batch_size)
     every = batches.steps_per_epoch(len(data.y), rows_a_step) if every is None else every
     every = int(state.step) + num_steps if validation is None else checks.count(every, "every")
@@ -146,7 +149,8 @@ class _HeldOut:
             raise TypeError(f"validation must be a pair (X, y), got {type(validation).__name__}")
         X, y = validation
         num_classes, num_features = state.params.W.shape[-2:]
-        X = checks.finite(checks.rows(X, "validation X", num_features), "validation X")
+        X = checks.rows(X, "validation X", num_features)
+        X = precision.working(X, "validation X", state.params.W.dtype)
         y = checks.labels(y, len(X), num_classes, "validation y")
         data = Examples(X, y, np.ones(len(X), state.params.W.dtype))
         self._data = data if placement.is_large(X) else placement.lend(data)
@@ -188,12 +192,16 @@ def _at_the_door(
     affine: Affine | None,
 ) -> tuple[Examples, Affine, Hyper]:  # fmt: skip
     """The arguments of `fit`, checked, on the device and in the parameters' dtype."""
+    checks.on_host("training.fit", "use training.run", state, X, y, weight, affine)
+    checks.kind(state, TrainState, "state", "training.start(key, params, recipe, hyper)")
     checks.kind(recipe, Recipe, "recipe", "Recipe(Objective(losses.softmax))")
-    num_classes, num_features = state.params.W.shape[-2:]
-    X = checks.finite(checks.rows(X, num_features=num_features))
+    (num_classes, num_features), dtype = state.params.W.shape[-2:], state.params.W.dtype
+    X = checks.rows(X, num_features=num_features)
     y = checks.labels(y, len(X), num_classes, "y")
     weight = np.ones(len(X)) if weight is None else checks.weights(weight, len(X))
-    hyper = numbers.as_arrays(hyper, state.params.W.dtype)
+    weight = np.array(precision.survives(weight, "weight", dtype), dtype)
+    X = precision.working(X, dtype=dtype, weight=weight)
+    hyper = numbers.as_arrays(hyper, dtype)
     if hyper.dropout is not None:
         checks.share(hyper.dropout, "dropout")
     settings, of_state = numbers.num_settings(hyper), state.alive.shape
@@ -205,7 +213,7 @@ def _at_the_door(
     if weight.ndim == 2 and weight.shape[0] != settings:
         raise ValueError(f"weight has {weight.shape[0]} rows, hyper has {settings} settings")
     affine = preprocessing.checked(affine, num_features)
-    data = Examples(X, y, np.array(weight, state.params.W.dtype))
+    data = Examples(X, y, weight)
     if not placement.is_large(X):
         data = placement.lend(data)
     return data, jax.tree.map(_typed, affine), hyper
@@ -219,8 +227,11 @@ def _typed(leaf: Any) -> jax.Array:
 
 
 def _chunk_length(span: int, products_a_step: int, limit: int) -> int:
-    """Steps a compiled call takes: `span` cut into equal parts of a bounded amount of work."""
-    limit = min(limit, max(1, int(placement.limits().call_flops / (6 * products_a_step))))
+    """Steps a compiled call takes: `span` cut into equal parts of a bounded amount of work.
+
+    At least 2 of them where there are as many: a loop of one step is compiled as one of two.
+    """
+    limit = max(2, min(limit, int(placement.limits().call_flops / (6 * products_a_step))))
     return -(-span // -(-span // limit))
 
 

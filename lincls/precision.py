@@ -1,0 +1,116 @@
+"""Numbers that have to survive the way to the working precision.
+
+JAX computes in float32 unless told otherwise.  What a float64 array holds may overflow there,
+vanish, or lose its differences: then it is refused by name, or computed in float64.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lincls import checks
+from lincls.structs import AnyArray
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+_FAR = 1e5  # standard deviations from 0 at which float32 keeps two digits of a difference
+_ROUNDING_OF_64 = 1e-12
+_SAMPLE = 512  # rows of which the mean and the deviation are looked at
+
+
+def survives(x: AnyArray, name: str, dtype: Any = np.float32) -> AnyArray:
+    """Return finite numbers that neither overflow nor all vanish in `dtype` (ValueError)."""
+    _check_range(checks.greatest(x, name), name, dtype)
+    return x
+
+
+def number(value: Any, name: str, **bounds: float | int) -> Any:
+    """Return one finite number that float32 holds, as `checks.number` (TypeError, ValueError)."""
+    value = checks.number(value, name, **bounds)
+    if checks.is_concrete(value):
+        _check_range(abs(value), name, np.float32)
+    return value
+
+
+def _check_range(greatest: float, name: str, dtype: Any) -> None:
+    limits = jnp.finfo(dtype)
+    if greatest > float(limits.max) or 0 < greatest < float(limits.tiny):
+        raise ValueError(
+            f"{name} holds {greatest:.3g}, which {jnp.dtype(dtype)} cannot; "
+            f"use {name} * 2.0**{-math.frexp(greatest)[1]}"
+        )
+
+
+def in_range(X: AnyArray, name: str = "X", dtype: Any = np.float32, weight: Any = None) -> AnyArray:
+    """Return finite rows (N, D) that `dtype` holds.  Those of weight 0 become 0 if they overflow.
+
+    Raises:
+        ValueError: NaN, infinity, or numbers that overflow or all vanish in `dtype`.
+    """
+    greatest = checks.greatest(X, name)
+    if weight is not None and greatest > float(jnp.finfo(dtype).max):
+        there = np.asarray(weight).reshape(-1, len(X)).any(axis=0, keepdims=True)
+        X = np.where(there.T, np.asarray(X), 0)
+        greatest = checks.greatest(X, name)
+    _check_range(greatest, name, dtype)
+    return X
+
+
+def working(X: AnyArray, name: str = "X", dtype: Any = np.float32, weight: Any = None) -> AnyArray:
+    """Return finite rows (N, D) that survive in `dtype`, the precision of a training.
+
+    Raises:
+        ValueError: what `in_range` refuses, and float64 rows whose differences would be lost.
+    """
+    X = in_range(X, name, dtype, weight)
+    if X.dtype == np.float64 and jnp.dtype(dtype) != np.float64 and checks.is_concrete(X):
+        sample = np.asarray(X[:: -(-len(X) // _SAMPLE)])
+        digits(sample.mean(axis=0), sample.var(axis=0), name)
+    return X
+
+
+def digits(mean: np.ndarray, variance: np.ndarray, name: str = "X") -> None:
+    """ValueError where float32, 6e-8 of the value, has few digits left of the differences."""
+    deviation = np.sqrt(variance)
+    varies = deviation > _ROUNDING_OF_64 * np.abs(mean)  # else it is a constant
+    far = varies & (np.abs(mean) > _FAR * deviation)
+    if far.any():
+        worst = int(far.argmax())
+        raise ValueError(
+            f"{name} is float64 and its feature {worst} lies at {mean[worst]:.3g} with a standard "
+            f"deviation of only {deviation[worst]:.3g}, whose digits float32 does not hold; use "
+            f"{name} - {name}.mean(axis=0), and subtract the same numbers before predicting"
+        )
+
+
+def in_float64(fn: Function) -> Function:
+    """Decorator: run `fn` in float64 where JAX would narrow an argument, a float64 host array.
+
+    Results keep the dtypes that they would have without it.  Tracers are left as they are.
+    """
+
+    @functools.wraps(fn)
+    def wide(*args: Any, **kw: Any) -> Any:
+        leaves = jax.tree.leaves((args, kw))
+        if not all(map(checks.is_concrete, leaves)) or not any(map(_is_narrowed, leaves)):
+            return fn(*args, **kw)
+        narrow = jax.eval_shape(fn, *args, **kw)
+        with jax.enable_x64(True):
+            args, kw = jax.tree.map(_doubled, (args, kw))
+            return jax.tree.map(lambda x, like: x.astype(like.dtype), fn(*args, **kw), narrow)
+
+    return wide  # type: ignore[return-value]
+
+
+def _is_narrowed(x: Any) -> bool:
+    is_double = isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.dtype.itemsize == 8
+    return is_double and jnp.result_type(float) != np.float64
+
+
+def _doubled(x: Any) -> Any:
+    is_floating = isinstance(x, AnyArray) and jnp.issubdtype(x.dtype, jnp.floating)
+    return jnp.asarray(np.asarray(x, np.float64)) if is_floating else x
