@@ -56,6 +56,7 @@ def stateless(
         fn: what step t trains on.
         num_rows: `num_rows(num_examples, batch_size)`, how many rows `fn` returns.
     """
+    checks.kind(fn, Callable, "fn", "draw(key, step, num_examples, batch_size), a function")
     return Sampling(_no_order, _Stateless(fn), num_rows)
 
 
@@ -155,14 +156,10 @@ def zero_absent(batch: Examples) -> Examples:
 
     Else a feature that overflowed, times the gradient 0 of its score, would be NaN.
     """
-    weight = jnp.asarray(checks.floats(batch.weight, "weight"))
+    X, y, weight = map(jnp.asarray, checks.examples(batch))
     there = weight > 0 if weight.ndim == 1 else (weight > 0).any(axis=0)
-    X = jnp.asarray(checks.rows(batch.X))
-    if there.shape != X.shape[:1]:
-        raise ValueError(f"weight must be ({len(X)},) or (G, {len(X)}), got {weight.shape}")
-    y = jnp.asarray(checks.as_array(batch.y, "y"))
     there_of_y = jnp.expand_dims(there, tuple(range(1, y.ndim)))
-    return Examples(jnp.where(there[:, None], X, 0), jnp.where(there_of_y, y, 0), batch.weight)
+    return Examples(jnp.where(there[:, None], X, 0), jnp.where(there_of_y, y, 0), weight)
 
 
 def drop(X: jax.Array, key: jax.Array, step: jax.Array, rate: jax.Array) -> jax.Array:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lincls.structs import Affine, AnyArray, LinearParams
+from lincls.structs import Affine, AnyArray, Examples, LinearParams
 
 _COMMON = 60  # weights are left as they are between 2**-60 and 2**60
 
@@ -104,11 +104,16 @@ def greatest(X: AnyArray, name: str) -> float:
         ends = float(X.min()), float(X.max())
     else:
         with jax.ensure_compile_time_eval():
-            ends = 0.0, float(jnp.max(jnp.abs(X)))
+            ends = 0.0, float(_greatest(X))
     if not np.isfinite(ends).all():
         bad = ~np.isfinite(np.asarray(X)).reshape(len(X) if X.ndim else 1, -1).all(axis=1)
         raise ValueError(f"{name} holds NaN or infinity, first in row {int(bad.argmax())}")
     return max(-ends[0], ends[1])
+
+
+@jax.jit
+def _greatest(X: jax.Array) -> jax.Array:
+    return jnp.max(jnp.abs(X))
 
 
 def labels(
@@ -122,6 +127,7 @@ def labels(
             not below `num_classes`.
     """
     y = as_array(y, name)
+    num_classes = None if num_classes is None else count(num_classes, "num_classes")
     if not jnp.issubdtype(y.dtype, jnp.integer):
         raise TypeError(
             f"{name} must be integers 0..C-1, got {y.dtype}; data.from_arrays turns text or "
@@ -144,6 +150,19 @@ def _check_labels(low: int, high: int, num_classes: int | None, name: str) -> No
         raise ValueError(f"{name} must fit into 32 bits, got {high}")
     if num_classes is not None and high >= num_classes:
         raise ValueError(f"{name} must be below num_classes = {num_classes}, got {high}")
+
+
+def examples(data: Any, num_features: int | None = None) -> Examples:
+    """Return examples whose parts fit together: rows X, y (N, ...), and weight (N,) or (G, N).
+
+    Raises:
+        TypeError, ValueError: a part of another kind or length, by name.
+    """
+    kind(data, Examples, "data", "Examples(X, y, weight)")
+    X, y, weight = rows(data.X, "X", num_features), as_array(data.y, "y"), data.weight
+    if y.shape[:1] != X.shape[:1]:
+        raise ValueError(f"y must be of {X.shape[0]} examples, as X is, got shape {y.shape}")
+    return Examples(X, y, _weight(weight, X.shape[0]))
 
 
 def scored(scores: Any, labels_: Any) -> tuple[AnyArray, AnyArray]:
@@ -269,11 +288,7 @@ def weights(weight: Any, num_examples: int, *, zero: bool = False) -> AnyArray:
     Args:
         zero: whether all of them may be 0.
     """
-    weight = floats(weight, "weight")
-    if weight.shape[-1:] != (num_examples,) or weight.ndim > 2:
-        raise ValueError(
-            f"weight must have shape ({num_examples},) or (G, {num_examples}), got {weight.shape}"
-        )
+    weight = _weight(weight, num_examples)
     if not is_concrete(weight):
         return weight
     values = np.asarray(weight, np.float64)
@@ -286,6 +301,15 @@ def weights(weight: Any, num_examples: int, *, zero: bool = False) -> AnyArray:
         weight = values = np.ldexp(values, -exponent)
     if np.any((values > 0) & (values < np.finfo(np.float32).tiny)):
         raise ValueError("weight spans more than float32 holds; its least entry would become 0")
+    return weight
+
+
+def _weight(weight: Any, num_examples: int) -> AnyArray:
+    weight = floats(weight, "weight")
+    if weight.shape[-1:] != (num_examples,) or weight.ndim > 2:
+        raise ValueError(
+            f"weight must have shape ({num_examples},) or (G, {num_examples}), got {weight.shape}"
+        )
     return weight
 
 
@@ -308,9 +332,10 @@ def folds(assignment: Any, num_examples: int, *, spared: bool = False) -> np.nda
     Args:
         spared: whether -1 is allowed, for an example that is never held out; then F may be 1.
     """
-    shift = int(spared)
-    assignment = np.asarray(as_array(assignment, "folds"))
-    folds = np.asarray(labels(assignment + shift, num_examples, name="folds")) - shift
+    shift, assignment = int(spared), as_array(assignment, "folds")
+    if jnp.issubdtype(assignment.dtype, jnp.integer):
+        assignment = np.asarray(assignment).astype(np.int64) + shift
+    folds = np.asarray(labels(assignment, num_examples, name="folds")) - shift
     sizes = np.bincount(folds + shift)
     if len(sizes) < 2 or not sizes[shift:].all() or (len(sizes) == 2 and not sizes.all()):
         raise ValueError(

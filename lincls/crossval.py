@@ -65,7 +65,7 @@ def choose(accuracies: Float[AnyArray, "G F"], complexity: Any = None) -> Choice
     accuracies = np.asarray(accuracies, np.float64)
     if accuracies.ndim != 2:
         raise ValueError(f"accuracies must have shape (G, F), got {accuracies.shape}")
-    checks.count(accuracies.shape[1], "the number of folds", 2)
+    checks.count(accuracies.shape[1], "the number of folds in accuracies", 2)
     if np.isnan(accuracies).any():
         raise ValueError("accuracies must not hold NaN")
     order = np.asarray(range(len(accuracies)) if complexity is None else complexity)

@@ -24,11 +24,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Integer, Shaped
 
 from lincls import checks
 from lincls.precision import in_float64
 from lincls.structs import AnyArray
+
+Labels = Integer[AnyArray, "B"]
 
 
 def _checked(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -44,7 +46,7 @@ def _checked(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 @_checked
 def hinge(
-    scores: Float[AnyArray, "B C"], labels: Int[AnyArray, "B"], margin: Any = 1.0
+    scores: Float[AnyArray, "B C"], labels: Labels, margin: Any = 1.0
 ) -> Float[jax.Array, "B"]:
     """Multiclass SVM loss of the lecture: sum over j != y of max(0, s_j - s_y + margin).
 
@@ -63,7 +65,7 @@ def hinge(
 
 @_checked
 def squared_hinge(
-    scores: Float[AnyArray, "B C"], labels: Int[AnyArray, "B"], margin: Any = 1.0
+    scores: Float[AnyArray, "B C"], labels: Labels, margin: Any = 1.0
 ) -> Float[jax.Array, "B"]:
     """Sum over j != y of max(0, s_j - s_y + margin)**2; smooth once, no kink in its value.
 
@@ -76,7 +78,7 @@ def squared_hinge(
 
 @_checked
 def crammer_singer_hinge(
-    scores: Float[AnyArray, "B C"], labels: Int[AnyArray, "B"], margin: Any = 1.0
+    scores: Float[AnyArray, "B C"], labels: Labels, margin: Any = 1.0
 ) -> Float[jax.Array, "B"]:
     """The worst margin alone: max(0, max over j != y of (s_j - s_y + margin)).
 
@@ -89,7 +91,7 @@ def crammer_singer_hinge(
 
 
 @_checked
-def softmax(scores: Float[AnyArray, "B C"], labels: Int[AnyArray, "B"]) -> Float[jax.Array, "B"]:
+def softmax(scores: Float[AnyArray, "B C"], labels: Labels) -> Float[jax.Array, "B"]:
     """Cross-entropy of the softmax probabilities: -log(e^{s_y} / sum_j e^{s_j}), natural log.
 
     Computed from scores minus their greatest, so that scores of +-1e9 are right to
@@ -107,7 +109,7 @@ def softmax(scores: Float[AnyArray, "B C"], labels: Int[AnyArray, "B"]) -> Float
 
 @_checked
 def hinge_kinks(
-    scores: Float[AnyArray, "B C"], labels: Int[AnyArray, "B"], margin: Any = 1.0
+    scores: Float[AnyArray, "B C"], labels: Labels, margin: Any = 1.0
 ) -> Float[jax.Array, "B C"]:
     """The arguments of the max in `hinge`: s_j - s_y + margin, and -1 at the label's own place."""
     margins = _margins(scores, labels, margin)
@@ -116,7 +118,7 @@ def hinge_kinks(
 
 @_checked
 def crammer_singer_kinks(
-    scores: Float[AnyArray, "B C"], labels: Int[AnyArray, "B"], margin: Any = 1.0
+    scores: Float[AnyArray, "B C"], labels: Labels, margin: Any = 1.0
 ) -> Float[jax.Array, "B C"]:
     """Signs that change where `crammer_singer_hinge` bends: each margin less the best other one.
 
@@ -128,12 +130,12 @@ def crammer_singer_kinks(
     return margins - best_other
 
 
-def _is_label(scores: Float[AnyArray, "B C"], labels: Int[AnyArray, "B"]) -> Bool[jax.Array, "B C"]:
+def _is_label(scores: Float[AnyArray, "B C"], labels: Labels) -> Bool[jax.Array, "B C"]:
     labels = jnp.asarray(labels)
     return labels[:, None] == jnp.arange(scores.shape[-1], dtype=labels.dtype)
 
 
-def _of_label(values: Shaped[AnyArray, "B C"], labels: Int[AnyArray, "B"]) -> jax.Array:
+def _of_label(values: Shaped[AnyArray, "B C"], labels: Labels) -> jax.Array:
     """The value at each label (B,), NaN for a label outside 0..C-1."""
     # A masked sum: its gradient is a product, that of an indexed read is a slow scatter.
     of_label = jnp.sum(jnp.where(_is_label(values, labels), values, 0.0), axis=-1)
@@ -141,7 +143,7 @@ def _of_label(values: Shaped[AnyArray, "B C"], labels: Int[AnyArray, "B"]) -> ja
 
 
 def _margins(
-    scores: Float[AnyArray, "B C"], labels: Int[AnyArray, "B"], margin: Any
+    scores: Float[AnyArray, "B C"], labels: Labels, margin: Any
 ) -> Float[jax.Array, "B C"]:
     """s_j - s_y + margin for j != y, and 0 (which adds nothing) at j = y."""
     margin = jnp.asarray(checks.floats(margin, "margin"), scores.dtype)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lincls import batches, checks, linear, losses, penalties, preprocessing
-from lincls.hyper import as_numbers
+from lincls.hyper import as_numbers, plain
 from lincls.structs import Affine, AnyArray, Examples, Hyper, LinearParams, Parts
 
 
@@ -46,7 +46,9 @@ def evaluate(
         TypeError, ValueError: shapes that do not fit together, a loss that does not return one
             value an example, or a penalty that is not one number.
     """
-    return of_present(objective, params, batches.zero_absent(batch), hyper)
+    checked(objective)
+    params = checks.params(params)
+    return of_present(objective, params, batches.zero_absent(batch), plain(hyper))
 
 
 def of_present(
@@ -79,7 +81,7 @@ def example_losses(
     return found
 
 
-def penalised(objective: Objective, W: jax.Array, hyper: Hyper) -> jax.Array:
+def penalised(objective: Objective, W: AnyArray, hyper: Hyper) -> jax.Array:
     """reg * R(W) of one setting (ValueError, TypeError: a penalty that is not one number)."""
     reg, numbers = as_numbers((hyper.reg, dict(hyper.penalty)), W.dtype)
     found = objective.penalty(W, **numbers)
@@ -96,8 +98,8 @@ def weighted_mean(values: jax.Array, weight: jax.Array) -> jax.Array:
 def checked(objective: Any) -> Objective:
     """Return an objective of two functions (TypeError, with what to give instead)."""
     checks.kind(objective, Objective, "objective", "Objective(losses.softmax, penalties.l2)")
-    checks.kind(objective.loss, Callable, "loss", "losses.softmax, a function")
-    checks.kind(objective.penalty, Callable, "penalty", "penalties.l2, a function")
+    checks.kind(objective.loss, Callable, "objective.loss", "losses.softmax, a function")
+    checks.kind(objective.penalty, Callable, "objective.penalty", "penalties.l2, a function")
     return objective
 
 

@@ -29,6 +29,7 @@ def sum_over(
         dtype: of the rows.
         block: rows that are floats at the same time.
     """
+    data = jax.tree.map(jnp.asarray, checks.examples(data))
     num_examples = data.X.shape[0]
     block = min(num_examples, block)
 

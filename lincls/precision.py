@@ -107,7 +107,8 @@ def in_float64(fn: Function) -> Function:
 
 
 def _is_narrowed(x: Any) -> bool:
-    is_double = isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.dtype.itemsize == 8
+    is_array = isinstance(x, np.ndarray) and not np.ma.isMaskedArray(x)
+    is_double = is_array and x.dtype.kind == "f" and x.dtype.itemsize == 8
     return is_double and jnp.result_type(float) != np.float64
 
 

@@ -65,6 +65,7 @@ def mean_image(X: Shaped[AnyArray, "N ..."], weight: Any = None) -> Affine:
 
 def identity(num_features: int) -> Affine:
     """x -> x."""
+    num_features = checks.count(num_features, "num_features")
     return Affine(np.zeros(num_features, np.float32), np.float32(1))
 
 

@@ -62,7 +62,7 @@ def fit(
     """
     checks.on_host("quick.fit", "use training.run", key, images, labels)
     checks.key(key)
-    X = precision.in_range(checks.rows(images, "images"), "images")
+    X = precision.working(checks.rows(images, "images"), "images")
     y = checks.labels(labels, len(X), num_classes)
     num_classes = checks.count(int(y.max()) + 1 if num_classes is None else num_classes,
                                "num_classes", 2)  # fmt: skip

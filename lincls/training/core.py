@@ -12,9 +12,10 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from lincls import batches, checks, optimizers, precision
+from lincls import batches, checks, optimizers, precision, preprocessing
 from lincls import hyper as numbers
 from lincls import objective as objectives
 from lincls.batches import Sampling
@@ -102,7 +103,8 @@ def start(key: jax.Array, params: LinearParams, recipe: Recipe, hyper: Hyper) ->
 def _on_device(params: LinearParams) -> LinearParams:
     """Arrays of JAX whose numbers are those that were given."""
     for name, leaf in params._asdict().items():
-        precision.survives(leaf, f"params.{name}", jax.dtypes.canonicalize_dtype(leaf.dtype))
+        if isinstance(leaf, np.ndarray):
+            precision.survives(leaf, f"params.{name}", jax.dtypes.canonicalize_dtype(leaf.dtype))
     return jax.tree.map(jnp.asarray, params)
 
 
@@ -124,7 +126,8 @@ def step(
     Returns:
         The next state, and StepInfo of scalars, measured at the old parameters.
     """
-    return _step(state, batches.zero_absent(batch), recipe, hyper)
+    check_kinds(state, recipe)
+    return _step(state, batches.zero_absent(batch), recipe, numbers.plain(hyper))
 
 
 def _step(
@@ -148,6 +151,7 @@ def _step(
         grads, state.opt, state.params, value=loss, grad=grads, value_fn=value_fn
     )
     params = optax.apply_updates(state.params, updates)
+    chex.assert_trees_all_equal_shapes_and_dtypes(params, state.params)
     grad_norm = optax.tree.norm(grads)
     alive = state.alive & jnp.isfinite(loss) & jnp.isfinite(grad_norm) & _all_finite(params)
     kept, kept_opt = where(alive, (params, opt), (state.params, state.opt))
@@ -180,10 +184,15 @@ def run(
 
     Returns:
         The state after the last step, and StepInfo with leaves (T,) or (T, G).
+
+    Raises:
+        TypeError, ValueError: an argument of another kind or shape, by name.
     """
-    num_examples, dtype = data.X.shape[0], state.params.W.dtype
-    chex.assert_axis_dimension(data.y, 0, num_examples)
-    chex.assert_axis_dimension(data.weight, -1, num_examples)
+    check_kinds(state, recipe)
+    num_steps = checks.count(num_steps, "num_steps", 0)
+    num_features, dtype = state.params.W.shape[-1], state.params.W.dtype
+    data = jax.tree.map(jnp.asarray, checks.examples(data, num_features))
+    affine, num_examples = preprocessing.checked(affine, num_features), data.X.shape[0]
     epoch_steps = batches.steps_per_epoch(num_examples, recipe.batch_size)
     hyper = numbers.as_arrays(hyper, dtype)
     take_step = _over_settings(recipe, hyper, data.weight)
@@ -215,6 +224,12 @@ def run(
 
 
 compiled_run = jax.jit(run, static_argnames=("recipe", "num_steps"))
+
+
+def check_kinds(state: Any, recipe: Any) -> None:
+    """TypeError for a state or a recipe of another kind."""
+    checks.kind(state, TrainState, "state", "training.start(key, params, recipe, hyper)")
+    checks.kind(recipe, Recipe, "recipe", "Recipe(Objective(losses.softmax))")
 
 
 def _over_settings(recipe: Recipe, hyper: Hyper, weight: jax.Array) -> Callable[..., Any]:

@@ -29,7 +29,7 @@ from lincls.structs import (
     TrainState,
     Validation,
 )
-from lincls.training.core import Recipe, compiled_run, where
+from lincls.training.core import Recipe, check_kinds, compiled_run, where
 from lincls.training.streams import Pieces, steps_per_piece
 
 _MOST_STEPS = 2**31 - 1  # their number is an int32
@@ -193,8 +193,7 @@ def _at_the_door(
 ) -> tuple[Examples, Affine, Hyper]:  # fmt: skip
     """The arguments of `fit`, checked, on the device and in the parameters' dtype."""
     checks.on_host("training.fit", "use training.run", state, X, y, weight, affine)
-    checks.kind(state, TrainState, "state", "training.start(key, params, recipe, hyper)")
-    checks.kind(recipe, Recipe, "recipe", "Recipe(Objective(losses.softmax))")
+    check_kinds(state, recipe)
     (num_classes, num_features), dtype = state.params.W.shape[-2:], state.params.W.dtype
     X = checks.rows(X, num_features=num_features)
     y = checks.labels(y, len(X), num_classes, "y")
