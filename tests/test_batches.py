@@ -79,3 +79,23 @@ def test_a_stateless_sampling_of_the_same_function_is_equal():
 
     assert batches.stateless(fn) == batches.stateless(fn)
     assert hash(batches.stateless(fn)) == hash(batches.stateless(fn))
+
+
+@pytest.mark.parametrize("sampling", ["shuffled", "sequential"])
+def test_a_batch_size_beyond_the_data_is_all_of_them(sampling):
+    sampling = getattr(batches, sampling)
+    rows, present = rows_of(sampling, 3, batch_size=10**9)  # as int32 it would take 4 GB
+    assert sorted(rows.tolist()) == list(range(10))
+    assert present.all()
+    assert sampling.num_rows(10, 10**9) == 10
+
+
+def test_rows_of_weight_zero_in_all_settings_become_zero_and_no_others():
+    data = Examples(
+        np.array([[1.0, np.inf], [2, 3], [4, 5]], np.float32), np.array([-100, 1, 2]),
+        np.array([[0, 1, 0], [0, 0, 2]], np.float32),
+    )  # fmt: skip
+    found = batches.zero_absent(data)
+    assert found.X.tolist() == [[0, 0], [2, 3], [4, 5]]
+    assert found.y.tolist() == [0, 1, 2]
+    assert found.weight.tolist() == data.weight.tolist()

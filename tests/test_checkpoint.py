@@ -71,3 +71,100 @@ def test_what_is_no_checkpoint_is_said_in_a_sentence_that_names_it(tmp_path, con
         path.write_bytes(path.read_bytes()[:-80] if content == "cut" else content)
     with pytest.raises(ValueError, match=r"state\.npz is not a file that checkpoint\.save wrote"):
         checkpoint.restore(path, like=STATE.params)
+
+
+NAMED = ["bfloat16", "float16", "int16", "uint16"]
+
+
+@pytest.mark.parametrize("saved", NAMED)
+@pytest.mark.parametrize("like", NAMED)
+def test_a_dtype_is_kept_by_its_name(tmp_path, saved, like):
+    tree = {"W": jnp.arange(4).astype(saved)}
+    checkpoint.save(tmp_path / "tree.npz", tree)
+    other = {"W": jnp.zeros(4, like)}
+    if saved == like:
+        assert (checkpoint.restore(tmp_path / "tree.npz", like=other)["W"] == tree["W"]).all()
+    else:
+        says = rf"leaf\['W'\] is {saved}\(4,\), expected {like}\(4,\)"
+        with pytest.raises(ValueError, match=says):
+            checkpoint.restore(tmp_path / "tree.npz", like=other)
+
+
+def test_float64_comes_back_as_float64_where_64_bits_are_off(tmp_path):
+    with jax.enable_x64(True):
+        tree = {"a": jnp.asarray(np.arange(3) / 7), "n": jnp.asarray(2**40)}
+    checkpoint.save(tmp_path / "tree.npz", tree)
+    back = checkpoint.restore(tmp_path / "tree.npz", like=tree)
+    assert (back["a"].dtype, back["n"].dtype) == (np.float64, np.int64)
+    assert np.asarray(back["a"]).tolist() == (np.arange(3) / 7).tolist()
+    assert int(np.asarray(back["n"])) == 2**40
+
+
+def test_a_key_of_another_generator_is_refused(tmp_path):
+    kinds = ("rbg", "unsafe_rbg")  # their data are alike
+    one, other = ({"key": jax.random.key(0, impl=kind)} for kind in kinds)
+    checkpoint.save(tmp_path / "key.npz", one)
+    assert checkpoint.restore(tmp_path / "key.npz", like=one)["key"].dtype == one["key"].dtype
+    with pytest.raises(ValueError, match=r"leaf\['key'\]"):
+        checkpoint.restore(tmp_path / "key.npz", like=other)
+
+
+def test_arrays_of_the_other_byte_order_are_the_same_arrays(tmp_path):
+    swapped = {"a": np.arange(5.0).astype(">f8")}
+    checkpoint.save(tmp_path / "tree.npz", swapped)
+    back = checkpoint.restore(tmp_path / "tree.npz", like={"a": np.zeros(5)})
+    assert back["a"].tolist() == [0, 1, 2, 3, 4]
+    assert checkpoint.restore(tmp_path / "tree.npz", like=swapped)["a"].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_no_damage_of_one_byte_is_read_as_something_else(tmp_path):
+    path = tmp_path / "state.npz"
+    checkpoint.save(path, STATE)
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    refused = 0
+    for place in rng.choice(len(whole), 300, replace=False):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        try:
+            back = checkpoint.restore(path, like=STATE)
+        except ValueError as error:
+            refused += "state.npz" in str(error)
+        else:  # a byte that says nothing, such as a date
+            assert (back.params.W == STATE.params.W).all()
+    assert refused > 150
+
+
+@pytest.mark.parametrize("what", ["leaf", "about", "swapped", "cut member"])
+def test_a_file_that_was_changed_is_refused(tmp_path, what):
+    path = tmp_path / "tree.npz"
+    checkpoint.save(path, {"a": np.arange(4), "b": np.arange(4)[::-1].copy()})
+    arrays = dict(np.load(path))
+    if what == "leaf":
+        arrays["leaf['a']"] = arrays["leaf['a']"] + 1
+    elif what == "about":
+        del arrays["lincls"]
+    elif what == "swapped":
+        arrays["leaf['a']"], arrays["leaf['b']"] = arrays["leaf['b']"], arrays["leaf['a']"]
+    else:
+        arrays["leaf['a']"] = arrays["leaf['a']"][:2]
+    np.savez(path, **arrays)
+    with pytest.raises(ValueError, match=r"tree\.npz is not a file that checkpoint\.save wrote"):
+        checkpoint.restore(path, like={"a": np.zeros(4, int), "b": np.zeros(4, int)})
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no FIFOs")
+def test_what_is_no_file_of_bytes_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", tmp_path):
+        with pytest.raises(ValueError, match="is not a file that"):
+            checkpoint.restore(path, like=STATE)
+    with pytest.raises(FileNotFoundError):
+        checkpoint.restore(tmp_path / "none.npz", like=STATE)
+
+
+@pytest.mark.parametrize("leaf", ["text", object(), np.array("2026-01-01", "datetime64[D]")])
+def test_a_leaf_that_is_no_array_is_refused_by_name(tmp_path, leaf):
+    with pytest.raises(TypeError, match=r"leaf\['a'\] must be an array of numbers"):
+        checkpoint.save(tmp_path / "tree.npz", {"a": leaf})
+    assert not list(tmp_path.iterdir())

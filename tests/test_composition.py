@@ -142,3 +142,52 @@ def test_stopping_and_going_on_ends_in_the_same_bits():
     whole, parts = train(state, 26), train(train(state, 13), 13)
     assert (whole.params.W == parts.params.W).all()
     assert (whole.opt.velocity.W == parts.opt.velocity.W).all()
+
+
+ONE = Examples(RNG.normal(size=(1, D)).astype(np.float32), np.array([1]), np.ones(1, np.float32))
+GRID = HYPER._replace(optimizer={"learning_rate": [0.01, 0.03, 0.1], "momentum": 0.9})
+
+
+@pytest.mark.parametrize("pieces", [[1] * 5, [2, 1, 2]], ids=str)
+@pytest.mark.parametrize(("data", "hyper"), [(ONE, HYPER), (DATA, HYPER), (DATA, GRID)])
+def test_a_run_one_step_at_a_time_ends_in_the_bits_of_the_whole(data, hyper, pieces):
+    recipe = Recipe(Objective(), optimizers.sgd, batches.full)
+
+    def train(*lengths):
+        state, met = training.start(jax.random.key(0), PARAMS, recipe, hyper), []
+        for num_steps in lengths:
+            state, history = training.fit(
+                state, data.X, data.y, recipe, hyper, affine=AFFINE, num_steps=num_steps
+            )
+            met.append(np.stack(history[:4]))
+        return [*map(np.asarray, state.params), np.concatenate(met, axis=1)]
+
+    for whole, parts in zip(train(5), train(*pieces), strict=True):
+        np.testing.assert_array_equal(parts, whole)
+
+
+def test_the_loop_itself_is_never_one_of_one_step():
+    recipe = Recipe(Objective(), optimizers.sgd, batches.full)
+    state = training.start(jax.random.key(0), PARAMS, recipe, HYPER)
+    run = jax.jit(training.run, static_argnames=("recipe", "num_steps"))
+    how = DATA, AFFINE, recipe, HYPER
+    whole, of_whole = run(state, *how, num_steps=3)
+    met = []
+    for _ in range(3):
+        state, info = run(state, *how, num_steps=1)
+        met.append(info.loss)
+    np.testing.assert_array_equal(np.concatenate(met), of_whole.loss)
+    np.testing.assert_array_equal(state.params.W, whole.params.W)
+    assert int(state.step) == 3
+    state, info = run(state, *how, num_steps=0)
+    assert (int(state.step), info.loss.shape) == (3, (0,))
+
+
+def test_a_list_in_hyper_is_a_grid_under_the_users_jit_too():
+    grid = Hyper({"learning_rate": [0.01, 0.1]}, [0.0, 0.1])
+    state = training.start(jax.random.key(0), PARAMS, RECIPE, grid)
+    compiled = jax.jit(training.run, static_argnames=("recipe", "num_steps"))
+    found = compiled(state, DATA, AFFINE, RECIPE, grid, num_steps=3)[1]
+    arrays = jax.tree.map(np.asarray, grid, is_leaf=lambda leaf: isinstance(leaf, list))
+    assert_close(found, compiled(state, DATA, AFFINE, RECIPE, arrays, num_steps=3)[1])
+    assert found.loss.shape == (3, 2)

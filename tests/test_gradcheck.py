@@ -187,3 +187,111 @@ def test_runs_in_float64_and_leaves_the_precision_as_it_was():
     gradcheck.check(jax.random.key(18), fn, np.float32([1, 2]), jax.grad(fn))
     assert set(seen) == {np.dtype("float64")}
     assert linear.init(jax.random.key(0), 2, 2).W.dtype == np.float32
+
+
+def constant(size):
+    return lambda x: size + jnp.sum(x**2)
+
+
+@pytest.mark.parametrize("size", [1e12, 1e14, -1e12])
+@pytest.mark.parametrize("factor", [0, 1, 2.5])
+def test_what_rounding_hides_has_not_passed(size, factor):
+    grads = np.full(3, 2.0 * factor)
+    report = gradcheck.check(jax.random.key(19), constant(size), np.ones(3), grads)
+    assert not report.passed
+    assert (report.leaves[0].judged, report.leaves[0].hidden) == (0, 11)
+    assert "11 hidden by rounding" in str(report)
+
+
+@pytest.mark.parametrize("size", [0, 1, 1e3, 1e5])
+def test_a_smaller_constant_hides_nothing(size):
+    right = gradcheck.check(jax.random.key(20), constant(size), np.ones(3), np.full(3, 2.0))
+    assert right.passed, str(right)
+    wrong = gradcheck.check(jax.random.key(20), constant(size), np.ones(3), np.full(3, 2.02))
+    assert wrong.leaves[0].wrong > 0
+
+
+def test_a_gradient_beyond_what_rounding_hides_is_wrong_all_the_same():
+    report = gradcheck.check(jax.random.key(21), constant(1e12), np.ones(3), np.full(3, 1e6))
+    assert report.leaves[0].wrong > 0
+
+
+def test_each_leaf_is_judged_by_itself():
+    tree = {"a": np.ones(3), "b": np.ones(2)}
+
+    def fn(t):
+        return 1e10 + 1e5 * jnp.sum(t["a"]) + jnp.sum(t["b"])
+
+    right = {"a": np.full(3, 1e5), "b": np.ones(2)}
+    report = gradcheck.check(jax.random.key(22), fn, tree, right)
+    assert [leaf.judged > 0 for leaf in report.leaves] == [True, False]
+    assert not report.passed
+
+
+def test_a_leaf_without_any_slope_is_right_beside_others():
+    params = LinearParams(PARAMS.W[:, :20], np.zeros(10))
+
+    def fn(params):
+        return penalties.l2(params.W)
+
+    assert gradcheck.check(jax.random.key(23), fn, params, jax.grad(fn)).passed
+    forgotten = LinearParams(np.zeros((10, 20)), np.zeros(10))
+    assert not gradcheck.check(jax.random.key(23), fn, params, forgotten).passed
+
+
+ROUNDED = {
+    "at once": lambda x: jnp.sum(jnp.sin(x.astype(jnp.float32))),
+    "and back": lambda x: jnp.sum(jnp.sin(x.astype(jnp.float32)).astype(jnp.float64)),
+    "in a loop": lambda x: jax.lax.fori_loop(
+        0, 3, lambda _, total: total + x.astype(jnp.bfloat16).astype(x.dtype).sum(), 0.0
+    ),
+    "in a branch": lambda x: jax.lax.cond(
+        x[0] > 0, lambda: x.sum().astype(jnp.float16).astype(x.dtype), lambda: x.sum()
+    ),
+    "under jit": jax.jit(lambda x: jnp.sum(x.astype(jnp.float32))),
+}
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+def test_a_function_that_rounds_inside_is_told_so(name):
+    fn, says = ROUNDED[name], r"fn rounds to b?float(16|32)"
+    with pytest.raises(TypeError, match=says):
+        gradcheck.check(jax.random.key(24), fn, np.ones(3), jnp.cos)
+    with pytest.raises(TypeError, match=says):
+        gradcheck.numerical_gradient(fn, np.ones(3))
+
+
+def test_data_and_masks_in_float32_are_no_rounding():
+    def fn(x):
+        return jnp.sum(X[:, :3] @ x.astype("float64") * (x[0] > 0).astype(jnp.float32))
+
+    with jax.numpy_dtype_promotion("standard"):
+        assert gradcheck.check(jax.random.key(25), fn, np.ones(3), jax.grad(fn)).passed
+
+
+@pytest.mark.parametrize("fn", [lambda x: x, lambda x: x[:1], lambda x: (x.sum(), x.sum())])
+def test_a_function_of_more_than_one_number_is_refused(fn):
+    with pytest.raises(TypeError, match="fn must return one number"):
+        gradcheck.check(jax.random.key(26), fn, np.ones(3), np.ones(3))
+    with pytest.raises(TypeError, match="fn must return one number"):
+        gradcheck.numerical_gradient(fn, np.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        ({"rtol": np.inf}, ValueError, "rtol"),
+        ({"rtol": 0.0}, ValueError, "rtol"),
+        ({"rtol": np.nan}, ValueError, "rtol"),
+        ({"h": 0.0}, ValueError, "h must be"),
+        ({"h": np.inf}, ValueError, "h must be"),
+        ({"params": np.ones(3) * 1j}, TypeError, "params must be real"),
+        ({"grads": np.ones(3) * 1j}, TypeError, "grads must be real"),
+        ({"num_coordinates": 0, "num_directions": 0}, ValueError, "num_coordinates"),
+    ],
+)
+def test_what_would_pass_anything_is_refused(change, error, says):
+    arguments = {"params": np.ones(3), "grads": np.ones(3), **change}
+    params, grads = arguments.pop("params"), arguments.pop("grads")
+    with pytest.raises(error, match=says):
+        gradcheck.check(jax.random.key(27), lambda x: (x**2).sum(), params, grads, **arguments)

@@ -140,3 +140,57 @@ def test_crammer_singer_kinks_change_sign_where_the_worst_class_changes():
     ]
     assert (signs[0] != signs[1]).any()
     assert (signs[1] == signs[2]).all()
+
+
+@pytest.mark.parametrize("label", [7, -1, -100, 2**31 - 1])
+def test_a_label_that_is_none_is_an_error_and_nan_under_jit(loss, label, batch):
+    scores, labels = batch[0][:4], np.array([0, 6, label, 2])
+    with pytest.raises(ValueError, match="labels must"):
+        loss.__wrapped__(scores, labels)
+    value = loss(scores, labels)
+    assert np.isnan(value).tolist() == [False, False, True, False]
+    right = np.array([0, 6, 1, 2])
+    np.testing.assert_array_equal(np.delete(value, 2), np.delete(loss(scores, right), 2))
+
+
+@pytest.mark.parametrize(
+    ("labels", "error"),
+    [
+        (np.array([[0], [1]]), ValueError),
+        (np.eye(3, dtype=int)[[0, 1]], ValueError),
+        (np.array([0, 1, 2]), ValueError),
+        (np.array([0.0, 1.0]), TypeError),
+        (np.array([True, False]), TypeError),
+        (np.array(["0", "1"]), TypeError),
+    ],
+    ids=str,
+)
+def test_labels_of_another_shape_or_kind_are_refused_also_under_jit(loss, labels, error):
+    scores = jnp.array([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]])
+    with pytest.raises(error, match="labels must"):
+        loss.__wrapped__(scores, labels)
+    if labels.dtype.kind != "U":
+        with pytest.raises(error, match="labels must"):
+            loss(scores, labels)
+
+
+@pytest.mark.parametrize("scores", [jnp.zeros(3), jnp.zeros((1, 1, 3)), jnp.zeros((1, 3), complex)])
+def test_scores_of_another_shape_or_kind_are_refused(loss, scores):
+    with pytest.raises((TypeError, ValueError), match="scores must"):
+        loss(scores, np.array([0]))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint32, np.uint64])
+def test_narrow_labels_are_not_counted_modulo_their_range(loss, dtype):
+    scores = np.random.default_rng(4).normal(size=(3, 300)).astype(np.float32)
+    labels = np.array([3, 100, 47])
+    expected = getattr(oracles, loss.__name__)(scores, labels)
+    for form in (loss, loss.__wrapped__):
+        np.testing.assert_allclose(form(scores, labels.astype(dtype)), expected, rtol=1e-5)
+
+
+def test_whole_number_scores_are_numbers(loss):
+    scores, labels = np.array([[3, 2, 1], [0, 5, 5]]), np.array([0, 2])
+    expected = getattr(oracles, loss.__name__)(scores, labels)
+    for dtype in (np.int64, np.uint8):
+        np.testing.assert_allclose(loss(scores.astype(dtype), labels), expected, rtol=1e-6)

@@ -4,10 +4,11 @@ import numpy as np
 import oracles
 import pytest
 
-from lincls import losses, objective, penalties
+from lincls import losses, objective, passes, penalties, training
 from lincls.objective import Objective
 from lincls.passes import mean_over
 from lincls.structs import Affine, Examples, Hyper, LinearParams
+from lincls.training import Recipe
 
 RNG = np.random.default_rng(7)
 X = RNG.normal(size=(30, 6)).astype(np.float32)
@@ -82,3 +83,51 @@ def test_mean_over_all_data_is_the_mean_whatever_the_block():
     for block in (7, 1024):
         found = mean_over(fn, grid, data, affine, block)
         np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def column(scores, labels):
+    return losses.softmax(scores, labels)[:, None]
+
+
+def mean(scores, labels):
+    return losses.softmax(scores, labels).mean()
+
+
+def nothing(scores, labels):
+    losses.softmax(scores, labels)
+
+
+BATCH = Examples(X, Y, np.ones(30, np.float32))
+
+
+@pytest.mark.parametrize("loss", [column, mean, nothing])
+def test_a_loss_of_another_shape_is_refused_everywhere(loss):
+    wrong, says = Objective(loss), r"loss\(scores, labels\) must return one value an example"
+    with pytest.raises((TypeError, ValueError), match=says):
+        evaluate(wrong, PARAMS, BATCH, HYPER._replace(loss={}))
+    affine = Affine(np.zeros(6, np.float32), np.float32(1))
+    with pytest.raises((TypeError, ValueError), match=says):
+        passes.objective(wrong, PARAMS, BATCH, affine, Hyper({}))
+    with pytest.raises((TypeError, ValueError), match=says):
+        objective.step_size(X, affine, loss, 4)
+    recipe, hyper = Recipe(wrong, batch_size=7), Hyper({"learning_rate": 0.1})
+    state = training.start(jax.random.key(0), PARAMS, recipe, hyper)
+    with pytest.raises((TypeError, ValueError), match=says):
+        training.fit(state, X, Y, recipe, hyper, num_steps=1)
+
+
+@pytest.mark.parametrize("penalty", [lambda W: W, lambda W: (W**2).sum(axis=1), lambda W: None])
+def test_a_penalty_that_is_not_one_number_is_refused(penalty):
+    with pytest.raises((TypeError, ValueError), match=r"penalty\(W\) must return one number"):
+        evaluate(Objective(penalty=penalty), PARAMS, BATCH, Hyper({}))
+
+
+@pytest.mark.parametrize("weight", [np.ones((30, 1)), np.ones((1, 30)), np.ones(29), np.ones(())])
+def test_weights_of_another_shape_are_refused(weight):
+    with pytest.raises(ValueError, match="weight must"):
+        evaluate(SVM, PARAMS, BATCH._replace(weight=weight.astype(np.float32)), HYPER)
+
+
+def test_a_step_size_that_would_be_zero_is_refused():
+    with pytest.raises(ValueError, match=r"affine=preprocessing.fit\(X\)"):
+        objective.step_size(X * np.float32(1e30), None, losses.softmax, 4)

@@ -4,10 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import oracles
 import pytest
 
-from lincls import optimizers, penalties
-from lincls.structs import LinearParams
+from lincls import batches, linear, losses, optimizers, penalties, training
+from lincls.objective import Objective
+from lincls.structs import Hyper, LinearParams
 
 START = LinearParams(jnp.array([[1.0, -2.0, 0.5]]), jnp.array([0.25]))
 
@@ -114,3 +116,80 @@ def test_a_schedule_is_optaxs_and_all_its_numbers_are_swept_in_one_trace(name):
             expected = jax.vmap(theirs(*numbers))(steps)
         np.testing.assert_allclose(rates, expected, rtol=2e-5, atol=1e-8)
         np.testing.assert_allclose(jax.vmap(ours(*numbers))(steps), expected, rtol=2e-5, atol=1e-8)
+
+
+def sparse_momentum(learning_rate, strength):
+    shrink = optimizers.proximal(penalties.soft_threshold, learning_rate * strength, 0.9)
+    return optax.chain(optimizers.sgd(learning_rate), shrink)
+
+
+def test_proximal_with_momentum_ends_at_the_optimum_with_l1():
+    """The conditions of optimality, with the gradient from numpy."""
+    rng = np.random.default_rng(44)
+    X = rng.normal(size=(60, 6))
+    y = (X[:, :3] + rng.normal(size=(60, 3))).argmax(axis=1)
+    recipe = training.Recipe(
+        Objective(losses.softmax, penalties.none), sparse_momentum, batches.full
+    )
+    hyper = Hyper({"learning_rate": 0.1, "strength": [0.01, 0.05, 0.2]})
+    state = training.start(jax.random.key(0), linear.init(jax.random.key(1), 6, 3), recipe, hyper)
+    state, _ = training.fit(state, X.astype(np.float32), y, recipe, hyper, num_steps=3000)
+    zeros = []
+    for g, strength in enumerate(hyper.optimizer["strength"]):
+        W, b = (np.asarray(p[g], np.float64) for p in state.params)
+        _, dW, db = oracles.softmax_l2(X, y, 0.0)(W, b)
+        zero = W == 0
+        assert (np.abs(dW[zero]) <= strength + 1e-5).all()
+        np.testing.assert_allclose(dW[~zero], -strength * np.sign(W[~zero]), atol=1e-5)
+        np.testing.assert_allclose(db, 0, atol=1e-5)
+        zeros.append(zero.sum())
+    assert zeros[0] < zeros[1] < zeros[2]
+
+
+def test_proximal_with_momentum_is_the_numpy_loop():
+    chain = optax.chain(
+        optimizers.sgd(0.02), optimizers.proximal(penalties.soft_threshold, 0.02 * 3, 0.8)
+    )
+    path = trajectory(chain)
+    before = W, b = [np.asarray(p, np.float64) for p in START]
+    for t in range(20):
+        dW, db = 4 * W**3 + [3.0, 1.0, -1.0], 2 * b
+        moved = W - 0.02 * dW + 0.8 * (W - before[0])
+        new = np.sign(moved) * np.maximum(np.abs(moved) - 0.06, 0)
+        before, (W, b) = (W, b), (new, b - 0.02 * db + 0.8 * (b - before[1]))
+        np.testing.assert_allclose(path.W[t], W, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(path.b[t], b, rtol=1e-4, atol=1e-6)
+
+
+SHRINK = optimizers.proximal(penalties.soft_threshold, 0.01)
+REMEMBERS = {
+    "momentum": optax.chain(optimizers.sgd(0.1, 0.9), SHRINK),
+    "nesterov": optax.chain(optimizers.nesterov(0.1, 0.9), SHRINK),
+    "adam": optax.chain(optax.adam(0.1), SHRINK),
+    "nested": optax.chain(optax.chain(optax.trace(0.9), optax.scale(-0.1)), SHRINK),
+    "two": optax.chain(optax.chain(SHRINK, optimizers.sgd(0.1, 0.9)), SHRINK),
+}
+FORGETS = {
+    "plain": optax.chain(optimizers.sgd(0.1), SHRINK),
+    "schedule": optax.chain(optimizers.sgd(lambda step: 0.1 / (1 + step)), SHRINK),
+    "clipped": optax.chain(optax.clip_by_global_norm(1.0), optimizers.sgd(0.1), SHRINK),
+    "own momentum": optax.chain(
+        optimizers.sgd(0.1), optimizers.proximal(penalties.soft_threshold, 0.01, 0.9)
+    ),
+    "averaged": optax.chain(optimizers.sgd(0.1), SHRINK, optimizers.averaging()),
+    "balls": optax.chain(optimizers.sgd(0.1, 0.9), optimizers.max_norm(1.0)),
+    "both": optax.chain(optimizers.sgd(0.1), SHRINK, optimizers.max_norm(1.0)),
+}
+
+
+@pytest.mark.parametrize("name", [*REMEMBERS, *FORGETS])
+def test_a_proximal_step_after_momentum_is_refused(name):
+    chain = {**REMEMBERS, **FORGETS}[name]
+    recipe = training.Recipe(optimizer=lambda: chain)
+    params = linear.init(jax.random.key(0), 3, 2)
+    for hyper in (Hyper({}), Hyper({}, [0.0, 0.1])):
+        if name in FORGETS:
+            training.start(jax.random.key(0), params, recipe, hyper)
+        else:
+            with pytest.raises(ValueError, match=r"optimizers.proximal\(fn, amount, momentum\)"):
+                training.start(jax.random.key(0), params, recipe, hyper)
