@@ -90,7 +90,7 @@ def _draw_folds(axes: Axes, record: Record) -> str:
     ks, size = record.settings["ks"], record.numbers["sizes"][-1]
     for name, marker in zip(record.settings["metrics"], style.MARKERS, strict=False):
         scores = 100 * record.arrays[name][-1]
-        look = {"color": style.COLORS[name], "label": choices.NAMES[name], "marker": marker}
+        look: Any = {"color": style.COLORS[name], "label": choices.NAMES[name], "marker": marker}
         axes.errorbar(ks, scores.mean(1), scores.std(1, ddof=1), ms=4, lw=1.6, capsize=3, **look)
     axes.set(xscale="log", xlabel="neighbours k", ylabel="accuracy (%)")
     style.ticks(axes, [k for k in ks if k in (1, 3, 5, 10, 20, 50, 100)] or ks)
