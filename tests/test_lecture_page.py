@@ -89,6 +89,7 @@ def test_printed_numbers_are_counted_and_the_wrong_ones_told():
     ("text", "printed"),
     [
         ("slides 4-8, (52-55)", "slides 4–8, (52–55)"),
+        ("95.6 % of 5 × 10⁻³", "95.6\u00a0% of 5\u00a0×\u00a010⁻³"),
         ("-0.5 to +1.0, [10, -2]", "−0.5 to +1.0, [10, −2]"),
         ("5-fold, 3-D, 1e-05, x-1, 10⁻⁵", "5-fold, 3-D, 1e-05, x-1, 10⁻⁵"),
     ],

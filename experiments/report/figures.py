@@ -70,7 +70,7 @@ def standing(folder: Path) -> list[Shown]:
 
 
 def _publish(plot: Plot, folder: Path) -> Shown:
-    title = " ".join(plot.figure.get_suptitle().split())
+    title = plot.figure.get_suptitle().replace("\n", " ")
     _drop_title(plot.figure)
     for number, artist in enumerate(_on_colour(plot.figure)):
         artist.set_gid(f"{KEPT}{number}")

@@ -42,7 +42,7 @@ def for_slides(plot: Plot) -> Iterator[Plot]:
     figure.set_size_inches(SIZE)
     figure.set_dpi(DPI)
     _raise_letters(figure)
-    title = " ".join(figure.get_suptitle().split())
+    title = figure.get_suptitle().replace("\n", " ")
     arrangements = _arrangements(figure)
     for number, arrangement in enumerate(arrangements, 1):
         if arrangement:

@@ -115,7 +115,7 @@ def wrapped(title: str, width: float, size: float = TITLE["size"]) -> list[str]:
 
 def _broken(title: str, width: float, font: FontProperties) -> list[str]:
     lines = list[str]()
-    for word in title.split():
+    for word in title.split(" "):
         longer = f"{lines[-1]} {word}" if lines else word
         if lines and inches(longer, font) > width:
             lines.append(word)

@@ -120,9 +120,10 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def typeset(text: str) -> str:
-    """Text as print has it: a minus before a number, a dash between two, no break before a %."""
+    """Text as print has it: a minus before a number, a dash between two, no break in "5 %"."""
     minus = re.sub(r"(?<![\w⁻-])-(?=\d)", "−", text)
-    return re.sub(r"(?<=\d) (?=%)", "\u00a0", re.sub(r"(?<=\d)-(?=\d)", "–", minus))
+    dashes = re.sub(r"(?<=\d)-(?=\d)", "–", minus)
+    return re.sub(r"(?<=\d) (?=%)|(?<=\d) (?=× 10)|(?<=\d ×) (?=10)", "\u00a0", dashes)
 
 
 def duration(seconds: float) -> str:
