@@ -158,6 +158,7 @@ DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
     "tensorflow_datasets": "tensorflow-datasets",
     "mpl_toolkits": "matplotlib",
+    "cycler": "matplotlib",
 }
 INDIRECT = {"jaxlib", "importlib_resources"}  # what jax and TFDS need and lincls does not import
 OF_TFDS = {"absl", "array_record"}
