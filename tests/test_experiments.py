@@ -15,7 +15,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from experiments import ORDER, run
 from experiments.lab import gate, options
 from experiments.report import style, words
-from experiments.report.findings import AGREES, DIFFERS, UNDECIDED
+from experiments.report.findings import LEGEND
 
 TESTING = ("nearest_neighbor", "choose_k", "choose_rate", "svm_softmax", "random_search")
 USES_OF_TEST_SET = dict.fromkeys(ORDER, 0) | dict.fromkeys(TESTING, 1)
@@ -232,7 +232,7 @@ def test_every_slide_has_a_row_with_a_number_and_a_verdict(out):
     assert covered == list(range(1, 61))
     told = {re.findall('href="#(.*?)"', what)[0] for _, _, what, *_ in slides}
     assert told == set(ORDER) - {"optimum"}  # which goes beyond the slides
-    assert {verdict for *_, verdict, _ in slides} <= {AGREES, DIFFERS, UNDECIDED}
+    assert {verdict for *_, verdict, _ in slides} <= set(LEGEND)
     assert all(re.search(r"\d", because) for *_, because in slides)
 
 
@@ -251,7 +251,7 @@ def test_finished_experiments_are_not_computed_again_and_the_table_is_printed(
     assert run.main_all(["--smoke", "--out", str(out)]) == 0
     told = capsys.readouterr()
     assert told.err.count("already finished") == len(ORDER)
-    table = told.out.split("test accuracy")[1]
+    table = told.out.split("test accuracy")[-1]
     shares = [float(share) for share in re.findall(r"(\d+\.\d\d)%", table)]
     assert len(shares) == 7
     assert shares == sorted(shares, reverse=True)  # the closing table, the best first

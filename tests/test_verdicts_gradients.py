@@ -1,5 +1,6 @@
 """Verdicts of choosing (slides 20-22) and of gradients (51-60) follow from their records."""
 
+import re
 from types import SimpleNamespace
 
 import jax
@@ -8,12 +9,13 @@ import numpy as np
 import pytest
 
 from experiments import choose_k, gradient_check
+from experiments.lab.experiment import Classifier
 from experiments.report import choose_k as choose_k_report
 from experiments.report import choose_rate as choose_rate_report
 from experiments.report import gradient_check as gradient_check_report
 from experiments.report import gradient_descent as gradient_descent_report
 from experiments.report import intervals
-from experiments.report.findings import AGREES, DIFFERS, UNDECIDED
+from experiments.report.findings import AGREES, DIFFERS, ELSEWHERE, UNDECIDED
 from lincls import evaluation
 from lincls.structs import Examples, LinearParams
 
@@ -27,33 +29,38 @@ def folded(by_k, scatter=0.003):
         settings={"ks": list(by_k), "metrics": ["l2"]},
         numbers={"sizes": [100], "choices": [{"best": best}]},
         arrays={"l2": table[None]},
+        data={"name": "cifar10"},
     )
 
 
 @pytest.mark.parametrize(
-    ("by_k", "verdict", "told"),
+    ("by_k", "verdict", "above_ends"),
     [
-        ({1: 0.5, 7: 0.6, 100: 0.5}, AGREES, "k = 7 beats k = 1 and k = 100 beyond chance."),
-        (
-            {1: 0.6, 7: 0.6, 100: 0.5},
-            UNDECIDED,
-            "k = 7 beats k = 100 beyond chance, but not k = 1.",
-        ),
-        (
-            {1: 0.6, 7: 0.6, 100: 0.6},
-            UNDECIDED,
-            "k = 7 beats neither k = 1 nor k = 100 beyond chance.",
-        ),
-        ({1: 0.5, 7: 0.6, 20: 0.7, 100: 0.5}, DIFFERS, "k = 7 beats k = 1 and k = 100"),
-        ({1: 0.7, 7: 0.6, 100: 0.5}, DIFFERS, "but not k = 1."),
+        ({1: 0.5, 7: 0.6, 100: 0.5}, AGREES, "++"),
+        ({1: 0.6, 7: 0.6, 100: 0.5}, UNDECIDED, "?+"),
+        ({1: 0.6, 7: 0.6, 100: 0.6}, UNDECIDED, "??"),
+        ({1: 0.5, 7: 0.6, 20: 0.7, 100: 0.5}, DIFFERS, "++"),
+        ({1: 0.7, 7: 0.6, 100: 0.5}, DIFFERS, "-+"),
     ],
 )
 def test_slide_22_a_k_of_7_is_no_worse_than_the_choice_and_better_than_both_ends(
-    by_k, verdict, told
+    by_k, verdict, above_ends
 ):
-    sentence, found = choose_k_report._about_size(folded(by_k), 0)
-    assert found == verdict
-    assert told in sentence
+    answer = choose_k_report._of_seven(folded(by_k))
+    assert answer.verdict == verdict
+    ends = re.findall(r"minus k = \d+: ([-+])[\d.]+ to ([-+])[\d.]+ points", answer.because)
+    assert ["?" if low != high else low for low, high in ends] == list(above_ends)
+
+
+def test_slide_22_speaks_of_cifar10():
+    record = folded({1: 0.5, 7: 0.6, 100: 0.5})
+    record.data = {"name": "mnist"}
+    assert choose_k_report._of_seven(record).verdict == ELSEWHERE
+
+
+def test_a_difference_of_nothing_is_told_as_0_points():
+    record = folded({1: 0.5, 7: 0.9, 100: 0.5})  # every four folds choose 7
+    assert "k = 7 minus the choice: 0 points" in choose_k_report._of_seven(record).because
 
 
 def test_the_best_of_many_that_are_alike_is_not_above_the_others_on_a_fold_that_did_not_choose():
@@ -64,7 +71,8 @@ def test_the_best_of_many_that_are_alike_is_not_above_the_others_on_a_fold_that_
         table = rng.normal(0.5, 0.01, size=(40, 5))
         record = SimpleNamespace(settings={"ks": ks, "metrics": ["l2"]}, arrays={"l2": table[None]})
         rates = SimpleNamespace(arrays={"accuracies": table.reshape(8, 5, 5)})
-        found = (choose_k_report._below_choice(record, 0), *choose_rate_report._losses(rates))
+        costs = [choose_rate_report._cost(rates, end) for end in choose_rate_report.ENDS.values()]
+        found = (choose_k_report._minus_choice(record, 0), *costs)
         nested.append([(one.low + one.high) / 2 for one in found])
         naive.append(table.mean(axis=1).max() - table[6].mean())
     assert np.mean(naive) > 0.008
@@ -79,9 +87,26 @@ def test_slide_20_what_a_choice_flatters_is_judged_from_parts_that_share_no_imag
     equal = choose_k._flatteries(jax.random.key(0), np.repeat(right[:1], 20, axis=0), settings)
     assert noise["flattery_of_parts"].shape == (10, 40)
     told = [SimpleNamespace(arrays=arrays | {"test_right": right}) for arrays in (noise, equal)]
-    verdicts = [intervals.above_zero(choose_k_report._flattered(one)) for one in told]
+    verdicts = [intervals.above_zero(choose_k_report._overstated(one)) for one in told]
     assert verdicts == [AGREES, UNDECIDED]
-    assert choose_k_report._images_of_a_part(told[0]) == 40
+
+
+def test_findings_of_choose_k_tell_the_choice_its_test_and_on_how_many_examples_one_chose():
+    record = folded({1: 0.5, 7: 0.9, 100: 0.6})
+    record.numbers["choices"][0]["one_standard_error"] = {"metric": "l2", "k": 100}
+    record.arrays |= {
+        "test_right": np.zeros((1, 3, 400), bool), "flattery": np.full(40, 0.02),
+        "flattery_of_parts": 0.05 + 0.001 * np.arange(10.0)[:, None] + np.zeros(40),
+    }  # fmt: skip
+    record.classifiers = [Classifier("kNN", "", 85, 100, 1)]
+    findings = choose_k_report.findings(record)
+    mean = f"{100 * record.arrays['l2'][0, 1].mean():.1f} %"
+    numbers = ("k = 7 with L2", mean, "85.0 %", "20 test examples", "+5.2 to +5.7 points")
+    told = " ".join(findings.sentences)
+    assert [number for number in numbers if number not in told] == []
+    assert findings.answers["20"].verdict == AGREES
+    assert "on 200, by 2.0 points" in findings.answers["20"].because
+    assert [row[:2] for row in findings.tables[0].rows] == [("100", "k = 7 with L2")]
 
 
 def descended(ends, full=(2.3, 2.2, 2.1), descent=(2.3, 1.5, 1.2)):

@@ -86,23 +86,54 @@ def test_variation_of_two_tight_clusters_is_small_and_of_noise_is_all():
     assert images._variation(jax.random.key(0), apart, np.ones_like(same)) is None
 
 
-def test_classes_that_cannot_be_told_apart_are_named():
-    matrix = np.array([[260, 740, 0], [731, 269, 0], [0, 500, 500]])
-    close = svm_softmax_report._hardest(matrix, NAMES)
-    assert "is cat (26.0%, 95% interval 23.4 to 28.8%), not to be told apart from bird (" in close
-    assert close.endswith("the easiest is dog (50.0%, 95% interval 46.9 to 53.1%)")
-    matrix[1] = [600, 400, 0]
-    assert "bird" not in svm_softmax_report._hardest(matrix, NAMES)
+@pytest.mark.parametrize(
+    ("right", "verdict"),
+    [
+        ([26, 27, 50], AGREES),
+        ([26, 27, 31], UNDECIDED),
+        ([100, 100, 100], UNDECIDED),
+        ([0, 0, 0], UNDECIDED),
+    ],
+)
+def test_slide_29_some_classes_are_harder_if_chance_does_not_explain_it(right, verdict):
+    matrix = np.diag(right)
+    matrix[:, 1] += 100 - np.array(right) - (np.arange(3) == 1) * (100 - right[1])
+    matrix[1, 2] += 100 - right[1]
+    assert svm_softmax_report._of_classes(matrix, NAMES).verdict == verdict
 
 
-@pytest.mark.parametrize(("second", "alike"), [(185, True), (120, False)])
-def test_a_mistake_as_frequent_as_the_first_is_named(second, alike):
+def test_slide_29_the_extremes_of_many_equal_classes_are_no_evidence():
+    rng = np.random.default_rng(29)
+    verdicts = []
+    for _ in range(40):
+        right = rng.binomial(100, 0.3, size=100)
+        matrix = np.diag(right)
+        matrix[np.arange(100), np.arange(100) - 1] = 100 - right
+        names = list(map(str, range(100)))
+        verdicts.append(svm_softmax_report._of_classes(matrix, names).verdict)
+    assert verdicts.count(AGREES) <= 6  # of 40, at 5 %
+
+
+def test_every_class_of_the_least_and_of_the_greatest_accuracy_is_named():
+    matrix = np.array([[5, 5, 0], [10, 0, 0], [0, 10, 0]])
+    assert svm_softmax_report._by_class(matrix, NAMES).endswith("0.0 % (bird, dog) to 50.0 % (cat)")
+    equal = svm_softmax_report._by_class(np.diag([5, 5, 0]), NAMES)  # no dog in the test set
+    assert "100.0 %" in equal
+    assert not any(name in equal for name in NAMES)
+
+
+@pytest.mark.parametrize(("second", "stands_out"), [(185, False), (120, True)])
+def test_a_confusion_stands_out_if_the_second_is_rarer_beyond_chance(second, stands_out):
     matrix = np.array([[500, 0, 189], [0, 500, 9], [second, 0, 500]])
-    told = svm_softmax_report._confused(matrix, NAMES)
-    assert told.startswith("cat is taken for dog (189 times)")
-    assert (f"dog for cat ({second})" in told) == alike
-    assert len(svm_softmax_report._mistakes(matrix, NAMES)) == 1 + alike
-    assert svm_softmax_report._confused(np.diag([5, 5, 5]), NAMES) == "none"
+    found = svm_softmax_report._confusions(matrix, NAMES)
+    assert found == [("cat as dog", 189), ("dog as cat", second), ("bird as dog", 9)]
+    assert svm_softmax_report._stands_out(found) == stands_out
+
+
+def test_without_mistakes_no_confusion_is_told():
+    assert svm_softmax_report._confusions(np.diag([5, 5, 5]), NAMES) == []
+    assert not svm_softmax_report._stands_out([])
+    assert not svm_softmax_report._stands_out([("cat as dog", 1)])
 
 
 @pytest.mark.parametrize(
