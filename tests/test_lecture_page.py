@@ -11,7 +11,7 @@ from experiments.lab import tuning
 from experiments.lab.experiment import Classifier
 from experiments.report import gradient_descent as gradient_descent_report
 from experiments.report import intervals, words
-from experiments.report.findings import AGREES, DIFFERS, Answer, Findings, Printed
+from experiments.report.findings import AGREES, Answer, Findings, Printed
 from experiments.report.page import closing, lecture
 from lincls import losses, penalties
 from lincls.evaluation import Interval
