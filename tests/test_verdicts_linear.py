@@ -118,11 +118,11 @@ def test_slide_42_a_wrong_penalty_is_a_misprint_unless_the_claim_fails():
         assert regularisation_report.findings(record).answers["42"].verdict == verdict
 
 
-def test_of_equal_gains_none_is_the_largest():
+def test_of_equal_gains_none_is_the_best():
     gains = [regularisation_report.Gain(name, 0.0, Interval(0.0, 0.0)) for name in ("L2", "L1")]
-    assert "L2" not in regularisation_report._largest(gains)
+    assert "L2" not in regularisation_report._best(gains)
     better = regularisation_report.Gain("dropout", 0.01, Interval(-0.01, 0.03))
-    assert "dropout" in regularisation_report._largest([*gains, better])
+    assert "dropout" in regularisation_report._best([*gains, better])
 
 
 def test_an_interval_over_draws_and_images_covers_both():

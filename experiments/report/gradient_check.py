@@ -47,7 +47,7 @@ def findings(record: Record) -> Findings:
     numbers, printed = record.numbers, _printed()
     passed = {name: report["passed"] for name, report in numbers["mistakes"].items()}
     accepts, evaluations = passed.pop("none"), numbers["forward"]["evaluations"]
-    low, high = map(words.power, _slower(record))
+    low, high = (f"{float(f'{end:.2g}'):,.12g}" for end in _slower(record))
     forward, centred = (words.power(numbers[kind]["error"]) for kind in KINDS)
     found = [
         f"the check rejects {list(passed.values()).count(False)} of {len(passed)} planted mistakes "

@@ -1,6 +1,7 @@
 """What `experiments.gradient_descent` found, told and drawn."""
 
 from collections.abc import Iterator
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -34,13 +35,12 @@ NAMES = ("low", "good", "high", "very high")  # slide 60's learning rates, risin
 
 def findings(record: Record) -> Findings:
     """Gradient descent on all examples, the kinds of learning rates, the batch sizes."""
-    names = _names(record)
-    rates = zip(record.settings["rates"], names, strict=True)
-    kinds = ", ".join(f"{rate:g}/D is {name}" for rate, name in rates)
-    missing = " or ".join(name for name in NAMES if name not in names)
+    names, rates = _names(record), record.settings["rates"]
+    kinds = ", ".join(f"{rate:g}/D is {name}" for rate, name in zip(rates, names, strict=True))
+    missing = ", ".join(name for name in NAMES if name not in names)
     answers = {
         "58": _of_descent(record),
-        "59-60": Answer(_of_rates(record), kinds + (f"; none is {missing}" if missing else "")),
+        "59-60": Answer(_of_rates(record), kinds + (f"; missing: {missing}" if missing else "")),
     }
     sentences = [
         f"{words.capital(answers['58'].because)}.",
@@ -52,7 +52,8 @@ def findings(record: Record) -> Findings:
 
 def _of_descent(record: Record) -> Answer:
     """Slide 58: the loss over all examples, which no chance moves, ends below its start."""
-    runs = [record.arrays[name] for name in ("batch_full", "descent_loss")]
+    both = (record.arrays[name] for name in ("batch_full", "descent_loss"))
+    runs = [losses for losses in both if len(losses) > 1]  # one pass is one loss of the first
     falls = np.concatenate([np.diff(losses) < 0 for losses in runs])
     down = all(losses[-1] < losses[0] for losses in runs)
     ends = " and ".join(f"{losses[0]:.3g} to {losses[-1]:.3g}" for losses in runs)
@@ -167,7 +168,7 @@ def draw(record: Record) -> Iterator[Plot]:
 
 def _draw_minibatches(record: Record) -> Plot:
     settings, best = record.settings, _best(record)
-    curve, rate = record.arrays["rates"][:, best], settings["rates"][best]
+    curve = record.arrays["rates"][:, best]
     title = f"Minibatch loss: {curve[0]:.2f} at first, {_end(record, curve):.2f} in the last pass"
     figure, axes = style.canvas(height=3.4, title=title)
     axes.plot(curve, color=style.SKY, lw=1, label="each minibatch")
@@ -178,8 +179,8 @@ def _draw_minibatches(record: Record) -> Plot:
     return Plot(
         "minibatch_loss",
         figure,
-        f"Softmax loss and L2 penalty of each minibatch, at learning rate {rate:g}/D.",
-        f"Line chart of the loss against the step. {title}; single minibatches scatter.",
+        f"Softmax loss and L2 penalty, at learning rate {settings['rates'][best]:g}/D.",
+        f"Line chart of the loss against the step. {title}.",
     )
 
 
@@ -190,22 +191,24 @@ def _log_scale(axes: Axes) -> None:
 
 
 def _draw_rates(record: Record) -> Plot:
-    curves, rates = record.arrays["rates"], record.settings["rates"]
+    curves, rates, names = record.arrays["rates"], record.settings["rates"], _names(record)
     best, window = _best(record), max(1, len(curves) // record.settings["epochs"] // 2)
     title = f"Learning rate {rates[best]:g}/D ends lowest, at {_end(record, curves[:, best]):.2f}"
-    figure, axes = style.canvas(height=4.0, title=title)
-    for curve, rate, name in zip(curves.T, rates, _names(record), strict=True):
-        axes.plot(*_smooth(curve, window), label=f"{name}: {rate:g}/D")
-    axes.axhline(_start(record), color=style.FAINT, ls=":", lw=1.5)
-    axes.set(xlabel="step", ylabel="loss (nats), mean over half a pass")
-    _log_scale(axes)
-    axes.set_ylim(None, min(axes.get_ylim()[1], 1000 * _start(record)))  # what diverged goes out
+    rows = 1 + ("very high" in names)  # what ran away has logarithmic axes of its own
+    figure, panels = style.canvas(rows, 1, height=4.2, title=title, squeeze=False, sharex=True)
+    for curve, rate, name, color in zip(curves.T, rates, names, cycle(style.CYCLE), strict=False):
+        axes = panels[0 if name == "very high" else -1, 0]
+        axes.plot(*_smooth(curve, window), label=f"{name}: {rate:g}/D", color=color)
+    panels[-1, 0].axhline(_start(record), color=style.FAINT, ls=":", lw=1.5)
+    panels[-1, 0].set_xlabel("step")
+    if rows > 1:
+        _log_scale(panels[0, 0])
+    figure.supylabel("loss (nats), mean over half a pass", size=11)
     style.legend(figure, "learning rate")
     return Plot(
         "step_size",
         figure,
-        f"The same minibatches of {record.settings['batch_size']} for every learning rate. "
-        "Dotted: the loss at the start.",
+        "The same minibatches for every learning rate. Dotted: the loss at the start.",
         f"Line chart of the loss against the step, one line per learning rate. {title}.",
     )
 
@@ -216,8 +219,7 @@ def _draw_sizes(record: Record) -> Plot:
     for label, curve in _by_size(record).items():
         step = record.numbers["num_examples"] * record.settings["epochs"] / len(curve)
         places, means = _smooth(curve, len(curve) // record.settings["epochs"])
-        marker = "o" if len(curve) < 50 else ""
-        axes.plot(places * step, means, marker=marker, label=label)
+        axes.plot(places * step, means, marker="o" if len(curve) < 50 else "", label=label)
     axes.set(xlabel="training examples used", ylabel="loss (nats), mean over a pass")
     axes.locator_params(axis="x", nbins=5)
     axes.xaxis.set_major_formatter("{x:,.0f}")
@@ -239,10 +241,9 @@ def _draw_plane(record: Record) -> Plot:
     figure, axes = style.canvas(height=4.6, title=title)
     _draw_levels(axes, arrays)
     count = min(settings["plane_train"], record.data["num_train"])
-    look: dict[str, Any] = {"ms": 3, "lw": 1.2}
-    axes.plot(*arrays["descent"].T, "o-", color=style.RED, **look,
+    axes.plot(*arrays["descent"].T, "o-", color=style.RED, ms=3, lw=1.2,
               label=f"gradient descent, {count:,} examples a step")  # fmt: skip
-    axes.plot(*arrays["sgd"].T, "s-", color=style.BLUE, **look,
+    axes.plot(*arrays["sgd"].T, "s-", color=style.BLUE, ms=3, lw=1.2,
               label=f"SGD, {settings['plane_batch']} examples a step")  # fmt: skip
     axes.plot(*arrays["descent"][0], "*", ms=16, color=style.INK, label="start")
     axes.set(xlabel="distance from the start, towards the end of gradient descent",

@@ -64,9 +64,9 @@ def findings(record: Record) -> Findings:
     )
     zeros = record.arrays["zeros"][:, places_of(record.settings, "l1").stop - 1].mean()
     sentences = [
-        f"Regularisation {EFFECTS[_of_gains(gains)]} accuracy; {_largest(gains)}.",
+        f"Regularisation {EFFECTS[_of_gains(gains)]} accuracy; {_best(gains)}.",
         f"{influence}.",
-        f"At its strongest setting, L1 makes {words.percent(zeros, 0)} of the weights exactly 0.",
+        f"At its strongest setting, L1 makes {words.percent(zeros)} of the weights exactly 0.",
     ]
     each = ", ".join(f"{one.name} {words.signed(one.interval)}" for one in gains)
     in_42 = together([_of_influence(change), words.agreement(printed)])
@@ -90,12 +90,12 @@ def _of_influence(change: Interval) -> str:
     return AGREES if change.high <= -MATERIAL else DIFFERS if change.low > 0 else UNDECIDED
 
 
-def _largest(gains: list[Gain]) -> str:
-    """The largest gain; where all are equal, that of all."""
+def _best(gains: list[Gain]) -> str:
+    """The best gain; where all are equal, that of all."""
     best = max(gains, key=lambda one: one.mean)
     name = best.name if len({one.mean for one in gains}) > 1 else "all kinds"
     interval = words.signed(best.interval)
-    return f"largest gain: {name}, {100 * best.mean:+z.1f} points (95 % CI {interval})"
+    return f"best: {name}, {100 * best.mean:+z.1f} points (95 % CI {interval})"
 
 
 def crossed(gains: np.ndarray, confidence: float) -> Interval:
@@ -115,7 +115,7 @@ def crossed(gains: np.ndarray, confidence: float) -> Interval:
 
 
 def comparisons(record: Record) -> list[Gain]:
-    """Accuracy gained by each kind, then by L2 on other numbers of images."""
+    """Accuracy gained by each kind, then by L2 on other numbers of examples."""
     none, *right = record.arrays["right"]
     gains = {name: of_kind.astype(np.float64) - none
              for name, of_kind in zip(KINDS.values(), right, strict=True)}  # fmt: skip
@@ -128,8 +128,8 @@ def comparisons(record: Record) -> list[Gain]:
 
 
 def _name(record: Record, size: int) -> str:
-    """The name of L2 on so many training images."""
-    return KINDS["l2"] if size == record.numbers["fitted"] else f"L2 on {size:,} images"
+    """The name of L2 on so many training examples."""
+    return KINDS["l2"] if size == record.numbers["fitted"] else f"L2 ({size:,} examples)"
 
 
 def influence_of_l2(record: Record) -> Interval:
@@ -150,7 +150,7 @@ def _range(values: Any) -> str:
 
 
 def _table(record: Record, gains: list[Gain]) -> Table:
-    """Each kind at what was chosen for it, then L2 on other numbers of images."""
+    """Each kind at what was chosen for it, then L2 on other numbers of examples."""
     numbers, arrays = record.numbers, record.arrays
     gained = {"none": ""} | {one.name: words.signed(one.interval) for one in gains}
     rows: list[tuple[str, ...]] = []
@@ -167,7 +167,7 @@ def _table(record: Record, gains: list[Gain]) -> Table:
             none, with_l2 = map(words.percent, arrays[f"right_{size}"].mean(axis=(1, 2)))
             rows.append((name, _range(regs), f"{with_l2} (none: {none})", gained[name], *[""] * 3))
     caption = (
-        f"Means of {numbers['num_draws']} draws of {numbers['fitted']} training images, on "
+        f"Means of {numbers['num_draws']} draws of {numbers['fitted']} training examples, on "
         f"{numbers['judged_by']:,} held-out ones. Gain: points, with 95 % CI corrected for "
         f"{len(gains)} comparisons. Influence: the largest change of a score by one input; "
         "largest weight: its share of a row of |W|."
@@ -185,7 +185,7 @@ def draw(record: Record) -> Iterator[Plot]:
 
 def strengths(record: Record) -> Plot:
     """Accuracy and influence against strength, radius and share."""
-    title = words.capital(_largest(comparisons(record)))
+    title = words.capital(_best(comparisons(record)))
     figure, axes = style.canvas(2, 3, height=4.6, title=title, sharey="row", sharex="col")
     for (top, bottom), (kinds, name, label) in zip(axes.T, COLUMNS, strict=True):
         for kind, marker in zip(kinds, style.MARKERS, strict=False):
@@ -203,7 +203,7 @@ def strengths(record: Record) -> Plot:
     return Plot(
         "strengths",
         figure,
-        f"Top: gain in accuracy on {record.numbers['chosen_by']:,} validation images, mean of "
+        f"Top: gain in accuracy on {record.numbers['chosen_by']:,} validation examples, mean of "
         f"{record.numbers['num_draws']} draws with 95 % CI; the title counts held-out ones. "
         "Bottom: the largest change of a score by one input. Dotted: without regularisation.",
         "Six line charts: gain in accuracy and influence of an input against strength, radius and "
@@ -239,25 +239,25 @@ def templates(record: Record) -> Plot:
     rows = ["none", *(f"{name}, {number:g}" for name, number in of_kinds)]
     left = 1 - record.arrays["zeros"][0, int(shown[1 + list(KINDS).index("l1")])]
     title = f"L1 leaves {words.percent(left, 0)} of the weights different from 0"
-    tall = 6.2 / len(names) * len(rows) * pictures.shape[2] / width + 0.3
-    figure, axes = style.canvas(height=tall, title=title)
+    gap = round(0.14 * width)
+    ratio = len(rows) * (pictures.shape[2] + gap) / (len(names) * (width + gap))
+    figure, axes = style.canvas(height=6.2 * ratio + 0.3, title=title)
     style.tiles(axes, pictures, rows, names)
     return Plot(
         "templates",
         figure,
-        f"The rows of W after {record.numbers['fitted']} training images, each scaled by its "
+        f"The rows of W after {record.numbers['fitted']} training examples, each scaled by its "
         "largest weight. Beside each kind: its strongest setting that leaves a tenth of the "
         "weights. Red (or bright) is positive, blue (or dark) negative.",
-        f"Small images in {len(rows)} rows: the weights of {', '.join(names)} for "
-        f"{', '.join(rows)}. {title}.",
+        f"The weights of {', '.join(names)} as images for {', '.join(rows)}. {title}.",
     )
 
 
 def sizes(record: Record) -> Plot:
-    """Accuracy with L2 and without, against the number of training images."""
+    """Accuracy with L2 and without, against the number of training examples."""
     numbers = np.array(record.numbers["sizes"])
     gain = next(one for one in comparisons(record) if one.name == _name(record, numbers[0]))
-    title = f"With {numbers[0]} training images, L2 gains {words.points(gain.interval)} (95 % CI)"
+    title = f"With {numbers[0]} training examples, L2 gains {words.points(gain.interval)} (95 % CI)"
     figure, axes = style.canvas(height=3.2, title=title)
     for place, label, color in ((0, "none", style.FAINT), (1, "L2", COLORS["l2"])):
         shares = [record.arrays[f"right_{size}"][place].mean(axis=1) for size in numbers]
@@ -265,14 +265,14 @@ def sizes(record: Record) -> Plot:
         moved = numbers * (1.03 if place else 0.97)  # the two intervals stand side by side
         _draw_means(axes, moved, 100 * np.array(shares), 100 * np.array(ends), color=color,
                     marker="o", label=label)  # fmt: skip
-    axes.set(xscale="log", xlabel="training images", ylabel="accuracy (%)")
+    axes.set(xscale="log", xlabel="training examples", ylabel="accuracy (%)",
+             xlim=(numbers[0] / 1.3, numbers[-1] * 1.3))  # fmt: skip
     style.ticks(axes, numbers)
-    axes.legend(title="regularisation", loc="lower right")
+    axes.legend(title="regularisation", loc="upper left")
     return Plot(
         "training_images",
         figure,
-        f"Accuracy on {record.numbers['judged_by']:,} held-out images, mean of "
-        f"{record.numbers['num_draws']} draws with 95 % CI. The interval of the title is corrected "
-        "for all comparisons.",
-        f"Two lines: accuracy with L2 and without, against the training images. {title}.",
+        f"Accuracy on {record.numbers['judged_by']:,} held-out examples, mean of "
+        f"{record.numbers['num_draws']} draws with 95 % CI; the title's is corrected as above.",
+        f"Two lines: accuracy with L2 and without, against the training examples. {title}.",
     )
