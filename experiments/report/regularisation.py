@@ -257,7 +257,7 @@ def sizes(record: Record) -> Plot:
     """Accuracy with L2 and without, against the number of training examples."""
     numbers = np.array(record.numbers["sizes"])
     gain = next(one for one in comparisons(record) if one.name == _name(record, numbers[0]))
-    title = f"With {numbers[0]} training examples, L2 gains {words.points(gain.interval)} (95 % CI)"
+    title = f"With {numbers[0]} examples, L2 gains {words.points(gain.interval)} (95 % CI)"
     figure, axes = style.canvas(height=3.2, title=title)
     for place, label, color in ((0, "none", style.FAINT), (1, "L2", COLORS["l2"])):
         shares = [record.arrays[f"right_{size}"][place].mean(axis=1) for size in numbers]

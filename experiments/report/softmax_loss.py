@@ -148,8 +148,9 @@ def _draw_moves(axes: Axes, record: Record, place: int) -> None:
 
 def _draw_reliability(record: Record) -> Plot:
     found, arrays = record.numbers["calibration"], record.arrays
-    ends = [f"{words.percent(found[at]['error'])} at {found[at]['reg']:g}" for at in (0, -1)]
-    title = f"Calibration error by strength of L2: {ends[0]}, {ends[1]}"
+    first, last = (words.percent(found[at]["error"]) for at in (0, -1))
+    regs = found[0]["reg"], found[-1]["reg"]
+    title = f"Calibration error: {first} at strength {regs[0]:g}, {last} at {regs[1]:g}"
     figure, axes = style.canvas(
         2, len(found), height=3.8, title=title, sharex=True, sharey="row", squeeze=False,
         gridspec_kw={"height_ratios": [3, 1]},
