@@ -77,9 +77,8 @@ def test_a_figure_that_goes_on_beyond_the_window_shows_that_it_does(folder, widt
 def test_page_needs_no_scripts(folder):
     with open_page(folder / "index.html", scripts=False) as shown:
         assert shown.evaluate(BROKEN) == []
-        assert "What do softmax and SVM make of the same scores?" in shown.evaluate(
-            "document.body.innerText"
-        )
+        question = import_module("experiments.report.softmax_loss").QUESTION
+        assert question in shown.evaluate("document.body.innerText")
 
 
 @needed

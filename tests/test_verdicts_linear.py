@@ -12,7 +12,8 @@ from experiments.report import images as images_report
 from experiments.report import intervals
 from experiments.report import regularisation as regularisation_report
 from experiments.report import svm_softmax as svm_softmax_report
-from experiments.report.findings import AGREES, DIFFERS, ELSEWHERE, UNDECIDED
+from experiments.report.findings import AGREES, DIFFERS, ELSEWHERE, MISPRINT, UNDECIDED
+from lincls.evaluation import Interval
 
 NAMES = ["cat", "bird", "dog"]
 
@@ -175,13 +176,33 @@ def regularised(gain, influence):
 
 @pytest.mark.parametrize(
     ("gain", "influence", "verdicts"),
-    [(1, 0.5, [AGREES, AGREES]), (0, 1.0, [UNDECIDED, UNDECIDED]), (-1, 1.5, [DIFFERS, DIFFERS])],
+    [
+        (1, 0.5, [AGREES, AGREES]),
+        (0, 1.0, [UNDECIDED, UNDECIDED]),
+        (0, 0.97, [UNDECIDED, UNDECIDED]),  # a sure change, but too small to matter
+        (-1, 1.5, [DIFFERS, DIFFERS]),
+    ],
 )
 def test_slides_41_and_42_help_and_influence_have_verdicts_of_their_own(gain, influence, verdicts):
-    answers = regularisation_report.findings(regularised(gain, influence)).answers
-    assert [answers[slides].verdict for slides in ("41", "42")] == verdicts
-    assert "more with" in answers["42"].because  # L1, whatever L2 does
-    assert "L1 +" in answers["42"].because
+    findings = regularisation_report.findings(regularised(gain, influence))
+    assert [findings.answers[slides].verdict for slides in ("41", "42")] == verdicts
+    rows = {row[0]: row for row in findings.tables[0].rows}
+    assert rows["L1"][5] == "1.52"  # the influence of each kind is told, whatever L2 does
+    assert rows["L2"][5] == f"{1.015 * influence:.3g}"
+
+
+def test_slide_42_a_wrong_penalty_is_a_misprint_unless_the_claim_fails():
+    for influence, verdict in ((0.5, MISPRINT), (1.5, DIFFERS)):
+        record = regularised(0, influence)
+        record.numbers["W2"] = 0.5
+        assert regularisation_report.findings(record).answers["42"].verdict == verdict
+
+
+def test_of_equal_gains_none_is_the_best():
+    gains = [regularisation_report.Gain(name, 0.0, Interval(0.0, 0.0)) for name in ("L2", "L1")]
+    assert "L2" not in regularisation_report._best(gains)
+    better = regularisation_report.Gain("dropout", 0.01, Interval(-0.01, 0.03))
+    assert "dropout" in regularisation_report._best([*gains, better])
 
 
 def test_an_interval_over_draws_and_images_covers_both():
