@@ -92,6 +92,12 @@ def build(
             f"{name}: an example has shape {train.images.shape[1:]} in the training part of "
             f"{location} and {test.images.shape[1:]} in its test part; they must agree"
         )
+    dtypes = train.images.dtype, test.images.dtype
+    if (dtypes[0] == np.uint8) != (dtypes[1] == np.uint8):
+        raise TypeError(
+            f"{name}: the training images of {location} are {dtypes[0]} and its test images "
+            f"{dtypes[1]}; give both as bytes 0..255, or both as floats in the same units"
+        )
     source = Source(location, official, digest(train, test), description or name)
     return Dataset(name, tuple(class_names), train, test, source)
 
