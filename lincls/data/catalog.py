@@ -2,9 +2,10 @@
 
 Sizes and SHA-256 of the files that one downloads are those that TensorFlow Datasets
 4.9.10 records.  MD5 of unpacked files are the published ones, torchvision's for CIFAR's
-pickles.  No checksum of CIFAR's unpacked binary files is published, but the mean of
-every channel is, with so many digits that the sum of all its pixels follows exactly:
-other sums prove that pixels are not the official ones.
+pickles.  No checksum of CIFAR's unpacked binary files is published.  But the mean of every
+channel is, with so many digits that the sum of all its pixels follows exactly, and each
+class has the same number of images (https://www.cs.toronto.edu/~kriz/cifar.html).  Other
+sums or numbers prove that the examples are not the official ones.
 
 Sources: LeCun et al., 1998 (MNIST); Xiao et al., arXiv:1708.07747 (Fashion-MNIST);
 Krizhevsky, 2009 (CIFAR-10 and CIFAR-100).
@@ -44,10 +45,13 @@ class Official(NamedTuple):
     class_names: tuple[str, ...]
     downloads: tuple[Download, ...]
     layouts: Mapping[str, Layout]  # by format: "idx", "binary", "pickle"
-    pixel_sums: Mapping[str, tuple[int, ...]]  # by split: the sum of all pixels, by channel
+    largest: int  # bytes that none of its files exceeds, unpacked
     folders: tuple[str, ...]  # where else below data_dir the files may lie
+    pixel_sums: Mapping[str, tuple[int, ...]] = {}  # by split: sums of all pixels, by channel
 
 
+_IDX_LARGEST = 16 + 60_000 * 28 * 28
+_CIFAR_LARGEST = 200_000_000  # the archives of pickles unpack to 186 MB
 _IDX_FILES = (
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
@@ -91,7 +95,7 @@ t10k-labels-idx1-ubyte.gz 4542 f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defae
             """
         )
     },
-    pixel_sums={"train": (1_567_298_545,), "test": (264_923_200,)},
+    largest=_IDX_LARGEST,
     folders=("mnist", "MNIST/raw"),
 )
 
@@ -117,7 +121,7 @@ t10k-labels-idx1-ubyte.gz 5148 67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35df
             """
         )
     },
-    pixel_sums={"train": (3_431_114_169,)},
+    largest=_IDX_LARGEST,
     folders=("fashion_mnist", "fashion-mnist", "FashionMNIST/raw"),
 )
 
@@ -156,11 +160,12 @@ cifar-10-binary.tar.gz 170052171 c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9d
             },
         ),
     },
+    largest=_CIFAR_LARGEST,
+    folders=("cifar10",),
     pixel_sums={
         "train": (6_415_714_204, 6_295_060_180, 5_829_907_619),
         "test": (1_290_492_328, 1_266_775_083, 1_176_108_223),
     },
-    folders=("cifar10",),
 )
 
 CIFAR100 = Official(
@@ -197,11 +202,12 @@ cifar-100-binary.tar.gz 168513733 58a81ae192c23a4be8b1804d68e518ed807d710a4eb253
             },
         ),
     },
+    largest=_CIFAR_LARGEST,
+    folders=("cifar100",),
     pixel_sums={
         "train": (6_620_373_279, 6_352_382_090, 5_756_623_363),
         "test": (1_328_569_193, 1_272_680_636, 1_153_999_502),
     },
-    folders=("cifar100",),
 )
 
 OFFICIAL: Mapping[str, Official] = {

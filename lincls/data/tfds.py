@@ -216,7 +216,9 @@ def _builder_class(known: Official, official: Dataset) -> Any:
             if "id" in features:
                 features["label"].names = known.class_names
             if "coarse_label" in features:
-                features["coarse_label"].names, coarse = _coarse_labels(Path(paths[0]))
+                features["coarse_label"].names, coarse = _coarse_labels(
+                    Path(paths[0]), known.largest
+                )
             return {
                 part: _examples(getattr(official, part), part, "id" in features, coarse[part])
                 for part in PARTS
@@ -225,11 +227,14 @@ def _builder_class(known: Official, official: Dataset) -> Any:
     return Builder
 
 
-def _coarse_labels(archive: Path) -> tuple[list[str], Mapping[str, UInt8[np.ndarray, " N"]]]:
+def _coarse_labels(
+    archive: Path, largest: int
+) -> tuple[list[str], Mapping[str, UInt8[np.ndarray, " N"]]]:
     """The names and numbers of CIFAR-100's coarse classes, the first byte of each record."""
-    files = archives.read_tar(archive, (COARSE_NAMES, *(f"{part}.bin" for part in PARTS)))
-    names = bytes(files[COARSE_NAMES]).decode().split()
-    return names, {part: np.frombuffer(files[f"{part}.bin"], np.uint8)[::3074] for part in PARTS}
+    names = {part: f"{part}.bin" for part in PARTS}
+    files = archives.read_tar(archive, (COARSE_NAMES, *names.values()), largest)
+    coarse = {part: np.frombuffer(files[name], np.uint8)[::3074] for part, name in names.items()}
+    return bytes(files[COARSE_NAMES]).decode().split(), coarse
 
 
 def _examples(
