@@ -118,7 +118,7 @@ def test_unfit_arrays_are_refused(arguments, match):
 
 @pytest.mark.parametrize("labels", [[0.5, 1.0], np.array([0, None]), np.array([0, 1j])])
 def test_labels_of_other_kinds_are_refused(labels):
-    with pytest.raises(TypeError, match="whole numbers or text"):
+    with pytest.raises(TypeError, match="text, or whole numbers"):
         data.from_arrays(np.zeros((2, 2)), labels)
 
 
@@ -223,7 +223,7 @@ def test_labels_of_both_parts_are_numbered_together(kinds):
 )
 def test_labels_that_are_no_class_are_refused_with_their_row(odd):
     labels = [0, 1, odd, 1]
-    with pytest.raises(TypeError, match="labels must be whole numbers or text") as caught:
+    with pytest.raises(TypeError, match="labels must be text, or whole numbers") as caught:
         data.from_arrays(FEATURES, labels, FEATURES, [0, 1, 0, 1])
     assert "in row 2" in str(caught.value) or isinstance(odd, complex)
 

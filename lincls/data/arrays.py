@@ -200,50 +200,37 @@ def _as_labels(labels: Any, name: str) -> np.ndarray:
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
-        raise ValueError(f"{name} must have shape (N,), got {labels.shape}; {_one_each(labels)}")
-    kind = labels.dtype.kind
-    if kind == "S":
+        remedy = f"for one-hot labels use {name}.argmax(axis=1)"
+        remedy = remedy if _is_one_hot(labels) else "each example needs exactly one class"
+        raise ValueError(f"{name} must have shape (N,), got {labels.shape}; {remedy}")
+    if labels.dtype.kind == "S":
         return np.char.decode(labels, "utf-8")
-    if kind in "OT":
-        return _of_objects(labels, name)
-    if kind == "f":
-        labels = labels.astype(np.float64)
-        _refuse(np.floor(labels) != labels, labels, name)
-        _refuse(np.abs(labels) > EXACT, labels, name, "; write such large numbers as integers")
-    elif kind == "u":
-        _refuse(labels > np.iinfo(np.int64).max, labels, name, "; write such numbers as text")
-    elif kind not in "ibU":
-        raise TypeError(f"{name} must be whole numbers or text, got {labels.dtype}")
-    return labels.astype(np.int64) if kind in "fui" else labels
-
-
-def _one_each(labels: np.ndarray) -> str:
-    """What to type for labels of several columns."""
-    if labels.ndim == 2 and labels.dtype.kind in "iufb":
-        one_hot = np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all()
-        if one_hot:
-            return "for one-hot labels use labels.argmax(axis=1)"
-    return "each example needs exactly one class"
-
-
-def _of_objects(labels: np.ndarray, name: str) -> np.ndarray:
-    """Labels that are Python objects, as pandas gives them: all text, or all whole numbers."""
-    is_text = np.array([isinstance(label, str) for label in labels], bool)
-    if is_text.any():
-        _refuse(~is_text, labels, name)
-        return np.array(labels.tolist(), str)
-    is_whole = [isinstance(label, numbers.Integral) and abs(int(label)) < 2**63 for label in labels]
-    _refuse(~np.array(is_whole, bool), labels, name)
-    return labels.astype(np.int64)
-
-
-def _refuse(bad: np.ndarray, labels: np.ndarray, name: str, hint: str = "") -> None:
-    """TypeError that names the first of the bad labels, if there is one."""
-    if bad.any():
-        row = int(bad.argmax())
+    if labels.dtype.kind in "bU":
+        return labels
+    if np.can_cast(labels.dtype, np.int64):
+        return labels.astype(np.int64)
+    values = labels.tolist()
+    are_text = any(isinstance(value, str) for value in values)
+    fits = [isinstance(value, str) if are_text else _is_whole(value) for value in values]
+    if not all(fits):
+        row = fits.index(False)
         raise TypeError(
-            f"{name} must be whole numbers or text, got {labels[row]!s} in row {row}{hint}"
+            f"{name} must be text, or whole numbers that are exact in 64 bits; "
+            f"got {values[row]!r} in row {row}"
         )
+    return np.array(values, str if are_text else np.int64)
+
+
+def _is_one_hot(labels: np.ndarray) -> bool:
+    is_flags = labels.ndim == 2 and labels.dtype.kind in "biuf" and np.isin(labels, (0, 1)).all()
+    return bool(is_flags and (labels.sum(axis=1) == 1).all())
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether a Python value is a whole number that keeps its digits as int64."""
+    if isinstance(value, numbers.Integral):
+        return abs(int(value)) < 2**63
+    return isinstance(value, numbers.Real) and abs(float(value)) <= EXACT and value % 1 == 0
 
 
 def _number(

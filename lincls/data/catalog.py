@@ -50,16 +50,6 @@ class Official(NamedTuple):
     pixel_sums: Mapping[str, tuple[int, ...]] = {}  # by split: sums of all pixels, by channel
 
 
-_IDX_LARGEST = 16 + 60_000 * 28 * 28
-_CIFAR_LARGEST = 200_000_000  # the archives of pickles unpack to 186 MB
-_IDX_FILES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
-
-
 def _names(text: str, separator: str | None = None) -> tuple[str, ...]:
     return tuple(text.split(separator))
 
@@ -70,10 +60,21 @@ def _downloads(address: str, table: str) -> tuple[Download, ...]:
     return tuple(Download(address + name, int(size), sha256) for name, size, sha256 in rows)
 
 
-def _idx_layout(md5: str) -> Layout:
-    checksums = dict(zip(_IDX_FILES, md5.split(), strict=True))
-    return Layout("", "", _IDX_FILES[:2], _IDX_FILES[2:], checksums)
+def _layout(train: str, test: str, md5: str = "", folder: str = "", archive: str = "") -> Layout:
+    """From the names of the files, and the MD5 of each in the same order, if published."""
+    files, checksums = _names(f"{train} {test}"), md5.split()
+    by_file = dict(zip(files, checksums, strict=True)) if checksums else {}
+    return Layout(folder, archive, _names(train), _names(test), by_file)
 
+
+def _idx_layout(md5: str) -> Layout:
+    images_and_labels = "{0}-images-idx3-ubyte {0}-labels-idx1-ubyte"
+    return _layout(images_and_labels.format("train"), images_and_labels.format("t10k"), md5)
+
+
+_IDX_LARGEST = 16 + 60_000 * 28 * 28
+_CIFAR_LARGEST = 200_000_000  # the archives of pickles unpack to 186 MB
+_CIFAR_ADDRESS = "https://www.cs.toronto.edu/~kriz/"
 
 MNIST = Official(
     name="mnist",
@@ -125,9 +126,6 @@ t10k-labels-idx1-ubyte.gz 5148 67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35df
     folders=("fashion_mnist", "fashion-mnist", "FashionMNIST/raw"),
 )
 
-_CIFAR_ADDRESS = "https://www.cs.toronto.edu/~kriz/"
-_CIFAR10_BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
-
 CIFAR10 = Official(
     name="cifar10",
     class_names=_names("airplane automobile bird cat deer dog frog horse ship truck"),
@@ -138,26 +136,22 @@ cifar-10-binary.tar.gz 170052171 c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9d
 """,
     ),
     layouts={
-        "binary": Layout(
-            "cifar-10-batches-bin",
-            "cifar-10-binary.tar.gz",
-            tuple(f"{batch}.bin" for batch in _CIFAR10_BATCHES),
-            ("test_batch.bin",),
-            {},
+        "binary": _layout(
+            " ".join(f"data_batch_{i}.bin" for i in range(1, 6)),
+            "test_batch.bin",
+            folder="cifar-10-batches-bin",
+            archive="cifar-10-binary.tar.gz",
         ),
-        "pickle": Layout(
-            "cifar-10-batches-py",
-            "cifar-10-python.tar.gz",
-            _CIFAR10_BATCHES,
-            ("test_batch",),
-            {
-                "data_batch_1": "c99cafc152244af753f735de768cd75f",
-                "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
-                "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
-                "data_batch_4": "634d18415352ddfa80567beed471001a",
-                "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
-                "test_batch": "40351d587109b95175f43aff81a1287e",
-            },
+        "pickle": _layout(
+            " ".join(f"data_batch_{i}" for i in range(1, 6)),
+            "test_batch",
+            """
+            c99cafc152244af753f735de768cd75f d4bba439e000b95fd0a9bffe97cbabec
+            54ebc095f3ab1f0389bbae665268c751 634d18415352ddfa80567beed471001a
+            482c414d41f54cd18b22e5b47cb7c3cb 40351d587109b95175f43aff81a1287e
+            """,
+            folder="cifar-10-batches-py",
+            archive="cifar-10-python.tar.gz",
         ),
     },
     largest=_CIFAR_LARGEST,
@@ -188,18 +182,15 @@ cifar-100-binary.tar.gz 168513733 58a81ae192c23a4be8b1804d68e518ed807d710a4eb253
 """,
     ),
     layouts={
-        "binary": Layout(
-            "cifar-100-binary", "cifar-100-binary.tar.gz", ("train.bin",), ("test.bin",), {}
+        "binary": _layout(
+            "train.bin", "test.bin", folder="cifar-100-binary", archive="cifar-100-binary.tar.gz"
         ),
-        "pickle": Layout(
-            "cifar-100-python",
-            "cifar-100-python.tar.gz",
-            ("train",),
-            ("test",),
-            {
-                "train": "16019d7e3df5f24257cddd939b257f8d",
-                "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
-            },
+        "pickle": _layout(
+            "train",
+            "test",
+            "16019d7e3df5f24257cddd939b257f8d f0ef6b0ae62326f3e7ffdfab6717acfc",
+            folder="cifar-100-python",
+            archive="cifar-100-python.tar.gz",
         ),
     },
     largest=_CIFAR_LARGEST,
