@@ -213,7 +213,15 @@ def test_incomplete_files_are_named(tmp_path):
 )
 def test_idx_refuses_other_bytes(content):
     with pytest.raises(ValueError, match="the-file"):
-        idx.parse(content, "the-file")
+        idx.parse(content, "the-file", 1)
+
+
+def test_labels_in_the_place_of_images_are_refused(tmp_path):
+    data_fakes.write_mnist(tmp_path, seed=0, zipped=False)
+    images, labels = (tmp_path / name for name in data_fakes.MNIST_FILES[:2])
+    images.write_bytes(labels.read_bytes())
+    with pytest.raises(ValueError, match=r"images-idx3-ubyte is not an IDX file .* 3 axes"):
+        data.load("mnist", tmp_path)
 
 
 @pytest.mark.parametrize("change", [-1, 1])
@@ -221,7 +229,7 @@ def test_idx_counts_its_bytes(change):
     content = data_fakes.idx_bytes(np.zeros((3, 5), np.uint8))
     content = content[:change] if change < 0 else content + b"\x00"
     with pytest.raises(ValueError, match="15 bytes, but"):
-        idx.parse(content, "the-file")
+        idx.parse(content, "the-file", 2)
 
 
 def test_binary_records_must_be_whole():

@@ -210,7 +210,7 @@ def test_labels_keep_their_names(labels, names):
     assert sorted(made.train.labels.tolist()) == [0, 0, 1, 1]
 
 
-@pytest.mark.parametrize("kinds", itertools.permutations(["u1", "u8", "i4", "i8", "f2", "f8"], 2))
+@pytest.mark.parametrize("kinds", [*itertools.permutations(["u1", "u8", "i4", "i8", "f8"], 2)])
 def test_labels_of_both_parts_are_numbered_together(kinds):
     first, second = (np.array([0, 1, 2, 1], kind) for kind in kinds)
     made = data.from_arrays(FEATURES, first, FEATURES[:2], second[2:])

@@ -8,7 +8,6 @@ beyond the size that its content may have: a gigabyte of zeros is a megabyte of 
 import gzip
 import hashlib
 import io
-import itertools
 import tarfile
 import zlib
 from collections.abc import Collection, Mapping
@@ -18,7 +17,6 @@ from lincls import files
 
 Buffer = bytes | memoryview
 GZIP = b"\x1f\x8b"  # how a gzipped file begins, whatever it is called
-BLOCK = 1 << 16  # bytes that are read at a time
 
 
 def read_file(path: Path, largest: int) -> bytes:
@@ -32,16 +30,13 @@ def read_file(path: Path, largest: int) -> bytes:
         ValueError: it is damaged, or larger, or no regular file.
     """
     with files.open_regular(path) as file:
-        is_gzip = file.read(len(GZIP)) == GZIP
-        file.seek(0)
+        is_gzip = file.peek(2).startswith(GZIP)
         content = gzip.GzipFile(fileobj=file) if is_gzip else file
-        blocks = iter(lambda: content.read(BLOCK), b"")
         try:
-            found = b"".join(itertools.islice(blocks, largest // BLOCK + 1))
-            ended = not content.read(1)
+            found = content.read(largest + 1)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise ValueError(f"{path} is damaged: {error}") from error
-    if len(found) > largest or not ended:
+    if len(found) > largest:
         raise ValueError(f"{path} is damaged: it holds more than {largest:,} bytes")
     return found
 

@@ -147,13 +147,13 @@ def _load_path(path: Path) -> Dataset:
     if path.is_dir():
         is_arrays = any(path.glob("[!.]*.npy"))
         return arrays.from_npz(path) if is_arrays else folders.from_folder(path)
-    if path.exists() and (path.suffix not in (".npz", ".npy") or not path.is_file()):
+    if path.is_file() and path.suffix in (".npz", ".npy"):
+        return arrays.from_npz(path)
+    if path.exists():
         raise ValueError(
             f"{path} must be an .npz file, a folder of .npy files or a folder of images; for a "
             "public data set give its name and data_dir (on the command line, --data-dir)"
         )
-    if path.exists():
-        return arrays.from_npz(path)
     near = difflib.get_close_matches(str(path).lower(), NAMES, 1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise FileNotFoundError(

@@ -50,12 +50,10 @@ def find(official: Official, data_dir: Path) -> Found | None:
     if data_dir.is_file() and "binary" in official.layouts and _is_published(official, data_dir):
         return Found("binary", data_dir, {})
     places = [*(data_dir / folder for folder in official.folders), data_dir]
-    for place in places:
-        for format, layout in official.layouts.items():
-            found = _find_layout(format, layout, place)
-            if found is not None:
-                return found
-    return find_prepared(official, data_dir)
+    found = (
+        _find_layout(place, *layout) for place in places for layout in official.layouts.items()
+    )
+    return next(filter(None, found), None) or find_prepared(official, data_dir)
 
 
 def find_prepared(official: Official, data_dir: Path) -> Found | None:
@@ -64,7 +62,7 @@ def find_prepared(official: Official, data_dir: Path) -> Found | None:
     return None if found is None else Found("tfds", *found)
 
 
-def _find_layout(format: str, layout: Layout, place: Path) -> Found | None:
+def _find_layout(place: Path, format: str, layout: Layout) -> Found | None:
     for folder in dict.fromkeys((place / layout.folder, place)):
         files = {name: _find_file(folder, name) for name in layout.train + layout.test}
         there = {name: path for name, path in files.items() if path is not None}
@@ -139,11 +137,8 @@ def _parse(official: Official, found: Found, contents: Mapping[str, Buffer]) -> 
     """Parse the files of one split: IDX images and labels, or batches of CIFAR."""
     names = {name: f"{found.files.get(name, f'{found.place}: {name}')}" for name in contents}
     if found.format == "idx":
-        arrays = [idx.parse(contents[name], names[name]) for name in contents]
-        images, labels = arrays
-        if images.ndim != 3 or labels.ndim != 1:
-            first, second = names.values()
-            raise ValueError(f"{first} must hold images (N, H, W), and {second} labels (N,)")
+        axes = zip(names.items(), (3, 1), strict=True)
+        images, labels = (idx.parse(contents[n], file, ndim) for (n, file), ndim in axes)
         return Split(images[..., None], labels.astype(np.int32))
     if found.format == "binary":
         num_label_bytes = 2 if official.name == "cifar100" else 1
