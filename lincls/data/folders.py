@@ -16,7 +16,7 @@ _JPEG = (".jfif", ".jpe", ".jpeg", ".jpg")
 _PNM = (".pbm", ".pgm", ".pnm", ".ppm")
 SUFFIXES = frozenset((*_JPEG, *_PNM, ".bmp", ".gif", ".png", ".tif", ".tiff", ".webp"))
 PARTS = ("train", "test", "val", "valid", "validation")  # names of parts rather than of classes
-CLUTTER = ("__MACOSX", "Thumbs.db", "desktop.ini")  # what systems leave behind, not hidden
+CLUTTER = ("__MACOSX", "Thumbs.db", "desktop.ini")  # left by operating systems, not hidden
 GREY_MODES = frozenset(("1", "L"))
 COLOUR_MODES = frozenset(("CMYK", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr"))
 SHOWN = 5  # files that an error names
@@ -32,12 +32,13 @@ def from_folder(
     """Read images that lie in one folder for each class.
 
     Classes are the folders in alphabetical order.  Their examples are the image files in
-    them and in the folders below, likewise ordered.  If `path` holds folders `train` and
-    `test`, the class folders are in those; otherwise a test part is set aside as in
-    `from_arrays`.  Images become grey (C = 1) if all files are, else RGB (C = 3, without
-    transparency).  They are turned upright by the orientation that a camera has noted.
-    Hidden files and folders are left out, and so are files of other suffixes than
-    `SUFFIXES`, with a warning.
+    them and in the folders below, in alphabetical order too.  If `path` holds folders `train`
+    and `test`, the class folders are in those.  Otherwise a test part is set aside as in
+    `from_arrays`.
+
+    Images become grey (C = 1) if all files are grey, else RGB (C = 3) without transparency.
+    Photographs are turned upright by their EXIF orientation.  Hidden files and folders are
+    not read.  Nor are files whose suffix is not one of `SUFFIXES`, and a warning counts them.
 
     Args:
         path: the folder.
@@ -60,10 +61,11 @@ def from_folder(
     if size is not None:
         pair = (size, size) if isinstance(size, int) else size
         size = checks.count(pair[0], "size"), checks.count(pair[1], "size")
-    parts = [_files_by_class(part) for part in _parts(path)]
+    folders = _parts(path)
+    parts = [_files_by_class(folder) for folder in folders]
     names = list(parts[0])
     if unknown := [name for name in parts[-1] if name not in names]:
-        raise ValueError(f"{path / 'test' / unknown[0]} is a class that is not in {path / 'train'}")
+        raise ValueError(f"{folders[-1]} holds classes that {folders[0]} lacks: {_some(unknown)}")
     images = _read_images([f for part in parts for found in part.values() for f in found], size)
     labels = [
         np.repeat([names.index(name) for name in part], [*map(len, part.values())])
@@ -75,13 +77,13 @@ def from_folder(
         class_names=names,
         test_fraction=test_fraction,
         seed=seed,
-        name=path.name,
+        name=path.absolute().name,
         location=str(path),
     )
 
 
 def _visible(folder: Path) -> list[Path]:
-    """What is in a folder, without hidden files and what systems leave behind."""
+    """What is in a folder, without hidden files and without clutter."""
     entries = (entry for entry in folder.iterdir() if entry.name not in CLUTTER)
     return sorted(entry for entry in entries if not entry.name.startswith("."))
 
@@ -159,8 +161,8 @@ def _read_images(paths: Sequence[Path], size: tuple[int, int] | None) -> np.ndar
             unfit.append(f"{path} ({' '.join(str(reason).split())})")
     if images is None or unfit:
         raise ValueError(
-            f"{len(unfit)} of {len(paths)} images do not fit: {_some(unfit)}; replace or remove "
-            "damaged ones, and for unequal sizes give one: data.from_folder(path, size=32)"
+            f"{len(unfit)} of {len(paths)} images cannot be used: {_some(unfit)}; replace or "
+            "remove damaged ones, and for unequal sizes give one: data.from_folder(path, size=32)"
         )
     return images
 
