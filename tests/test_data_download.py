@@ -1,5 +1,6 @@
 """Downloads, against a server on loopback that misbehaves in every way we know."""
 
+import errno
 import os
 import socket
 import ssl
@@ -119,6 +120,17 @@ def test_a_download_beside_another_leaves_nothing_behind(archive):
         with pytest.raises(data.DataUnavailable, match="offers 1 bytes"):
             data.load("cifar10", url=address, on_progress=quiet)
     assert list(lock.parent.iterdir()) == [lock]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="locks of POSIX")
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_that_knows_no_locks_will_do(code, archive, monkeypatch):
+    def flock(*args):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with serving(lambda handler: send(handler, archive)) as address:
+        assert data.load("cifar10", url=address, on_progress=quiet).source.official is True
 
 
 def stall(handler):
