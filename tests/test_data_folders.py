@@ -154,7 +154,15 @@ def test_files_that_are_not_read_are_named_in_a_warning(name, two_classes):
 
 
 @pytest.mark.parametrize(
-    "name", ["cat/._1.png", "._cat/1.png", ".git/x/1.png", "__MACOSX/cat/1.png", "cat/Thumbs.db"]
+    "name",
+    [
+        "cat/._1.png",
+        "._x.npy",
+        "._cat/1.png",
+        ".git/x/1.png",
+        "__MACOSX/cat/1.png",
+        "cat/Thumbs.db",
+    ],
 )
 def test_hidden_files_are_passed_over_in_silence(name, two_classes, recwarn):
     (two_classes / name).parent.mkdir(parents=True, exist_ok=True)

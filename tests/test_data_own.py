@@ -294,7 +294,7 @@ def test_images_of_other_channels_are_refused_with_what_to_type(shape, becomes, 
     "wrong",
     [
         {"class_names": "ab"},
-        {"class_names": ["a", "a"]},
+        {"class_names": ["a", "b", "a"]},
         {"test_fraction": "0.2"},
         {"test_fraction": 1.0},
         {"test_fraction": float("nan")},
