@@ -1,5 +1,6 @@
 """One door to every data set: a name, or the path of one's own files."""
 
+import difflib
 import sys
 import warnings
 from pathlib import Path
@@ -144,12 +145,17 @@ def _load_downloads(known: Official, folder: Path) -> Dataset:
 
 def _load_path(path: Path) -> Dataset:
     if path.is_dir():
-        return arrays.from_npz(path) if any(path.glob("*.npy")) else folders.from_folder(path)
-    if path.suffix in (".npz", ".npy") and path.is_file():
+        is_arrays = any(path.glob("[!.]*.npy"))
+        return arrays.from_npz(path) if is_arrays else folders.from_folder(path)
+    if path.is_file() and path.suffix in (".npz", ".npy"):
         return arrays.from_npz(path)
-    if path.is_file():
+    if path.exists():
         raise ValueError(
             f"{path} must be an .npz file, a folder of .npy files or a folder of images; for a "
             "public data set give its name and data_dir (on the command line, --data-dir)"
         )
-    raise FileNotFoundError(f"there is no data set and no path {path}; names: {', '.join(NAMES)}")
+    near = difflib.get_close_matches(str(path).lower(), NAMES, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise FileNotFoundError(
+        f"there is no data set and no path {path}{hint}; names: {', '.join(NAMES)}"
+    )
