@@ -4,8 +4,11 @@ To add one, write `experiments/<question>.py` with the names of `lab.experiment.
 and put it into the order below.  QUICK names those of `python -m experiments --quick`, which
 has every classifier and ends within a minute on digits and two cores.
 
-`readme.png` is `results/digits/classifiers.png` as `python -m experiments` writes it.
+`readme.png` is what `experiments.report.readme` composes from records.
 """
+
+import sys
+import types
 
 ORDER = (
     "images",
@@ -33,3 +36,17 @@ QUICK = (
     "svm_softmax",
     "random_search",
 )
+
+
+def _stopped(
+    kind: type[BaseException], error: BaseException, trace: types.TracebackType | None
+) -> None:
+    """Ctrl-C outside of `run`, such as while the programs are imported: no traceback."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("Stopped.", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+if sys.argv[:1] == ["-m"]:  # a program of this package begins
+    sys.excepthook = _stopped

@@ -13,7 +13,6 @@ from experiments.report import gradient_descent as gradient_descent_report
 from experiments.report import intervals, words
 from experiments.report.findings import AGREES, Answer, Findings, Printed
 from experiments.report.page import closing, lecture
-from lincls.evaluation import Interval
 
 
 def blobs(num_examples=60):
@@ -101,13 +100,30 @@ def test_another_value_falls_where_students_prediction_interval_says():
     assert (low, high) == pytest.approx((3 - 4.80894, 3 + 4.80894), abs=1e-4)
 
 
-def test_overlapping_intervals_of_the_best_are_named():
-    rows = [
-        closing.Row((), name, 0.9, Interval(low, high))
-        for name, low, high in (("a", 0.8, 0.9), ("b", 0.75, 0.8), ("c", 0.5, 0.79))
-    ]
-    assert closing.beside_the_best(rows).endswith("with those of: b.")
-    assert "no other" in closing.beside_the_best(rows[::2])
+def classifier(name, chosen, correct, total=100):
+    return Classifier(name, chosen, correct, total, 650)
+
+
+def result(*classifiers):
+    record = SimpleNamespace(classifiers=classifiers, seconds={}, data={"name": "x"})
+    return closing.finding([record]), closing.caption(closing.rows([record]))
+
+
+def test_the_page_begins_with_the_best_classifier_and_its_interval():
+    finding, caption = result(classifier("a", "nothing", 50), classifier("b", "k = 1", 90))
+    assert finding == "Best on x: b, k = 1: 90.0 % (95 % CI 82.6 to 94.5)."
+    assert "overlap" not in caption
+    _, caption = result(*(classifier("a", "nothing", right) for right in (90, 85, 30)))
+    assert "overlaps 1 of the 2 others" in caption
+
+
+def test_of_equal_classifiers_the_chosen_one_is_the_best_and_of_none_there_is_no_sentence():
+    finding, _ = result(
+        classifier("a", "nothing", 90), classifier("b", "k = 1", 90), classifier("c", "", 9)
+    )
+    assert finding.startswith("Best on x: b, k = 1")
+    assert "Best" not in result(classifier("a", "nothing", 90), classifier("b", "nothing", 90))[0]
+    assert closing.finding([SimpleNamespace(classifiers=[], seconds={}, data={})]) == ""
 
 
 def test_settings_of_each_kind_stand_one_after_another():
