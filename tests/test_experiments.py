@@ -259,7 +259,7 @@ def test_finished_experiments_are_not_computed_again_and_the_table_is_printed(
     assert run.main_all(["--smoke", "--out", str(out)]) == 0
     told = capsys.readouterr()
     assert told.err.count("already finished") == len(ORDER)
-    table = told.out.split("test accuracy")[1]
+    table = told.out.split("test accuracy")[-1]
     shares = [float(share) for share in re.findall(r"(\d+\.\d) % \(", table)]
     assert len(shares) == 7
     assert shares == sorted(shares, reverse=True)  # the closing table, the best first
