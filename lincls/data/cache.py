@@ -1,4 +1,4 @@
-"""The cache: each data set once more, as arrays that can be memory-mapped.
+"""The cache: each data set as one file of arrays that can be memory-mapped.
 
 An entry is one .npz file, `NAME-KEY.npz`.  The key is the SHA-256 of the files that it was
 made from, so an entry is good on any machine: a copy of it in `directory()` or in `data_dir`
