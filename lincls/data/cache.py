@@ -74,10 +74,11 @@ def write(dataset: Dataset, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         files.sweep(path.parent, "*.npz")
         files.write(path, lambda file: files.save_npz(file, **entry))
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a ValueError: a folder or a pipe is in its place
+        reason = getattr(error, "strerror", None) or error
         warnings.warn(
             f"{dataset.name} was loaded but not cached, and the next load will take as long: "
-            f"{path.parent} cannot be written ({error.strerror or error}); set the environment "
+            f"{path.parent} cannot be written ({reason}); set the environment "
             "variable LINCLS_CACHE to a folder that can",
             stacklevel=2,
         )
