@@ -114,9 +114,14 @@ def _sync_folder(folder: Path) -> None:
 
 
 def save_npz(file: BinaryIO, /, **arrays: np.ndarray) -> None:
-    """`numpy.savez` with arrays at multiples of `ALIGNMENT`, where JAX takes mapped ones over.
+    """Write arrays as `numpy.savez` does, but at multiples of `ALIGNMENT` bytes of the file.
 
-    A field of zeros before the content fills up (its number is that of Android's `zipalign`).
+    There JAX uses memory-mapped arrays in place.  A field of zeros precedes each array; its
+    number is the one of Android's `zipalign`.
+
+    Args:
+        file: a binary file to write to.
+        arrays: any, except of Python objects, by name.
     """
     with zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():

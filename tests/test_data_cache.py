@@ -102,6 +102,18 @@ def test_what_killed_writers_have_left_is_swept_after_a_day(tmp_path):
     assert new.exists()
 
 
+@pytest.mark.parametrize("kind", [os.mkdir, getattr(os, "mkfifo", os.mkdir)])
+def test_what_stands_in_the_place_of_an_entry_costs_only_the_entry(kind, tmp_path):
+    data_fakes.write_mnist(tmp_path / "mnist", seed=0, zipped=False)
+    good = data.load("mnist", tmp_path)
+    (entry,) = entries()
+    entry.unlink()
+    kind(entry)
+    with pytest.warns(UserWarning, match="not cached.*must be a regular file"):
+        again = data.load("mnist", tmp_path)
+    np.testing.assert_array_equal(again.train.images, good.train.images)
+
+
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="limits, users and forks of POSIX")
 LIMIT = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
 

@@ -327,13 +327,13 @@ def test_files_of_mnist_come_one_by_one(tmp_path, monkeypatch):
         assert len(data.load("mnist", url=address, on_progress=quiet).train.images) == 20
 
 
-def test_progress_is_told(archive, capsys):
-    told = []
+def test_progress_is_reported(archive, capsys):
+    reports = []
     with serving(lambda handler: send(handler, archive)) as address:
-        data.load("cifar10", url=address, on_progress=told.append)
-    assert told[-1].finished
-    assert told[-1].done == told[-1].total == len(archive)
-    assert told[-1].rate > 0
+        data.load("cifar10", url=address, on_progress=reports.append)
+    assert reports[-1].finished
+    assert reports[-1].done == reports[-1].total == len(archive)
+    assert reports[-1].rate > 0
     capsys.readouterr()
     line = download.Line()
     line(download.Progress("a.gz", 500_000, 5_000_000, 50_000.0, False))  # too early for a line

@@ -264,7 +264,7 @@ def test_a_class_may_be_called_train(tmp_path):
     assert data.load(tmp_path).class_names == ("bus", "train")
 
 
-def test_parts_may_be_capitalised_and_a_third_one_is_told(tmp_path):
+def test_parts_may_be_capitalised_and_a_third_one_is_named(tmp_path):
     for name in ("Train", "Test", "val"):
         write(tmp_path / name / "cat" / "1.png")
     with pytest.warns(UserWarning, match="not read beside train and test: .*val"):

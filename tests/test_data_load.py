@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import data_fakes
 import numpy as np
@@ -12,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 from lincls import data
-from lincls.data import toys
+from lincls.data import catalog, toys
 
 # toy sets
 
@@ -76,6 +77,16 @@ def test_unknown_names_are_answered_with_the_names(tmp_path):
 def test_a_name_with_a_slip_is_answered_with_the_nearest(typed, meant):
     with pytest.raises(FileNotFoundError, match=f"did you mean '{meant}'"):
         data.load(typed)
+
+
+def test_the_readme_lists_every_data_set_with_the_size_of_its_download():
+    text = (Path(data.__file__).parent / "README.md").read_text()
+    rows = [line.split("|") for line in text.splitlines() if line.startswith("| `")]
+    listed = {name: row for row in rows for name in data.NAMES if f"`{name}`" in row[1]}
+    assert listed.keys() == set(data.NAMES)
+    for name, known in catalog.OFFICIAL.items():
+        megabytes = sum(download.size for download in known.downloads) / 1e6
+        assert abs(float(listed[name][4].split()[0]) - megabytes) < 0.6
 
 
 def test_a_name_unlike_all_others_is_answered_with_no_guess():

@@ -120,3 +120,23 @@ def test_npz_damaged_at_random_places(tmp_path):
             np.testing.assert_array_equal(made.test.labels, labels[16:])
             outcomes.add("read")
     assert outcomes == {"read", "refused"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"y": np.array([0, 1, np.nan, 1])}, "labels must be text, or whole numbers"),
+        ({"X": np.zeros((4, 2), complex)}, "images must be uint8 or floating"),
+        ({"X": np.zeros((4, 8, 8, 4), np.uint8)}, "1 or 3 channels"),
+    ],
+)
+def test_an_unfit_file_is_no_mistake_of_types(wrong, says, tmp_path):
+    np.savez(tmp_path / "mine.npz", **({"X": np.zeros((4, 2)), "y": np.arange(4) % 2} | wrong))
+    with pytest.raises(ValueError, match=says):
+        data.load(tmp_path / "mine.npz")
+
+
+def test_names_of_classes_may_be_bytes_or_numbers(tmp_path):
+    for names, expected in (([b"cat", b"dog"], ("cat", "dog")), ([5, 7], ("5", "7"))):
+        np.savez(tmp_path / "mine.npz", X=np.zeros((4, 2)), y=np.arange(4) % 2, class_names=names)
+        assert data.load(tmp_path / "mine.npz").class_names == expected

@@ -1,4 +1,4 @@
-"""Reading named files out of a folder, a gzipped file or a tar archive, into memory.
+"""Read files into memory from a folder, a gzipped file or a tar archive.
 
 Nothing is unpacked to disk, so no name in an archive can lead outside of it, and links are
 not followed.  A gzipped file is read to its end, where gzip keeps its checksum, but not

@@ -116,7 +116,6 @@ def from_npz(
         FileNotFoundError: there is no such file or folder.
         ValueError: it is damaged (the checksums of an .npz are compared), or arrays are
             missing or unfit.
-        TypeError: as in `from_arrays`.
     """
     path = Path(path)
     if path.suffix == ".npy":
@@ -133,14 +132,17 @@ def from_npz(
                 f"it holds {', '.join(arrays) or 'none'}"
             )
     names = found.pop("class_names")
-    return from_arrays(
-        **found,
-        class_names=None if names is None else _as_labels(names, "class_names").tolist(),
-        test_fraction=test_fraction,
-        seed=seed,
-        name=path.stem,
-        location=str(path),
-    )
+    try:
+        return from_arrays(
+            **found,
+            class_names=None if names is None else [*map(str, _as_labels(names, "class_names"))],
+            test_fraction=test_fraction,
+            seed=seed,
+            name=path.stem,
+            location=str(path),
+        )
+    except TypeError as error:  # the file is to blame, not the caller
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _map_folder(path: Path) -> Mapping[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The cache: each data set once more, as arrays that can be memory-mapped.
+"""The cache: each data set as one file of arrays that can be memory-mapped.
 
 An entry is one .npz file, `NAME-KEY.npz`.  The key is the SHA-256 of the files that it was
 made from, so an entry is good on any machine: a copy of it in `directory()` or in `data_dir`
@@ -74,10 +74,11 @@ def write(dataset: Dataset, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         files.sweep(path.parent, "*.npz")
         files.write(path, lambda file: files.save_npz(file, **entry))
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a ValueError: a folder or a pipe is in its place
+        reason = getattr(error, "strerror", None) or error
         warnings.warn(
             f"{dataset.name} was loaded but not cached, and the next load will take as long: "
-            f"{path.parent} cannot be written ({error.strerror or error}); set the environment "
+            f"{path.parent} cannot be written ({reason}); set the environment "
             "variable LINCLS_CACHE to a folder that can",
             stacklevel=2,
         )

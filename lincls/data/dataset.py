@@ -1,9 +1,8 @@
-"""What every reader of this package returns, and the errors it may raise.
+"""What every reader of this package returns, and the error that it may raise.
 
-A reader makes two `Split`s and says in a `Source` where their bytes came from;
-`dataset.build` checks them against each other, takes their digest and returns the
-`Dataset`.  Everything is numpy on the host, memory-mapped where the file allows it:
-nothing here touches a device.
+A reader makes two `Split`s.  `dataset.build` checks them against each other, takes their
+digest and returns the `Dataset`.  Everything is numpy on the host, memory-mapped where the
+file allows it.  Nothing here touches a device.
 """
 
 import hashlib
@@ -20,7 +19,7 @@ HASH_BLOCK = 1 << 24  # bytes that are hashed at a time: memory-mapped arrays st
 
 
 class DataUnavailable(OSError):
-    """A data set is nowhere to be found, or cannot be fetched; the message says what to do."""
+    """A data set is not there and cannot be fetched; the message says what to do."""
 
 
 class Split(NamedTuple):
@@ -34,9 +33,9 @@ class Source(NamedTuple):
     """Where the bytes came from, for a record of results."""
 
     location: str  # path of the file or folder, or the package or function that made them
-    official: bool | None  # whether they are the data set's own pixels; None: nobody can tell
+    official: bool | None  # whether they are the publisher's; None: not fully verifiable
     digest: str  # SHA-256 over dtype, shape and content of the arrays
-    description: str  # for people: "cifar10, not the official pixels"
+    description: str  # for people: "cifar10, not the official files"
 
 
 class Dataset(NamedTuple):
@@ -76,7 +75,7 @@ def build(
         train: images (N, H, W, C) or features (N, D), and labels (N,).
         test: likewise, of the same shape of an example and in the same units.
         location: where the bytes came from.
-        official: whether they are the data set's own; None where nobody can tell.
+        official: whether they are the publisher's; None where that cannot be verified.
         description: for people; by default the name.
 
     Raises:

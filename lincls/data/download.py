@@ -47,7 +47,7 @@ class Progress(NamedTuple):
 
 
 OnProgress = Callable[[Progress], None]
-Tell = Callable[..., None]  # (bytes on disk, finished=False)
+Report = Callable[..., None]  # (bytes on disk, finished=False)
 
 
 def fetch(
@@ -101,7 +101,7 @@ def _complete(wanted: Download, address: str, part: Path, on_progress: OnProgres
     """
     with part.open("ab") as file:  # closed before it is renamed, as Windows demands
         kept = _size(file)
-        _receive_all(wanted, address, file, _telling(wanted, kept, on_progress))
+        _receive_all(wanted, address, file, _reporting(wanted, kept, on_progress))
     found = archives.sha256(part)
     if found == wanted.sha256:
         return
@@ -118,17 +118,17 @@ class _Interrupted(Exception):
     """A connection ended before the file did; says how."""
 
 
-def _receive_all(wanted: Download, address: str, file: IO[bytes], tell: Tell) -> None:
+def _receive_all(wanted: Download, address: str, file: IO[bytes], report: Report) -> None:
     """Complete a partial file, by as many connections as bring it forward."""
     best = _size(file)
     while True:
         try:
-            _receive(wanted, address, file, tell)
-            return tell(wanted.size, finished=True)
+            _receive(wanted, address, file, report)
+            return report(wanted.size, finished=True)
         except _Interrupted as how:
             done = _size(file)
             if done < best + WORTH:
-                tell(done, finished=True)
+                report(done, finished=True)
                 raise DataUnavailable(
                     f"{address} {how} after {done:,} of {wanted.size:,} bytes; they are kept, "
                     "and the next try goes on from there"
@@ -140,7 +140,7 @@ def _size(file: IO[bytes]) -> int:
     return file.seek(0, os.SEEK_END)  # tell() does not notice that a file was cut
 
 
-def _receive(wanted: Download, address: str, file: IO[bytes], tell: Tell) -> None:
+def _receive(wanted: Download, address: str, file: IO[bytes], report: Report) -> None:
     """Append what the server sends until the file is whole; _Interrupted if it stops before."""
     done = _size(file)
     if done > wanted.size:
@@ -152,7 +152,7 @@ def _receive(wanted: Download, address: str, file: IO[bytes], tell: Tell) -> Non
         since = time.monotonic()
         while done < wanted.size:
             done += file.write(_read(response, min(CHUNK, wanted.size - done)))
-            tell(done)
+            report(done)
             seconds = time.monotonic() - since
             if seconds >= IDLE:
                 if done - mark < SLOWEST * seconds:
@@ -247,15 +247,15 @@ def _reason(error: Exception) -> str:
     return " ".join(text.format(cause).split())
 
 
-def _telling(wanted: Download, kept: int, on_progress: OnProgress) -> Tell:
+def _reporting(wanted: Download, kept: int, on_progress: OnProgress) -> Report:
     """A function that reports how far a call has come, which began with `kept` bytes."""
     start = time.monotonic()
 
-    def tell(done: int, finished: bool = False) -> None:
+    def report(done: int, finished: bool = False) -> None:
         rate = max(done - kept, 0) / max(time.monotonic() - start, 1e-9)
         on_progress(Progress(wanted.filename, done, wanted.size, rate, finished))
 
-    return tell
+    return report
 
 
 class Line:

@@ -67,13 +67,14 @@ def from_folder(
     if unknown := [name for name in parts[-1] if name not in names]:
         raise ValueError(f"{folders[-1]} holds classes that {folders[0]} lacks: {_some(unknown)}")
     images = _read_images([f for part in parts for found in part.values() for f in found], size)
-    labels = [
-        np.repeat([names.index(name) for name in part], [*map(len, part.values())])
-        for part in parts
-    ]
-    pairs = zip(np.split(images, [len(labels[0])]), labels, strict=False)  # one part, or two
+    examples: list[np.ndarray] = []
+    for part in parts:
+        counts = [len(found) for found in part.values()]
+        labels = np.repeat([names.index(name) for name in part], counts)
+        examples += [images[: len(labels)], labels]
+        images = images[len(labels) :]
     return arrays.from_arrays(
-        *(array for pair in pairs for array in pair),
+        *examples,
         class_names=names,
         test_fraction=test_fraction,
         seed=seed,

@@ -1,8 +1,8 @@
-"""The public data sets, read from the files of their publishers wherever those may lie.
+"""The public data sets, read from the files of their publishers.
 
-`find` looks for one of the known layouts (IDX files, CIFAR's binary records or pickles, as
-a folder or as the archive; or what TFDS has prepared), `read` turns it into a `Dataset`,
-and `authenticate` says whether the content is the official one.  `entry` names it in the
+`find` looks for a known layout: IDX files, CIFAR's binary records or pickles, in a folder or
+in their archive, or what TFDS has prepared.  `read` turns it into a `Dataset`,
+`authenticate` says whether the content is the official one, and `entry` names it in the
 cache.
 """
 

@@ -1,12 +1,12 @@
-"""TensorFlow Datasets without TensorFlow: what it has prepared is read, or prepared for it.
+"""TensorFlow Datasets (TFDS) without TensorFlow: read what it has prepared, or prepare it.
 
 TFDS's own builders need TensorFlow to unpack archives and to encode images.  `prepare`
-replaces these two steps; everything else is theirs: addresses, checksums, versions,
-features, shuffling, files.  What it writes, plain `tfds.data_source` reads, and `read`
-reads what any TFDS of version 3 or later has prepared, as array_record or tfrecord.
+replaces these two steps.  Everything else is TFDS's: addresses, checksums, versions,
+features, shuffling, files.  `tfds.data_source` reads what `prepare` writes, and `read` reads
+what TFDS has prepared in version 3 or later, as array_record or tfrecord.
 
-TFDS shuffles examples by a hash of their place in the official files.  `read` puts them
-back: CIFAR's records carry that place, for MNIST the same hash is computed again.
+TFDS shuffles examples by a hash of their place in the official files.  `read` restores the
+order: CIFAR's records carry that place, and for MNIST the hash is computed again.
 
 TFDS is imported by the functions that need it, because that takes a quarter of a second.
 """
