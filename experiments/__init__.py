@@ -7,7 +7,9 @@ has every classifier and ends within a minute on digits and two cores.
 `readme.png` is what `experiments.report.readme` composes from records.
 """
 
+import _thread
 import sys
+import threading
 import types
 
 ORDER = (
@@ -48,5 +50,13 @@ def _stopped(
         sys.__excepthook__(kind, error, trace)
 
 
+def _lost(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Ctrl-C within a callback of the garbage collector, where Python would lose it: once more."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        threading.Timer(0.05, _thread.interrupt_main).start()  # not within this callback too
+    else:
+        sys.__unraisablehook__(unraisable)
+
+
 if sys.argv[:1] == ["-m"]:  # a program of this package begins
-    sys.excepthook = _stopped
+    sys.excepthook, sys.unraisablehook = _stopped, _lost

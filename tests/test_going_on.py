@@ -238,6 +238,26 @@ def test_the_same_seed_gives_the_same_files_but_for_the_seconds(tmp_path, monkey
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("arrays.npz", lambda stored: b""),
+        ("arrays.npz", lambda stored: stored[: len(stored) // 2]),
+        ("arrays.npz", lambda stored: stored[:300] + bytes([stored[300] ^ 1]) + stored[301:]),
+        ("results.json", lambda stored: b"[]"),
+        ("results.json", lambda stored: b"{}"),
+        ("results.json", lambda stored: stored[:-9]),
+    ],
+)
+def test_a_damaged_record_is_computed_again(three, tmp_path, capsys, file, damage):
+    program = import_module("experiments.softmax_loss").__file__
+    assert run.main(program, arguments(tmp_path)) == 0
+    path = tmp_path / "digits-smoke" / "softmax_loss" / file
+    path.write_bytes(damage(path.read_bytes()))
+    assert run.main(program, arguments(tmp_path)) == 0
+    assert "already finished" not in capsys.readouterr().err
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for another process")
 def test_a_real_ctrl_c_stops_at_once_and_the_same_command_goes_on(tmp_path):

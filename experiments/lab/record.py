@@ -22,6 +22,7 @@ from experiments.lab.gate import Data
 
 RESULTS = "results.json"
 ARRAYS = "arrays.npz"
+PARTS = {"fingerprint", "settings", "seed", "data", "numbers", "classifiers", "seconds"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,13 +124,14 @@ def save(folder: Path, meta: dict[str, Any], outcome: Outcome) -> None:
 
 
 def load(folder: Path) -> Record | None:
-    """The record in a folder, or None where no finished one stands."""
+    """The record in a folder, or None where no finished and undamaged one stands."""
     try:
         meta = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
-        with np.load(folder / ARRAYS, allow_pickle=False) as arrays:
-            return Record(meta, dict(arrays))
-    except (OSError, ValueError):
+        with (folder / ARRAYS).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            found = Record(meta, dict(arrays))
+    except Exception:  # zip, zlib, numpy and json each have errors of their own for damage
         return None
+    return found if isinstance(meta, dict) and meta.keys() >= PARTS else None
 
 
 def write_file(path: Path, fill: Callable[[Any], object]) -> None:
