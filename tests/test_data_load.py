@@ -75,7 +75,7 @@ def test_unknown_names_are_answered_with_the_names(tmp_path):
     ],
 )
 def test_a_name_with_a_slip_is_answered_with_the_nearest(typed, meant):
-    with pytest.raises(FileNotFoundError, match=f"did you mean '{meant}'"):
+    with pytest.raises(FileNotFoundError, match=f"did you mean {meant}\\?"):
         data.load(typed)
 
 

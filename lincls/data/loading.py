@@ -158,7 +158,5 @@ def _load_path(path: Path) -> Dataset:
             "public data set give its name and data_dir (on the command line, --data-dir)"
         )
     near = difflib.get_close_matches(str(path).lower(), NAMES, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise FileNotFoundError(
-        f"there is no data set and no path {path}{hint}; names: {', '.join(NAMES)}"
-    )
+    hint = f"; did you mean {near[0]}?" if near else f"; the names are {', '.join(NAMES)}"
+    raise FileNotFoundError(f"there is no data set and no path {path}{hint}")
