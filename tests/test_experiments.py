@@ -10,13 +10,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.image import imread
 from sklearn.datasets import load_digits
 from sklearn.model_selection import KFold, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from experiments import ORDER, run
 from experiments.lab import gate, options
-from experiments.report import style, words
+from experiments.report import readme, style, words
 from experiments.report.findings import LEGEND
 
 TESTING = ("nearest_neighbor", "choose_k", "choose_rate", "svm_softmax", "random_search")
@@ -247,6 +248,20 @@ def test_every_slide_has_a_row_with_a_number_and_a_verdict(out):
 def test_alternative_texts_say_what_figures_show(out):
     alts = re.findall(r'alt="([^"]*)"', (out / "digits-smoke" / "first.html").read_text())
     assert min(map(len, alts)) > 40
+
+
+def test_readmes_picture_is_composed_of_records(out, tmp_path, capsys):
+    path = tmp_path / "readme.png"
+    assert readme.main(["--results", str(out / "digits-smoke"), "--out", str(path)]) == 0
+    assert path.stat().st_size < 300_000
+    image = imread(path)
+    assert image.shape[1] == 1280
+    quarters = [half for rows in np.split(image, 2) for half in np.split(rows, 2, axis=1)]
+    assert min(np.ptp(part) for part in quarters) > 0.5  # something is drawn in each
+    with pytest.raises(SystemExit) as stopped:
+        readme.main(["--results", str(tmp_path), "--out", str(path)])
+    assert stopped.value.code == 2
+    assert "no finished nearest_neighbor" in " ".join(capsys.readouterr().err.split())
 
 
 # --- going on --------------------------------------------------------------------------------
