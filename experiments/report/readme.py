@@ -18,6 +18,7 @@ from experiments.lab import choices
 from experiments.lab.record import Record, load
 from experiments.report import style, words
 from experiments.report.page.closing import TEMPLATES
+from lincls import files
 
 SIZE, DPI = (8.0, 5.2), 160  # README shows it 800 pixels wide
 NEEDED = ("nearest_neighbor", "choose_k", "gradient_descent", "svm_softmax")
