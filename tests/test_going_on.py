@@ -63,7 +63,7 @@ def test_quick_page_names_what_it_leaves_out_and_the_command_that_adds_it(three,
     told, page = capsys.readouterr(), tmp_path / "digits-smoke" / "index.html"
     command = f"-m experiments {' '.join(typed)}"
     assert f"Open {page.as_uri()}" in told.out
-    assert told.out.splitlines()[-1].startswith("To add svm_loss: ")
+    assert told.out.splitlines()[-1].startswith("1 more question: ")
     assert told.out.splitlines()[-1].endswith(command)
     assert 'id="softmax_loss"' in page.read_text()
     assert 'id="svm_loss"' not in page.read_text()

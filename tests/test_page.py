@@ -9,7 +9,7 @@ from browser import needed, open_page
 from matplotlib.image import imread
 
 from experiments import run
-from experiments.report import projector, style
+from experiments.report import figures, projector, style
 
 BROKEN = "[...document.images].filter(one => !one.naturalWidth).map(one => one.src)"
 WIDTHS = "[document.documentElement.scrollWidth, innerWidth]"
@@ -198,3 +198,35 @@ def test_the_longest_name_of_a_row_is_whole(drawn, tmp_path):
         style.save(style.Plot("figure", figure, "", ""), tmp_path, dpi=style.DPI)
     image = imread(tmp_path / "figure.png")
     assert np.all(image[:, :4, :3] == 1)  # a margin, where letters stood that were laid out smaller
+
+
+def _kept(figure, tmp_path):
+    """The texts of a figure that keep their colours in dark mode."""
+    axes = figure.axes[0]
+    with style.mpl.rc_context(style.PARAMETERS):
+        figures.publish([style.Plot("one", figure, "", "")], tmp_path)
+    gids = {text.get_text(): text.get_gid() for text in axes.texts}
+    return {name for name, gid in gids.items() if gid and gid.startswith(figures.KEPT)}
+
+
+def test_letters_on_a_colour_keep_theirs_in_dark_mode(tmp_path):
+    figure, axes = style.canvas(height=2.0, title="A title")
+    axes.bar([0], [1], color=style.SKY)
+    axes.bar([2], [1], color=style.SKY, alpha=0.2)
+    for name, x in (("on the bar", 0), ("beside it", 1), ("on a shade", 2)):
+        axes.text(x, 0.5, name)
+    assert _kept(figure, tmp_path) == {"on the bar"}
+    figure, axes = style.canvas(height=2.0)
+    axes.imshow(np.zeros((2, 2)))
+    axes.text(0, 0, "on a picture")
+    axes.text(1, 1, "on a patch", bbox=style.PATCH)
+    assert _kept(figure, tmp_path) == {"on a picture"}
+
+
+def test_a_listed_figure_is_what_was_saved(tmp_path):
+    figure, _ = style.canvas(height=2.0, title="A title")
+    (shown,) = figures.publish([style.Plot("one", figure, "A caption", "A text")], tmp_path)
+    assert figures.standing(tmp_path) == [shown]
+    assert shown[:4] == ("one", "A title", "A caption", "A text")
+    pixels = imread(tmp_path / "one.png").shape
+    assert (shown.height / shown.width) == pytest.approx(pixels[0] / pixels[1], rel=0.01)

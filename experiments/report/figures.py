@@ -115,6 +115,8 @@ def _on_colour(figure: Figure) -> list[Artist]:
         drawn = [*axes.lines, *axes.texts, *axes.patches, *axes.collections]
         if any(map(_covers, [*axes.images, *axes.collections])):
             found += [one for one in drawn if not (isinstance(one, Text) and one.get_bbox_patch())]
+        elif any(map(_is_pale, axes.images)) and axes.texts:
+            found += [*drawn, axes.patch]  # letters that are chosen for a picture on white
         else:
             found += [text for text in axes.texts if _on_a_patch(text, axes)]
     return found
@@ -122,12 +124,16 @@ def _on_colour(figure: Figure) -> list[Artist]:
 
 def _covers(artist: Artist) -> bool:
     """Whether an artist colours the whole panel."""
-    field = isinstance(artist, AxesImage | QuadMesh) or (
-        isinstance(artist, ContourSet) and artist.filled
-    )
-    pixels = artist.get_array() if isinstance(artist, AxesImage) else None
-    transparent = pixels is not None and pixels.shape[-1] == 4
-    return field and not transparent and artist.get_alpha() in (None, 1)
+    if isinstance(artist, AxesImage):
+        pixels = artist.get_array()
+        return not _is_pale(artist) and pixels is not None and pixels.shape[-1] != 4
+    filled = isinstance(artist, ContourSet) and artist.filled
+    return (isinstance(artist, QuadMesh) or filled) and artist.get_alpha() in (None, 1)
+
+
+def _is_pale(image: AxesImage) -> bool:
+    """Whether what is below a picture shines through it."""
+    return image.get_alpha() not in (None, 1)
 
 
 def _on_a_patch(text: Text, axes: Axes) -> bool:

@@ -52,7 +52,8 @@ def end(folder: Path, left_out: Sequence[str], everything: Sequence[str]) -> lis
     if left_out:
         command = [_python() if word == "python" else word for word in everything]
         join = subprocess.list2cmdline if os.name == "nt" else shlex.join
-        lines.append(f"To add {', '.join(left_out)}: {join(command)}")
+        more = "question" if len(left_out) == 1 else "questions"
+        lines.append(f"{len(left_out)} more {more}: {join(command)}")
     return lines
 
 
