@@ -31,9 +31,10 @@ from experiments.lab.options import flag
 from experiments.probe import choosing, probing
 from experiments.report import style
 from experiments.report.findings import Plot
-from lincls import crossval, linear, losses, optimizers, preprocessing, splits
+from lincls import crossval, files, linear, losses, preprocessing, splits
 from lincls.objective import Objective
 from lincls.structs import Hyper
+from lincls.training import Recipe
 
 GRIDS = (1, 8, 64, 256)
 SIZES = ("num_examples", "num_features", "num_classes", "batch_size")
@@ -155,11 +156,11 @@ def cross_validation(settings: Settings) -> dict[str, Any]:
     task = problem(settings, "hinge")
     regs = np.geomspace(1e-5, 1, settings.strengths)
     folds = splits.folds(len(task.y), settings.folds)
-    seconds, accuracies = timed(partial(
-        crossval.linear_accuracies, trainers.KEY, task.X, task.y, folds,
-        Hyper({"learning_rate": task.rate}, regs), objective=Objective(losses.hinge),
-        optimizer=optimizers.sgd, num_steps=settings.epochs * task.num_steps, affine=task.affine,
-        batch_size=task.batch_size,
+    seconds, folded = timed(partial(
+        crossval.linear, trainers.KEY, task.X, task.y, folds,
+        Recipe(Objective(losses.hinge), batch_size=task.batch_size),
+        Hyper({"learning_rate": task.rate}, regs), num_steps=settings.epochs * task.num_steps,
+        affine=task.affine,
     ))  # fmt: skip
     X = np.asarray(preprocessing.apply(task.affine, task.X))
     an_epoch, _ = timed(lambda: SGDClassifier(max_iter=1, tol=None).fit(X, task.y))
@@ -172,7 +173,7 @@ def cross_validation(settings: Settings) -> dict[str, Any]:
     peer, _ = timed(lambda: search.fit(X, task.y))
     return {
         "folds": settings.folds, "strengths": settings.strengths, "epochs": settings.epochs,
-        "lincls": seconds, "best": float(accuracies.mean(axis=1).max()),
+        "lincls": seconds, "best": float(folded.accuracies.mean(axis=1).max()),
         "peer": peer * settings.epochs / epochs, "peer_epochs": epochs,
         "peer_best": float(search.best_score_), "times": peer * settings.epochs / epochs / seconds,
     }  # fmt: skip
@@ -306,7 +307,7 @@ def main(argv: list[str] | None = None) -> int:
         "missing": trainers.missing(),
     } | measured(settings)  # fmt: skip
     text = json.dumps(record.plain(found), indent=2) + "\n"
-    record.write_file(folder / record.RESULTS, lambda file: file.write(text.encode()))
+    files.write(folder / record.RESULTS, lambda file: file.write(text.encode()))
     if "growth" in found:
         with mpl.rc_context(style.PARAMETERS):
             style.save(draw(found), folder)

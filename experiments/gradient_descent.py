@@ -22,6 +22,7 @@ from lincls import (
 )
 from lincls.objective import Objective
 from lincls.structs import Hyper
+from lincls.training import Recipe
 
 OBJECTIVE = Objective(losses.softmax, penalties.l2)
 
@@ -69,13 +70,19 @@ def descend(
     count = len(examples.y)
     hyper = Hyper({"learning_rate": jnp.asarray(rate) / examples.X.shape[1]}, reg=settings.reg)
     params = linear.init(key, examples.X.shape[1], data.num_classes)
+    recipe = _recipe(size, count)
     _, history = training.fit(
-        training.start(key, params, optimizer=optimizers.sgd, hyper=hyper), *examples, hyper,
-        objective=OBJECTIVE, batches=batches.shuffled if size else batches.full,
-        batch_size=size or count, affine=preprocessing.fit(examples.X),
+        training.start(key, params, recipe, hyper), *examples, recipe, hyper,
+        affine=preprocessing.fit(examples.X),
         num_steps=settings.epochs * batches.steps_per_epoch(count, size or count),
     )  # fmt: skip
     return history.loss
+
+
+def _recipe(size: int | None, count: int) -> Recipe:
+    """SGD in batches of a size, or gradient descent on all examples for None."""
+    sampling = batches.shuffled if size else batches.full
+    return Recipe(OBJECTIVE, optimizers.sgd, sampling, size or count)
 
 
 def _plane(key: jax.Array, data: Data, settings: Settings) -> dict[str, np.ndarray]:
@@ -118,14 +125,13 @@ def _path(
     count, features = examples.X.shape
     hyper = Hyper({"learning_rate": settings.plane_rate / features}, settings.reg)
     params = linear.init(key, features, data.num_classes)
-    state = training.start(key, params, optimizer=optimizers.sgd, hyper=hyper)
+    recipe = _recipe(size, count)
+    state = training.start(key, params, recipe, hyper)
     points, met = [np.asarray(linear.fold_bias(params))], []
     for _ in range(settings.plane_points):
         state, history = training.fit(
-            state, *examples, hyper, objective=OBJECTIVE, affine=affine,
-            batches=batches.shuffled if size else batches.full, batch_size=size or count,
-            num_steps=settings.plane_stride,
-        )  # fmt: skip
+            state, *examples, recipe, hyper, affine=affine, num_steps=settings.plane_stride
+        )
         points.append(np.asarray(linear.fold_bias(state.params)))
         met.append(history.loss)
     return np.stack(points), np.concatenate(met)

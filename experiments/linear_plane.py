@@ -14,10 +14,11 @@ from lincls.data import toy
 from lincls.data.dataset import Split
 from lincls.objective import Objective
 from lincls.structs import Hyper, LinearParams
+from lincls.training import Recipe
 
 W = ((0.2, -0.5, 0.1, 2.0), (1.5, 1.3, 2.1, 0.0), (0.0, 0.25, 0.2, -0.3))  # slide 28
 X, B = (56, 231, 24, 2), (1.1, 3.2, -1.2)
-OBJECTIVE = Objective(losses.softmax, penalties.l2)
+RECIPE = Recipe(Objective(losses.softmax, penalties.l2), optimizers.nesterov, batches.full)
 TOYS = ("blobs", "rings", "xor", "stripes")
 
 
@@ -61,11 +62,8 @@ def _trained(key: jax.Array, sets: list[Split], settings: Settings) -> LinearPar
         {"learning_rate": np.full(len(sets), settings.rate), "momentum": 0.9}, settings.reg
     )
     start = linear.init(key, 2, int(y.max()) + 1)
-    state, _ = training.fit(
-        training.start(key, start, optimizer=optimizers.nesterov, hyper=hyper), X, y, hyper,
-        objective=OBJECTIVE, optimizer=optimizers.nesterov, batches=batches.full,
-        num_steps=settings.num_steps, weight=weight,
-    )  # fmt: skip
+    state = training.start(key, start, RECIPE, hyper)
+    state, _ = training.fit(state, X, y, RECIPE, hyper, num_steps=settings.num_steps, weight=weight)
     return LinearParams(*map(np.asarray, state.params))
 
 

@@ -15,21 +15,23 @@ from experiments.lab.experiment import Outcome, flag
 from experiments.lab.gate import Data
 from lincls import (
     batches,
+    certificate,
     linear,
     losses,
     optimizers,
+    optimum,
+    passes,
     penalties,
     preprocessing,
-    quick,
-    reference,
     splits,
     training,
 )
-from lincls.objective import Objective, over_all
+from lincls.objective import Objective, step_size
 from lincls.structs import Affine, Examples, Hyper, LinearParams
+from lincls.training import Recipe
 
 SMOOTH = ("softmax", "squared hinge")  # L-BFGS needs gradients without jumps
-RUNS = ("constant step", "falling step", "mean of the iterates")
+RUNS = ("constant rate", "falling rate", "mean iterate")
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Settings:
     )
     reg: float = flag(1e-2, "strength of the L2 penalty, for features of variance 1", low=1e-9)
     rate: float = flag(
-        20.0, "step size, as a multiple of the one derived from data and loss", low=0
+        20.0, "learning rate, as a multiple of the one derived from data and loss", low=0
     )
     epochs: int = flag(40, "passes of SGD over the training examples", low=1, smoke=3)
     batch_size: int = flag(64, "examples in a minibatch", low=1)
@@ -55,7 +57,7 @@ class Settings:
 class Task(NamedTuple):
     """One loss on the examples to train on and on those held out."""
 
-    objective: Objective
+    recipe: Recipe
     reg: float
     affine: Affine
     fitted: tuning.Rows
@@ -73,7 +75,8 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
     outcome = Outcome({"fitted": len(fitted.y), "held_out": len(held_out.y)})
     for name in settings.losses:
         objective = Objective(choices.LOSSES[name], penalties.l2)
-        task = Task(objective, settings.reg, affine, fitted, held_out, data.num_classes)
+        recipe = Recipe(objective, descent, batch_size=settings.batch_size)
+        task = Task(recipe, settings.reg, affine, fitted, held_out, data.num_classes)
         numbers, arrays = _beside_the_optimum(key, task, settings)
         outcome.numbers[name] = numbers
         outcome.arrays |= {f"{name}: {what}": array for what, array in arrays.items()}
@@ -81,12 +84,9 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
 
 
 def descent(learning_rate: Any, fall: Any, num_steps: Any, start: Any) -> Any:
-    """SGD whose step size stays (fall = 0) or falls to 0 as a cosine (1), and its mean iterate."""
-
-    def rate(step: jax.Array) -> jax.Array:
-        part = jnp.minimum(step.astype(jnp.result_type(learning_rate)) / num_steps, 1.0)
-        return learning_rate * (1 - fall * 0.5 * (1 - jnp.cos(jnp.pi * part)))
-
+    """SGD whose rate stays (fall = 0) or falls to 0 as a cosine (1), and its mean iterate."""
+    end = learning_rate * (1 - fall)
+    rate = optimizers.warmup_cosine(learning_rate, 0, num_steps, end=end)
     return optax.chain(optimizers.sgd(rate), optimizers.averaging(start))
 
 
@@ -94,8 +94,8 @@ def _beside_the_optimum(
     key: jax.Array, task: Task, settings: Settings
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Numbers of the optimum, and of every run after every epoch: arrays (epochs, runs)."""
-    best = reference.optimum(
-        *task.fitted, reg=task.reg, loss=task.objective.loss, num_classes=task.num_classes,
+    best = optimum.optimum(
+        *task.fitted, reg=task.reg, loss=task.recipe.objective.loss, num_classes=task.num_classes,
         affine=task.affine, dtype=np.float64, tol=settings.tol, max_steps=settings.max_steps,
     )  # fmt: skip
     runs = _runs(key, task, settings)
@@ -111,7 +111,7 @@ def _beside_the_optimum(
         "least": loss[-1], "grad_norm": best.grad_norm, "steps": best.num_steps,
         "converged": best.converged, "accuracy": right[-1].mean(),
     }  # fmt: skip
-    if task.objective.loss is losses.softmax:
+    if task.recipe.objective.loss is losses.softmax:
         gap = _gap(best.params, task)
         numbers |= {"least": gap.primal, "gap": gap.size}
         last = [jax.tree.map(lambda p, i=i: p[i - 1 - len(RUNS)], every) for i in range(len(RUNS))]
@@ -123,27 +123,26 @@ def _runs(key: jax.Array, task: Task, settings: Settings) -> LinearParams:
     """The parameters of every run before the first and after every epoch, one after another."""
     X, y = map(jnp.asarray, task.fitted)
     epoch = batches.steps_per_epoch(len(y), settings.batch_size)
-    rate = settings.rate * quick.step_size(
-        task.fitted.X, task.affine, task.objective.loss, task.num_classes, task.reg
+    rate = settings.rate * step_size(
+        task.fitted.X, task.affine, task.recipe.objective.loss, task.num_classes, task.reg
     )
     hyper = Hyper(
         {"learning_rate": rate, "fall": [0.0, 1.0], "num_steps": settings.epochs * epoch,
          "start": epoch}, task.reg,
     )  # fmt: skip
     params = linear.init(key, X.shape[1], task.num_classes)
-    state = training.start(key, params, optimizer=descent, hyper=hyper)
+    state = training.start(key, params, task.recipe, hyper)
     met = [_candidates(state)]
     for _ in range(settings.epochs):
         state, _ = training.fit(
-            state, X, y, hyper, objective=task.objective, optimizer=descent, num_steps=epoch,
-            batch_size=settings.batch_size, affine=task.affine,
-        )  # fmt: skip
+            state, X, y, task.recipe, hyper, num_steps=epoch, affine=task.affine
+        )
         met.append(_candidates(state))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *met)
 
 
 def _candidates(state: Any) -> LinearParams:
-    """The parameters of RUNS: both settings' last ones, and the constant step's mean."""
+    """The parameters of RUNS: both settings' last ones, and the constant rate's mean."""
     return jax.tree.map(
         lambda last, mean: np.concatenate([last, mean[:1]]),
         state.params, optimizers.averaged(state),
@@ -157,7 +156,7 @@ def _measured(params: LinearParams, task: Task) -> tuple[np.ndarray, np.ndarray]
         X, y = map(jnp.asarray, task.fitted)
         data = Examples(X, y, jnp.ones(len(y)))
         affine = jax.tree.map(jnp.asarray, task.affine)
-        loss = np.asarray(_objective(task.objective, double, data, affine, task.reg))
+        loss = np.asarray(_objective(task.recipe.objective, double, data, affine, task.reg))
     rows = np.asarray(preprocessing.apply(task.affine, task.held_out.X))
     products = rows @ params.W.reshape(-1, rows.shape[1]).T.astype(rows.dtype)
     scores = products.reshape(len(rows), *params.b.shape) + params.b
@@ -168,11 +167,11 @@ def _measured(params: LinearParams, task: Task) -> tuple[np.ndarray, np.ndarray]
 def _objective(
     objective: Objective, params: LinearParams, data: Examples, affine: Affine, reg: Any
 ) -> jax.Array:
-    return over_all(objective, params, data, affine, Hyper({}, reg))
+    return passes.objective(objective, params, data, affine, Hyper({}, reg))
 
 
-def _gap(params: LinearParams, task: Task) -> reference.Gap:
-    return reference.duality_gap(params, *task.fitted, reg=task.reg, affine=task.affine)
+def _gap(params: LinearParams, task: Task) -> certificate.Gap:
+    return certificate.duality_gap(params, *task.fitted, reg=task.reg, affine=task.affine)
 
 
 if __name__ == "__main__":

@@ -21,11 +21,11 @@ from lincls import (
     optimizers,
     penalties,
     preprocessing,
-    quick,
     training,
 )
-from lincls.objective import Objective
+from lincls.objective import Objective, step_size
 from lincls.structs import Hyper, LinearParams
+from lincls.training import Recipe
 
 OBJECTIVE = Objective(losses.softmax, penalties.l2)
 KINDS = {  # names in the record, and for people
@@ -90,6 +90,9 @@ def regularised(learning_rate: Any, threshold: Any, radius: Any) -> optax.Gradie
         optimizers.proximal(penalties.soft_threshold, learning_rate * threshold),
         optimizers.max_norm(radius),
     )
+
+
+RECIPE = Recipe(OBJECTIVE, regularised, batches.full)
 
 
 def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
@@ -234,16 +237,15 @@ def _trained(
 ) -> LinearParams:  # fmt: skip
     """All settings of the grid (G, C, D) on pixels, with a share of the features dropped."""
     affine = preprocessing.fit(fitted.X)
-    derived = settings.rate * quick.step_size(fitted.X, affine, OBJECTIVE.loss, num_classes)
+    derived = settings.rate * step_size(fitted.X, affine, OBJECTIVE.loss, num_classes)
     rate = 1 / (1 / derived + 2 * grid["l2"])  # the penalty's curvature makes steps shorter
     numbers = {"learning_rate": rate, "threshold": grid["l1"], "radius": grid["radius"]}
-    hyper = Hyper(numbers, grid["l2"])
+    hyper = Hyper(numbers, grid["l2"], dropout=share or None)
     start = linear.init(key, fitted.X.shape[1], num_classes)
+    state = training.start(key, start, RECIPE, hyper)
     state, _ = training.fit(
-        training.start(key, start, optimizer=regularised, hyper=hyper), *fitted, hyper,
-        objective=OBJECTIVE, optimizer=regularised, batches=batches.full,
-        num_steps=settings.num_steps, affine=affine, dropout=share or None,
-    )  # fmt: skip
+        state, *fitted, RECIPE, hyper, num_steps=settings.num_steps, affine=affine
+    )
     return linear.on_pixels(state.params, affine)
 
 

@@ -105,7 +105,7 @@ def _work(
         gate.Data(gate.load(common.dataset, common.data_dir, common.data_url))
         _check_writable(home(common))
     except (ValueError, TypeError, OSError) as error:
-        parser.error(f"{error}{options.near_data_set(common.dataset, error)}")
+        parser.error(str(error))
     jobs = [Job(title, *entry, settings[title], common) for title, entry in found.items()]
     if not getattr(common, "quick", False):
         others = [title for title in ORDER if title not in found]

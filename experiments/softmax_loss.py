@@ -11,8 +11,7 @@ import scipy.special
 from experiments.lab import tuning
 from experiments.lab.experiment import Outcome, flag
 from experiments.lab.gate import Data
-from lincls import evaluation, linear, losses, penalties, preprocessing
-from lincls.objective import Objective
+from lincls import evaluation, linear, losses, preprocessing
 from lincls.structs import LinearParams
 
 CAT = (3.2, 5.1, -1.7)  # slide 44, label 0
@@ -81,14 +80,12 @@ def _calibration(
     data: Data, key: jax.Array, settings: Settings
 ) -> tuple[dict[str, np.ndarray], list[dict[str, float]]]:
     """How far the probabilities of held-out examples can be believed, for every strength."""
-    plan = tuning.Plan(
-        Objective(losses.softmax, penalties.l2), settings.batch_size, settings.num_steps
-    )
-    examples = tuning.rows(data.train, settings.max_train)
+    problem = tuning.problem(
+        tuning.rows(data.train, settings.max_train), data.num_classes,
+        tuning.recipe("softmax", settings.batch_size), settings.num_steps,
+    )  # fmt: skip
     rates = np.full(len(settings.regs), settings.rate)
-    found = tuning.held_out(
-        key, examples, data.num_classes, plan, rates, np.array(settings.regs), settings
-    )
+    found = tuning.held_out(key, problem, rates, np.array(settings.regs), settings)
     shares = scipy.special.softmax(found.scores.astype(np.float64), axis=-1)
     judged = [evaluation.reliability(each, found.labels, settings.num_bins) for each in shares]
     bins = {f"bin_{name}": np.stack([getattr(one, name) for one in judged])

@@ -1,8 +1,7 @@
 """From (key, step) to the rows of a batch, and from rows to floats.
 
 A sampling says which rows step t trains on, as a function of (key, t) alone, so a run can
-stop and go on anywhere.  It is a pair of functions, because an epoch's permutation is worth
-keeping while the epoch lasts:
+stop and go on anywhere.  An epoch's permutation is made once an epoch, by a function of its own:
 
     order = sampling.order(key, epoch, num_examples)            once an epoch (or () )
     rows, present = sampling.rows(order, key, step, num_examples, batch_size)
@@ -10,6 +9,7 @@ keeping while the epoch lasts:
 `rows` is (B,) int32 and `present` (B,) bool: False marks the filling of a short last batch,
 whose weight becomes 0.  `num_examples` and `batch_size` are Python ints.  A sampling of your
 own that needs no permutation is `stateless(fn)` with `fn(key, step, num_examples, batch_size)`.
+If its B is not the batch size, `num_rows(num_examples, batch_size)` says what it is.
 
 `take` is the one place where rows are gathered and become floats; `drop` is input dropout.
 """
@@ -31,16 +31,28 @@ Rows = tuple[Int[jax.Array, "B"], Bool[jax.Array, "B"]]
 _DROPOUT = 2**31 - 1  # no step's and no epoch's number: masks share no bits with batches
 
 
+def _batch_size(num_examples: int, batch_size: int) -> int:
+    return batch_size
+
+
 class Sampling(NamedTuple):
-    """How batches are drawn; two module-level functions, see the top of the file."""
+    """How batches are drawn: module-level functions, see the top of the file."""
 
     order: Callable[..., Any]
     rows: Callable[..., Any]
+    num_rows: Callable[[int, int], int] = _batch_size
 
 
-def stateless(fn: Callable[..., Rows]) -> Sampling:
-    """A sampling from `fn(key, step, num_examples, batch_size) -> (rows, present)`."""
-    return Sampling(_no_order, _Stateless(fn))
+def stateless(
+    fn: Callable[..., Rows], num_rows: Callable[[int, int], int] = _batch_size
+) -> Sampling:
+    """A sampling from `fn(key, step, num_examples, batch_size) -> (rows, present)`.
+
+    Args:
+        fn: what step t trains on.
+        num_rows: `num_rows(num_examples, batch_size)`, how many rows `fn` returns.
+    """
+    return Sampling(_no_order, _Stateless(fn), num_rows)
 
 
 def steps_per_epoch(num_examples: int, batch_size: int) -> int:
@@ -92,6 +104,10 @@ def _from_permutation(
     return order[position], present
 
 
+def _all_rows(num_examples: int, batch_size: int) -> int:
+    return num_examples
+
+
 def _all(key: jax.Array, step: jax.Array, num_examples: int, batch_size: int) -> Rows:
     return jnp.arange(num_examples, dtype=jnp.int32), jnp.ones((num_examples,), bool)
 
@@ -102,7 +118,7 @@ replacement = stateless(_with_replacement)
 sequential = stateless(_sequential)
 """File order, over and over, the last batch of a pass short."""
 
-full = stateless(_all)
+full = stateless(_all, _all_rows)
 """All examples at every step, whatever the batch size: gradient descent (slide 58)."""
 
 shuffled = Sampling(_permutation, _from_permutation)

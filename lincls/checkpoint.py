@@ -3,39 +3,43 @@
     checkpoint.save("run.npz", state)
     state = checkpoint.restore("run.npz", like=state)
 
-A file is a plain .npz: one array a leaf, named by its path in the tree.  Nothing in it is
-ever executed.  A restored TrainState goes on to the same bits.
+A file is a plain .npz: one array a leaf, named by its path in the tree, and a text with the
+dtypes and a digest.  Nothing in it is ever executed.  A restored TrainState continues in the same
+bits.
 """
 
+import hashlib
+import json
 import os
-import tempfile
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lincls import files
+
 Tree = Any
+_ABOUT = "checkpoint"  # the name of the text
 
 
 def save(path: str | os.PathLike[str], tree: Tree) -> None:
-    """Write the leaves of `tree` beside `path` and rename them over it.
+    """Write the leaves of `tree` to a file; an interrupted save leaves the file that was there.
 
-    Typed keys are kept as their data.  A reader never sees half a file, and an
-    interrupted save leaves the file that was there.
+    Typed keys are kept as their data.
+
+    Raises:
+        TypeError: a leaf that is no array of numbers or texts.
+        OSError: the file cannot be written.
     """
-    path = Path(path)
     arrays = {name: np.asarray(_data(leaf)) for name, leaf in _named_leaves(tree)}
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-        os.chmod(temporary, 0o644)  # as `open` would have left it, not for its owner alone
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    for name, array in arrays.items():
+        if array.dtype.hasobject:
+            raise TypeError(f"{name} must be an array of numbers, not of Python objects")
+    dtypes = {name: array.dtype.name for name, array in arrays.items()}
+    about = np.array(json.dumps({"dtypes": dtypes, "sha256": _digest(arrays)}))
+    files.write(path, lambda file: files.save_npz(file, **arrays, **{_ABOUT: about}))
 
 
 def restore(path: str | os.PathLike[str], like: Tree) -> Tree:
@@ -43,27 +47,42 @@ def restore(path: str | os.PathLike[str], like: Tree) -> Tree:
 
     Raises:
         ValueError: the file holds another structure, shape or dtype; the leaf is named.  Or it
-            is no .npz file of arrays, or a damaged one.
+            is no file of `save`, or a damaged one.
         OSError: no such file.
     """
-    arrays = _arrays(path)
+    arrays, dtypes = _read(path)
     names = [name for name, _ in _named_leaves(like)]
     if set(names) != set(arrays):
         differ = sorted(set(names) ^ set(arrays))
         raise ValueError(f"{path} holds another tree; leaves on one side only: {differ}")
-    leaves = [_like(arrays[name], leaf, f"{path}: {name}") for name, leaf in _named_leaves(like)]
+    leaves = [
+        _like(arrays[name], dtypes[name], leaf, f"{path}: {name}")
+        for name, leaf in _named_leaves(like)
+    ]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
-def _arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays of a file and the names of their dtypes, once the digest has been compared."""
     wrong = f"{path} is not a file that checkpoint.save wrote, or it is damaged; name one that is"
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
-    except OSError:
-        raise
-    except Exception as error:  # of numpy, zipfile and zlib, which differ with the damage
+        arrays = dict(files.read_npz(path))
+        about = json.loads(str(arrays.pop(_ABOUT)))
+        digest, dtypes = about["sha256"], about["dtypes"]
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(wrong) from error
+    if digest != _digest(arrays) or dtypes.keys() != arrays.keys():
+        raise ValueError(wrong)
+    return arrays, dtypes
+
+
+def _digest(arrays: Mapping[str, np.ndarray]) -> str:
+    """A hash of names, shapes and bytes."""
+    hashed = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        hashed.update(f"{name}{array.shape}".encode())
+        hashed.update(array.tobytes())
+    return hashed.hexdigest()
 
 
 def _named_leaves(tree: Tree) -> list[tuple[str, Any]]:
@@ -79,14 +98,18 @@ def _data(leaf: Any) -> Any:
     return jax.random.key_data(leaf) if _is_key(leaf) else leaf
 
 
-def _like(array: np.ndarray, leaf: Any, name: str) -> Any:
+def _like(array: np.ndarray, dtype: str, leaf: Any, name: str) -> Any:
     expected = np.asarray(_data(leaf))
-    if array.dtype.kind == "V" and array.itemsize == expected.itemsize:
-        array = array.view(expected.dtype)  # numpy's files do not know bfloat16 by name
-    if array.shape != expected.shape or array.dtype != expected.dtype:
+    if array.shape != expected.shape or dtype != expected.dtype.name:
         raise ValueError(
-            f"{name} is {array.dtype}{array.shape}, expected {expected.dtype}{expected.shape}"
+            f"{name} is {dtype}{array.shape}, expected {expected.dtype}{expected.shape}"
         )
+    if array.dtype.kind == "V":
+        array = array.view(expected.dtype)  # numpy's files do not know bfloat16 by name
     if _is_key(leaf):
         return jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(leaf))
-    return jnp.asarray(array) if isinstance(leaf, jax.Array) else array
+    if not isinstance(leaf, jax.Array):
+        return array
+    if jax.dtypes.canonicalize_dtype(array.dtype) != array.dtype:
+        raise ValueError(f"{name} is {dtype}, and 64-bit types are off: use jax.enable_x64(True)")
+    return jnp.asarray(array)

@@ -106,11 +106,25 @@ def labels(
     return y.astype(np.int32)
 
 
-def folds(assignment: Any, num_examples: int) -> np.ndarray:
-    """Return fold numbers (N,) int32 in which each of 0..F-1 occurs, F at least 2 (ValueError)."""
-    folds = np.asarray(labels(assignment, num_examples, name="folds"))
-    sizes = np.bincount(folds)
-    if len(sizes) < 2 or not sizes.all():
+def positive(reg: Any) -> float:
+    """Return a strength greater than 0 as float (ValueError)."""
+    if np.ndim(reg) or not reg > 0:
+        raise ValueError(
+            f"reg must be one number greater than 0, got {reg}: without it there is no optimum"
+        )
+    return float(reg)
+
+
+def folds(assignment: Any, num_examples: int, *, spared: bool = False) -> np.ndarray:
+    """Return fold numbers (N,) int32 in which each of 0..F-1 occurs, F at least 2 (ValueError).
+
+    Args:
+        spared: whether -1 is allowed, for an example that is never held out; then F may be 1.
+    """
+    shift = int(spared)
+    folds = np.asarray(labels(np.asarray(assignment) + shift, num_examples, name="folds")) - shift
+    sizes = np.bincount(folds + shift)
+    if len(sizes) < 2 or not sizes[shift:].all() or (len(sizes) == 2 and not sizes.all()):
         raise ValueError(
             f"folds must be numbers 0..F-1, each given to some example and F at least 2; got "
             f"{sorted(set(folds.tolist()))}"
@@ -135,11 +149,12 @@ def kind(value: Any, of: Any, name: str, example: str) -> None:
         raise TypeError(f"{name} must be such as {example}, got {value!r}")
 
 
-def share(value: Any, name: str) -> float:
-    """Return a number in [0, 1) as float (ValueError)."""
-    if not 0 <= float(value) < 1:
+def share(value: Any, name: str) -> np.ndarray:
+    """Return numbers in [0, 1) as float64 (ValueError)."""
+    shares = np.asarray(value, np.float64)
+    if not np.all((shares >= 0) & (shares < 1)):
         raise ValueError(f"{name} must be at least 0 and less than 1, got {value}")
-    return float(value)
+    return shares
 
 
 def weights(weight: Any, num_examples: int) -> AnyArray:

@@ -8,7 +8,7 @@ Accuracies come as (settings, F); `choose` turns them into a decision.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -16,20 +16,22 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from lincls import batches as sampling
 from lincls import (
     checks,
     distances,
     evaluation,
     knn,
-    linear,
+    passes,
+    placement,
     preprocessing,
     splits,
-    streams,
     training,
 )
-from lincls.objective import Objective, plain
-from lincls.structs import Affine, AnyArray, Examples, Hyper, LinearParams, StepInfo, TrainState
+from lincls import hyper as numbers
+from lincls import linear as linear_model
+from lincls.structs import Affine, AnyArray, Examples, Hyper, LinearParams
+from lincls.training import Recipe
+from lincls.training.driver import OnChunk
 
 _BLOCK = 4096  # held-out rows that are scored at a time
 
@@ -118,50 +120,56 @@ def knn_accuracies(
     return np.stack([_by_fold(p, y, folds, score_fn) for p in predictions])
 
 
-def linear_accuracies(
+class Folded(NamedTuple):
+    """What a cross-validation of G settings on F folds found."""
+
+    accuracies: np.ndarray  # (G, F) in 0..1, or in the units of `score_fn`
+    params: LinearParams  # (G, F, ...), acting on preprocessed rows
+    alive: np.ndarray  # (G, F) bool: False where a training diverged
+    affine: Affine  # that preprocessing
+
+
+def linear(
     key: jax.Array,
     X: AnyArray,
     y: AnyArray,
-    folds: Int[AnyArray, "N"],
+    folds: Int[AnyArray, "N"] | splits.Parts,
+    recipe: Recipe,
     hyper: Hyper,
     *,
-    objective: Objective,
-    optimizer: training.Optimizer,
     num_steps: int,
-    batches: sampling.Sampling = sampling.shuffled,
-    batch_size: int = 256,
     weight: AnyArray | None = None,
-    params: LinearParams | None = None,
     affine: Affine | None = None,
-    dropout: float | None = None,
-    params_fn: Callable[[TrainState], LinearParams] | None = None,
+    params: LinearParams | None = None,
     score_fn: Callable[..., float] | None = None,
-    on_chunk: Callable[[TrainState, StepInfo], Any] | None = None,
-) -> Float[np.ndarray, "G F"]:
-    """The accuracy of each setting on each fold after training on the others: one program.
+    on_chunk: OnChunk | None = None,
+) -> Folded:
+    """Cross-validate a grid of linear classifiers: G * F trainings as one program.
 
-    G * F trainings share every batch; in training f the examples of fold f have weight 0,
-    so of B examples drawn about B (F - 1) / F count.  A memory-mapped X of more than 1 GiB
-    stays in its file.
+    All trainings share every batch.  In training f the examples of fold f have weight 0, so of B
+    examples drawn about B (F - 1) / F count.  A memory-mapped X of more than 1 GiB stays in its
+    file.
 
     Args:
         key: of the start and the batches.
-        X, y: images or rows; labels (N,).  Nobody may write to them during the call.
-        folds: (N,) fold numbers 0..F-1.
-        hyper: numbers, scalars or (G,) leaves.
+        X, y: images or rows; labels (N,).  Do not write to them until the call returns.
+        folds: (N,) fold numbers 0..F-1, -1 for an example that is never held out; or
+            `splits.Parts`, weights of each training.
+        recipe: how to train; its `params_fn` says which parameters are judged.
+        hyper: numbers, scalars or (G,).
+        num_steps: T.
         weight: (N,) how much each example counts, in training and where it is held out, such as
             `splits.balanced_weights(y)`; default all 1.
+        affine: preprocessing of X; default none.  `preprocessing.fit(X, weight)` suits all folds
+            alike: its shift cannot leak, and its scale is a single number.
         params: where all start, default `linear.init(key, D, C)`.
-        affine: preprocessing, default `preprocessing.fit(X, weight)`: one shift, which cannot
-            leak, and one scale, a single number, for all folds (see `preprocessing`).
-        params_fn: which parameters of the last state are tested, as in `training.fit`.
         score_fn: `score_fn(scores (n, C), labels (n,)) -> float` on the held-out examples
             whose weight is not 0, greater is better; default the weighted accuracy.
-        the others: as in `training.fit`.
+        on_chunk: as in `training.fit`.
 
     Returns:
-        (G, F) in 0..1, or in the units of `score_fn`; G = 1 for scalars.  A training that
-        diverged has 0, or -inf by `score_fn`: it is not to be chosen.
+        Folded; G = 1 for scalars.  A training that diverged has accuracy 0, or -inf by
+        `score_fn`, so it is not chosen.
 
     Raises:
         ValueError: fold numbers with gaps, a fold without any weight, and what
@@ -169,69 +177,60 @@ def linear_accuracies(
     """
     X = checks.rows(X)
     y = checks.labels(y, len(X), name="y")
-    folds = checks.folds(folds, len(X))
-    fitted, held_out = _parts(folds, weight)
-    hyper = plain(hyper)
-    num_folds, num_settings = len(held_out), training.num_settings(hyper) or 1
-    affine = preprocessing.fit(X, weight) if affine is None else affine
+    if not isinstance(folds, splits.Parts):
+        folds = splits.parts(checks.folds(folds, len(X), spared=True), weight)
+    num_folds, num_settings = len(folds.held_out), numbers.num_settings(hyper) or 1
+    affine = preprocessing.checked(affine, X.shape[1])
     if params is None:
-        params = linear.init(key, X.shape[1], int(y.max()) + 1)
-    each = jax.tree.map(
-        lambda leaf: np.repeat(np.broadcast_to(np.asarray(leaf), num_settings), num_folds), hyper
-    )
-    data = Examples(X, y, np.tile(held_out, (num_settings, 1)))
-    if not streams.is_large(X):
-        data = streams.lend(data)
-    state = training.start(key, params, optimizer=optimizer, hyper=each)
+        params = linear_model.init(key, X.shape[1], int(y.max()) + 1)
+    data = Examples(X, y, np.tile(folds.held_out, (num_settings, 1)))
+    if not placement.is_large(X):
+        data = placement.lend(data)
+    each = numbers.repeated(hyper, num_folds)
+    state = training.start(key, params, recipe, each)
     state, _ = training.fit(
-        state, data.X, data.y, each, objective=objective, optimizer=optimizer, batches=batches,
-        batch_size=batch_size, num_steps=num_steps, weight=np.tile(fitted, (num_settings, 1)),
-        affine=affine, dropout=dropout, on_chunk=on_chunk,
+        state, data.X, data.y, recipe, each, num_steps=num_steps, affine=affine,
+        weight=np.tile(folds.fitted, (num_settings, 1)), on_chunk=on_chunk,
     )  # fmt: skip
-    fitted_params = state.params if params_fn is None else params_fn(state)
-    if score_fn is None:
-        scores = training.accuracies_by_block(fitted_params, data, affine)
-        return np.where(state.alive, scores, 0).reshape(num_settings, num_folds)
-    grid = jax.tree.map(
-        lambda leaf: leaf.reshape(num_settings, num_folds, *leaf.shape[1:]),
-        linear.on_pixels(fitted_params, jax.tree.map(jnp.asarray, affine)),
+    found = recipe.params_fn(state)
+    grid, alive = jax.tree.map(
+        lambda leaf: leaf.reshape(num_settings, num_folds, *leaf.shape[1:]), (found, state.alive)
     )
-    found = _scores(grid, Examples(X, np.asarray(y), held_out), score_fn)
-    return np.where(np.reshape(state.alive, found.shape), found, -np.inf)
+    alive, worst = np.asarray(alive), 0.0
+    if score_fn is None:
+        accuracies = np.reshape(passes.accuracies(found, data, affine), alive.shape)
+    else:
+        worst = -np.inf
+        scores = held_out_scores(grid, affine, Examples(X, np.asarray(y), folds.held_out))
+        accuracies = np.array([[score_fn(one, y) for one in scores] for scores, y in scores]).T
+    return Folded(np.where(alive, accuracies, worst), grid, alive, affine)
 
 
-def _parts(folds: np.ndarray, weight: AnyArray | None) -> np.ndarray:
-    """The weights (2, F, N) of what each training sees, and of what is held out of it."""
-    weight = checks.example_weights(weight, len(folds))
-    fitted = splits.train_weights(folds)
-    parts = (np.stack([fitted, 1 - fitted]) * weight).astype(np.float32)
-    empty = ~parts.any(axis=2)
-    if empty.any():
-        part, fold = np.argwhere(empty)[0].tolist()
-        raise ValueError(f"weight is 0 for all examples {('outside', 'in')[part]} fold {fold}")
-    return parts
+def held_out_scores(
+    params: LinearParams, affine: Affine, data: Examples
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Fold by fold, what each setting says of the examples that it was not trained on.
 
+    Args:
+        params: (G, F, ...), as `Folded` has them.
+        affine: their preprocessing.
+        data: X (N, D), y (N,), weight (F, N): row f is not 0 on the examples held out of f.
 
-def _scores(
-    params: LinearParams, data: Examples, score_fn: Callable[..., float]
-) -> Float[np.ndarray, "G F"]:
-    """score_fn of params (G, F, ...), of column f on the examples with weight (F, N) in row f."""
-    columns = []
+    Yields:
+        Scores (G, n, C), and labels (n,), of the n examples held out of a fold.
+    """
+    on_pixels = linear_model.on_pixels(params, jax.tree.map(jnp.asarray, affine))
     for fold, weight in enumerate(data.weight):
         members = np.flatnonzero(weight)
-        of_fold = jax.tree.map(lambda leaf, fold=fold: leaf[:, fold], params)
-        scores = np.concatenate([
-            _all_scores(of_fold, data.X[members[i : i + _BLOCK]])
+        of_fold = jax.tree.map(lambda leaf, fold=fold: leaf[:, fold], on_pixels)
+        scores = [
+            _scores(of_fold, data.X[members[i : i + _BLOCK]])
             for i in range(0, len(members), _BLOCK)
-        ], axis=1)  # fmt: skip
-        columns.append([score_fn(one, data.y[members]) for one in scores])
-    return np.array(columns).T
+        ]
+        yield np.concatenate(scores, axis=1), data.y[members]
 
 
-@jax.jit
-def _all_scores(params: LinearParams, X: AnyArray) -> jax.Array:
-    """Scores (G, n, C) of all settings (G, C, D) on rows."""
-    return jax.vmap(linear.scores, (0, None))(params, X)
+_scores = jax.jit(linear_model.scores)
 
 
 def _by_fold(

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.special
 import scipy.stats
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 from lincls import checks
 from lincls.structs import AnyArray
@@ -40,20 +40,28 @@ def accuracy(
     return _mean(predictions == labels, weight)
 
 
-def top_k_accuracy(
-    scores: Shaped[AnyArray, "N C"], labels: Int[AnyArray, "N"], k: int, weight: Any = None
-) -> float:
-    """The weighted share of examples whose label is among the k greatest scores.
+def in_top_k(
+    scores: Shaped[AnyArray, "N C"], labels: Int[AnyArray, "N"], k: int
+) -> Bool[np.ndarray, "N"]:
+    """Whether the label of each example is among the k greatest scores.
 
-    Equal scores count against the label when the other class is smaller, so k = 1 is the
-    accuracy of `linear.predict`.  A score that is NaN is ahead of every other.
+    Of equal scores the smaller label comes first, so k = 1 is the accuracy of `linear.predict`.
+    A class of score -inf is never among them: use -inf for a class without votes.  A score that
+    is NaN is ahead of every other.
     """
     scores = np.where(np.isnan(scores), np.inf, scores)
     _, labels = _pair(scores[:, 0], labels, scores.shape[1])
     of_label = np.take_along_axis(scores, labels[:, None], axis=1)
     smaller = np.arange(scores.shape[1]) < labels[:, None]
     ahead = (scores > of_label) | ((scores == of_label) & smaller)
-    return _mean(ahead.sum(axis=1) < k, weight)
+    return (ahead.sum(axis=1) < k) & (of_label[:, 0] > -np.inf)
+
+
+def top_k_accuracy(
+    scores: Shaped[AnyArray, "N C"], labels: Int[AnyArray, "N"], k: int, weight: Any = None
+) -> float:
+    """The weighted share of examples whose label is among the k greatest scores (`in_top_k`)."""
+    return _mean(in_top_k(scores, labels, k), weight)
 
 
 def confusion(

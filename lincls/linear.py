@@ -30,19 +30,24 @@ def init(key: jax.Array, num_features: int, num_classes: int, scale: float = 1e-
     return LinearParams(W, jnp.zeros((num_classes,), W.dtype))
 
 
-def scores(params: LinearParams, X: Shaped[AnyArray, "N ..."]) -> Float[jax.Array, "N C"]:
+def scores(params: LinearParams, X: Shaped[AnyArray, "N ..."]) -> Float[jax.Array, "*G N C"]:
     """Scores of every class, W x + b for each row x of X, in the dtype of the parameters.
 
-    X may be uint8 or of any floating dtype; it is cast to the dtype of `params`.
-    Images (N, H, W, C) are flattened.  Source: slides 28-30.
+    Args:
+        params: W (C, D) and b (C,), or (G, C, D) and (G, C) of a grid.
+        X: rows (N, D) or images (N, H, W, C), uint8 or floating.
+
+    Returns:
+        (N, C), or (G, N, C).
+
+    Source: slides 28-30.
     """
-    W = jnp.asarray(params.W)
-    _check_single(W)
-    X = checks.rows(X, num_features=W.shape[-1])
-    return jnp.asarray(X).astype(W.dtype) @ W.T + params.b
+    W, b = jnp.asarray(params.W), jnp.asarray(params.b)
+    X = jnp.asarray(checks.rows(X, num_features=W.shape[-1])).astype(W.dtype)
+    return X @ W.T + b if W.ndim == 2 else X @ W.swapaxes(-1, -2) + b[..., None, :]
 
 
-def predict(params: LinearParams, images: AnyArray) -> Int[jax.Array, "N"]:
+def predict(params: LinearParams, images: AnyArray) -> Int[jax.Array, "*G N"]:
     """The class of the greatest score, int32; equal scores go to the smaller label."""
     return _predict(params, checks.rows(images, "images", params.W.shape[-1]))
 

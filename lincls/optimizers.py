@@ -45,6 +45,7 @@ from lincls import penalties
 from lincls.structs import LinearParams
 
 Schedule = Callable[[jax.Array], Any]
+_MOMENTUM = 0.9
 
 
 class AverageState(NamedTuple):
@@ -128,6 +129,16 @@ def exponential(start: Any, num_steps: Any, factor: Any) -> Schedule:
     return rate
 
 
+def annealed(learning_rate: Any, num_steps: Any) -> optax.GradientTransformation:
+    """Nesterov SGD whose step size falls from `learning_rate` to 0 over `num_steps`, as a cosine.
+
+    The momentum is 0.9.
+
+    Source of the schedule: Loshchilov and Hutter, ICLR 2017, without restarts.
+    """
+    return nesterov(warmup_cosine(learning_rate, 0, num_steps), _MOMENTUM)
+
+
 def proximal(
     fn: Callable[[jax.Array, Any], jax.Array], amount: Any
 ) -> optax.GradientTransformation:
@@ -200,7 +211,7 @@ def averaging(start: Any = 0, decay: Any = None) -> optax.GradientTransformation
 def averaged(state: Any) -> LinearParams:
     """The mean that `averaging` keeps, of a TrainState or an optimiser's state, also of a grid.
 
-    As `params_fn` of `training.fit` and `crossval.linear_accuracies` it is what they measure.
+    As `params_fn` of a `Recipe` it is what training and cross-validation measure.
 
     Raises:
         ValueError: an optimiser without `averaging`.

@@ -65,6 +65,21 @@ def identity(num_features: int) -> Affine:
     return Affine(np.zeros(num_features, np.float32), np.float32(1))
 
 
+def checked(affine: Affine | None, num_features: int) -> Affine:
+    """`affine`, or the identity for None.
+
+    Raises:
+        ValueError: an affine map of another number of features.
+    """
+    if affine is None:
+        return identity(num_features)
+    if np.shape(affine.shift) != (num_features,):
+        raise ValueError(
+            f"affine has {np.shape(affine.shift)} shifts, X has {num_features} features"
+        )
+    return affine
+
+
 def apply(affine: Affine, X: Shaped[AnyArray, "B D"], dtype: Any = jnp.float32) -> Any:
     """(x - shift) * scale for every row, in `dtype`, from uint8 or floating rows."""
     shift, scale = (jnp.asarray(number, dtype) for number in affine)

@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lincls import checks, preprocessing
-from lincls.objective import Objective, over_all, plain
+from lincls import checks, passes, preprocessing
+from lincls.hyper import num_settings, plain
+from lincls.objective import Objective
 from lincls.structs import Affine, AnyArray, Examples, Hyper, LinearParams
 
 _BLOCK = 50  # draws that share a pass over the data
@@ -66,9 +67,9 @@ def search(
     y = checks.labels(y, len(X), num_classes, "y")
     num_draws = checks.count(num_draws, "num_draws")
     num_classes = int(y.max()) + 1 if num_classes is None else num_classes
-    affine = preprocessing.identity(X.shape[1]) if affine is None else affine
+    affine = preprocessing.checked(affine, X.shape[1])
     hyper = plain(Hyper({}) if hyper is None else hyper)
-    if any(np.ndim(number) for number in jax.tree.leaves(hyper)):
+    if num_settings(hyper) is not None:
         raise ValueError("a random search takes one setting: the numbers of hyper must be scalars")
     data = jax.tree.map(jnp.asarray, Examples(X, y, np.ones(len(X), np.float32)))
     losses: list[np.ndarray] = []
@@ -106,4 +107,4 @@ def _losses(
     params = jax.vmap(
         lambda number: _draw_number(key, number, scale, data.X.shape[1], num_classes)
     )(numbers)
-    return over_all(objective, params, data, affine, hyper)
+    return passes.objective(objective, params, data, affine, hyper)

@@ -5,7 +5,7 @@ is training with the weights `folds != f`; the two parts of a train/validation s
 the assignment with F = 2.  Slide 21.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -80,6 +80,34 @@ def train_weights(folds: Int[AnyArray, "N"], num_folds: int | None = None) -> np
     folds = np.asarray(folds)
     num_folds = int(folds.max()) + 1 if num_folds is None else num_folds
     return (folds[None, :] != np.arange(num_folds)[:, None]).astype(np.float32)
+
+
+class Parts(NamedTuple):
+    """How much each example counts in F trainings, and where it is held out of them."""
+
+    fitted: Any  # (F, N) float32
+    held_out: Any  # (F, N) float32, 0 where an example does not judge
+
+
+def parts(folds: Int[AnyArray, "N"], weight: AnyArray | None = None) -> Parts:
+    """The trainings of a cross-validation: number f sees all folds but f, and is judged on f.
+
+    Args:
+        folds: (N,) fold numbers 0..F-1.  An example of fold -1 is never held out, so one fold
+            of others makes a validation part.
+        weight: (N,), how much each example counts; default all 1.
+
+    Raises:
+        ValueError: fold numbers with gaps, nothing to train on, or a part without any weight.
+    """
+    folds = checks.folds(folds, len(folds), spared=True)
+    weight = checks.example_weights(weight, len(folds))
+    fitted = train_weights(folds)
+    found = Parts(*(part.astype(np.float32) for part in (fitted * weight, (1 - fitted) * weight)))
+    for part, where in zip(found, ("outside", "in"), strict=True):
+        if (empty := ~part.any(axis=1)).any():
+            raise ValueError(f"weight is 0 for all examples {where} fold {int(empty.argmax())}")
+    return found
 
 
 def balanced_weights(labels: Int[AnyArray, "N"]) -> np.ndarray:

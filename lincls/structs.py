@@ -46,14 +46,16 @@ class Hyper(NamedTuple):
     """Every number that one may want to tune, as array leaves: scalars, or (G,) for a grid.
 
     The traced program calls `optimizer(**hyper.optimizer)`, `loss(scores, labels,
-    **hyper.loss)` and `penalty(W, **hyper.penalty)`; `reg` is lambda in
-    `data loss + lambda R(W)` (slide 41).
+    **hyper.loss)` and `penalty(W, **hyper.penalty)`.  `reg` is lambda in
+    `data loss + lambda R(W)` (slide 41).  `dropout` is the share of the features that
+    `batches.drop` sets to 0, in [0, 1); None drops nothing.
     """
 
     optimizer: Numbers
     reg: Any = 0.0
     loss: Numbers = {}  # noqa: RUF012 (a NamedTuple default, never written to)
     penalty: Numbers = {}  # noqa: RUF012
+    dropout: Any = None
 
 
 class Parts(NamedTuple):

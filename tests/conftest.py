@@ -4,6 +4,7 @@ What one process has compiled, no other process of the same run compiles again: 
 programs that tests start share a folder of compiled programs, which is new in every run.
 """
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -60,3 +61,12 @@ def optax_promotes(quick_compiles):
     """For modules whose trainings promote counts inside of optax."""
     with jax.numpy_dtype_promotion("standard"):
         yield
+
+
+@pytest.fixture
+def limited():
+    """Sets other limits of `placement` until the test ends."""
+    from lincls import placement
+
+    with contextlib.ExitStack() as stack:
+        yield lambda **numbers: stack.enter_context(placement.limited(**numbers))

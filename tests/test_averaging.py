@@ -9,7 +9,8 @@ import pytest
 
 from lincls import batches, checkpoint, crossval, linear, optimizers, splits, training
 from lincls.objective import Objective
-from lincls.structs import Affine, Hyper, LinearParams
+from lincls.structs import Hyper, LinearParams
+from lincls.training import Recipe
 
 RNG = np.random.default_rng(33)
 N, D, C, T = 48, 4, 3, 24
@@ -26,13 +27,14 @@ def exponential_sgd(learning_rate, start, decay):
     return optax.chain(optimizers.sgd(learning_rate), optimizers.averaging(start, decay))
 
 
-def train(hyper, optimizer, num_steps=T, state=None, params=PARAMS, **kw):
+def train(
+    hyper, optimizer, num_steps=T, state=None, params=PARAMS, sampling=batches.sequential,
+    params_fn=training.last, **kw,
+):  # fmt: skip
+    recipe = Recipe(Objective(), optimizer, sampling, 16, params_fn)
     if state is None:
-        state = training.start(jax.random.key(35), params, optimizer=optimizer, hyper=hyper)
-    kw = {"batches": batches.sequential, "batch_size": 16, **kw}
-    return training.fit(
-        state, X, Y, hyper, objective=Objective(), optimizer=optimizer, num_steps=num_steps, **kw
-    )
+        state = training.start(jax.random.key(35), params, recipe, hyper)
+    return training.fit(state, X, Y, recipe, hyper, num_steps=num_steps, **kw)
 
 
 def iterates(rate, reg=0.01):
@@ -85,7 +87,7 @@ def test_a_grid_is_its_single_runs_and_the_steps_are_those_of_sgd():
 
 def test_stopping_and_going_on_averages_to_the_same_bits(tmp_path):
     hyper = Hyper({"learning_rate": 0.5, "start": 5, "decay": 0.9}, 0.01)
-    kw = {"optimizer": exponential_sgd, "batches": batches.shuffled}
+    kw = {"optimizer": exponential_sgd, "sampling": batches.shuffled}
     whole, _ = train(hyper, num_steps=20, **kw)
     part, _ = train(hyper, num_steps=10, **kw)  # an epoch has 3 steps
     checkpoint.save(tmp_path / "run.npz", part)
@@ -106,14 +108,10 @@ def test_validation_and_folds_measure_the_mean_when_asked():
         scores.append(found)
         return 0.0
 
-    kw = {
-        "objective": Objective(), "num_steps": T, "batches": batches.full, "params": PARAMS,
-        "affine": Affine(np.zeros(D, np.float32), np.float32(1)), "score_fn": record,
-    }  # fmt: skip
-    folds = splits.folds(N, 2)
-    crossval.linear_accuracies(
-        jax.random.key(0), X, Y, folds, hyper, optimizer=mean_sgd, params_fn=optimizers.averaged,
-        **kw,
+    recipe = Recipe(Objective(), mean_sgd, batches.full, params_fn=optimizers.averaged)
+    crossval.linear(
+        jax.random.key(0), X, Y, splits.folds(N, 2), recipe, hyper, num_steps=T, params=PARAMS,
+        score_fn=record,
     )  # fmt: skip
     value = oracles.softmax_l2(X[24:], Y[24:], 0.0)
     W, b = (np.asarray(p, np.float64) for p in PARAMS)

@@ -5,16 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lincls import checkpoint, linear, optimizers, training
+from lincls import checkpoint, files, linear, training
 from lincls.structs import Hyper
+from lincls.training import Recipe
 
 HYPER = Hyper({"learning_rate": 0.1, "momentum": 0.9})
-STATE = training.start(
-    jax.random.key(100),
-    linear.init(jax.random.key(101), 6, 3),
-    optimizer=optimizers.sgd,
-    hyper=HYPER,
-)
+STATE = training.start(jax.random.key(100), linear.init(jax.random.key(101), 6, 3), Recipe(), HYPER)
 
 
 def test_round_trip_in_bits_with_keys(tmp_path):
@@ -37,6 +33,32 @@ def test_another_tree_shape_or_dtype_is_refused_by_leaf(tmp_path):
     half = jax.tree.map(lambda p: p.astype(jnp.float16), STATE.params)
     with pytest.raises(ValueError, match="expected float16"):
         checkpoint.restore(path, like=half)
+    checkpoint.save(path, {"W": jnp.ones(3, jnp.bfloat16)})
+    with pytest.raises(ValueError, match=r"is bfloat16\(3,\), expected float16"):
+        checkpoint.restore(path, like={"W": jnp.ones(3, jnp.float16)})
+
+
+def test_float64_is_not_narrowed_in_silence(tmp_path):
+    with jax.enable_x64(True):
+        tree = {"W": jnp.arange(3, dtype=jnp.float64) / 7}
+        checkpoint.save(tmp_path / "tree.npz", tree)
+    with pytest.raises(ValueError, match="64-bit types are off"):
+        checkpoint.restore(tmp_path / "tree.npz", like=tree)
+
+
+def test_a_flipped_bit_anywhere_is_found_or_changes_nothing(tmp_path):
+    path = tmp_path / "state.npz"
+    checkpoint.save(path, STATE.params)
+    content = path.read_bytes()
+    for place in range(0, len(content), 7):
+        damaged = bytearray(content)
+        damaged[place] ^= 16
+        path.write_bytes(damaged)
+        try:
+            found = checkpoint.restore(path, like=STATE.params)
+        except ValueError:
+            continue
+        assert (np.asarray(found.W) == np.asarray(STATE.params.W)).all(), place
 
 
 def test_an_interrupted_save_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
@@ -47,7 +69,7 @@ def test_an_interrupted_save_leaves_the_old_file_and_no_litter(tmp_path, monkeyp
     def interrupted(*arguments, **keywords):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(np, "savez", interrupted)
+    monkeypatch.setattr(files, "save_npz", interrupted)
     with pytest.raises(KeyboardInterrupt):
         checkpoint.save(path, STATE)
     assert path.read_bytes() == before

@@ -10,7 +10,8 @@ from experiments import choose_rate
 from experiments.lab import gate, tuning
 from experiments.lab.record import Record
 from experiments.report import choose_rate as choose_rate_report
-from lincls import linear, preprocessing, quick, splits, training
+from lincls import linear, losses, preprocessing, splits, training
+from lincls.objective import step_size
 from lincls.structs import Hyper
 
 SETTINGS = choose_rate.Settings(
@@ -35,15 +36,15 @@ def test_every_cell_is_a_training_of_its_own_pair(found):
     fold_key, cross_key, _ = jax.random.split(jax.random.key(4), 3)
     X, y = tuning.rows(gate.load("digits", "").train, 300)
     folds = splits.stratified_folds(fold_key, y, 3)
-    affine, plan = preprocessing.fit(X), SETTINGS.plan
-    derived = quick.step_size(X, affine, plan.objective.loss, 10)
+    affine, recipe = preprocessing.fit(X), tuning.recipe("softmax", 64)
+    derived = step_size(X, affine, losses.softmax, 10)
     for rate, reg, fold in ((0, 1, 2), (1, 2, 0)):
         numbers = {"learning_rate": derived * SETTINGS.rates[rate], "num_steps": 40}
-        how = {"hyper": Hyper(numbers, SETTINGS.regs[reg]), "optimizer": quick.annealed}
-        state = training.start(cross_key, linear.init(cross_key, 64, 10), **how)
+        hyper = Hyper(numbers, SETTINGS.regs[reg])
+        state = training.start(cross_key, linear.init(cross_key, 64, 10), recipe, hyper)
         state, _ = training.fit(
-            state, X, y, objective=plan.objective, batch_size=64, num_steps=40, affine=affine,
-            weight=np.float32(folds != fold), **how,
+            state, X, y, recipe, hyper, num_steps=40, affine=affine,
+            weight=np.float32(folds != fold),
         )  # fmt: skip
         out = folds == fold
         right = linear.predict(linear.on_pixels(state.params, affine), X[out]) == y[out]
@@ -67,10 +68,19 @@ def test_the_choices_are_of_the_table_and_the_simplest_is_no_weaker(found):
 def test_findings_and_the_map_tell_the_record(found):
     findings = choose_rate_report.findings(found)
     assert f"{found.numbers['best']['rate']:g}" in findings.sentences[0]
-    told = re.search(r"× 0.01 is ([-+][\d.]+) to ([-+][\d.]+) points below", findings.sentences[2])
-    chosen, least, _ = choose_rate_report._nested(found)
+    told = re.search(r"costs ([-+][\d.]+) to ([-+][\d.]+) points", findings.sentences[2])
     middle = sum(map(float, told.groups())) / 2  # of the interval, whose ends are rounded
-    assert middle == pytest.approx(100 * (chosen - least).mean(), abs=0.051)
+    lost = []
+    for fold in range(3):
+        others = np.delete(found.arrays["accuracies"], fold, axis=-1).mean(axis=-1)
+        here = found.arrays["accuracies"][..., fold]
+        best = np.unravel_index(others.argmax(), others.shape)
+        lost.append(here[best] - here[0, others[0].argmax()])
+    assert middle == pytest.approx(100 * np.mean(lost), abs=0.051)
+    (table,) = findings.tables
+    shares = [float(row[3].split()[0]) for row in table.rows]
+    assert shares[0] == max(shares)
+    assert shares[2] == pytest.approx(100 * found.arrays["accuracies"][0].mean(-1).max(), abs=0.06)
     (plot,) = choose_rate_report.draw(found)
     cells = [text.get_text() for text in plot.figure.axes[0].texts]
     assert cells == [f"{100 * v:.1f}" for v in found.arrays["accuracies"].mean(axis=-1).ravel()]

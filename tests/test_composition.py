@@ -9,6 +9,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from lincls import batches, distances, knn, linear, losses, optimizers, penalties, training
 from lincls.objective import Objective
 from lincls.structs import Affine, Examples, Hyper
+from lincls.training import Recipe
 
 RNG = np.random.default_rng(40)
 N, D, C = 64, 6, 3
@@ -24,13 +25,13 @@ LOSSES = [losses.hinge, losses.squared_hinge, losses.crammer_singer_hinge, losse
 PENALTIES = [penalties.none, penalties.l1, penalties.l2, penalties.elastic_net]
 
 
-def run(data, hyper=HYPER, key=0, params=PARAMS, loss=losses.softmax, penalty=penalties.l2, **kw):
-    state = training.start(jax.random.key(key), params, optimizer=optimizers.sgd, hyper=hyper)
-    kw = {"batches": batches.shuffled, "batch_size": 16, "num_steps": 12, **kw}
-    return training.run(
-        state, jax.tree.map(jnp.asarray, data), AFFINE, hyper,
-        objective=Objective(loss, penalty), optimizer=optimizers.sgd, **kw,
-    )  # fmt: skip
+RECIPE = Recipe(Objective(), optimizers.sgd, batch_size=16)
+
+
+def run(data, hyper=HYPER, key=0, params=PARAMS, recipe=RECIPE):
+    state = training.start(jax.random.key(key), params, recipe, hyper)
+    data = jax.tree.map(jnp.asarray, data)
+    return training.run(state, data, AFFINE, recipe, hyper, num_steps=12)
 
 
 def assert_close(a, b, rtol=1e-5):
@@ -46,12 +47,9 @@ def test_run_under_the_users_jit():
 @pytest.mark.slow
 def test_run_under_the_users_vmap_over_seeds():
     def last_loss(key):
-        state = training.start(key, PARAMS, optimizer=optimizers.sgd, hyper=HYPER)
+        state = training.start(key, PARAMS, RECIPE, HYPER)
         data = jax.tree.map(jnp.asarray, DATA)
-        return training.run(
-            state, data, AFFINE, HYPER, objective=Objective(), optimizer=optimizers.sgd,
-            batches=batches.shuffled, batch_size=16, num_steps=12,
-        )[1].loss[-1]  # fmt: skip
+        return training.run(state, data, AFFINE, RECIPE, HYPER, num_steps=12)[1].loss[-1]
 
     keys = jax.random.split(jax.random.key(42), 3)
     together = jax.vmap(last_loss)(keys)
@@ -62,10 +60,11 @@ def test_run_under_the_users_vmap_over_seeds():
 def test_the_final_loss_is_differentiable_in_the_hyperparameters():
     with jax.enable_x64(True):
         double = jax.tree.map(lambda p: p.astype(jnp.float64), PARAMS)
+        full = Recipe(Objective(), sampling=batches.full)
 
         def final(rate):
             hyper = HYPER._replace(optimizer={"learning_rate": rate, "momentum": 0.9})
-            return run(DATA, hyper, params=double, batches=batches.full)[1].loss[-1]
+            return run(DATA, hyper, params=double, recipe=full)[1].loss[-1]
 
         both = jax.jit(jax.value_and_grad(final))
         slope = both(0.1)[1]
@@ -77,7 +76,7 @@ def test_the_final_loss_is_differentiable_in_the_hyperparameters():
 def test_no_nan_on_the_way(loss, penalty):
     zero = linear.init(jax.random.key(0), D, C, scale=0.0)
     with jax.debug_nans(True):
-        _, info = run(DATA, params=zero, loss=loss, penalty=penalty)
+        _, info = run(DATA, params=zero, recipe=Recipe(Objective(loss, penalty), batch_size=16))
     assert np.isfinite(info.loss).all()
 
 
@@ -136,11 +135,10 @@ def test_stopping_and_going_on_ends_in_the_same_bits():
 
     def train(state, num_steps):
         return training.fit(
-            state, DATA.X, DATA.y, HYPER, objective=Objective(), affine=AFFINE,
-            optimizer=optimizers.sgd, batch_size=16, num_steps=num_steps,
-        )[0]  # fmt: skip
+            state, DATA.X, DATA.y, RECIPE, HYPER, affine=AFFINE, num_steps=num_steps
+        )[0]
 
-    state = training.start(jax.random.key(0), PARAMS, optimizer=optimizers.sgd, hyper=HYPER)
+    state = training.start(jax.random.key(0), PARAMS, RECIPE, HYPER)
     whole, parts = train(state, 26), train(train(state, 13), 13)
     assert (whole.params.W == parts.params.W).all()
     assert (whole.opt.velocity.W == parts.opt.velocity.W).all()

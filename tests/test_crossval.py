@@ -12,13 +12,14 @@ from lincls import (
     losses,
     optimizers,
     penalties,
+    placement,
     preprocessing,
     splits,
-    streams,
     training,
 )
 from lincls.objective import Objective
 from lincls.structs import Hyper
+from lincls.training import Recipe
 
 RNG = np.random.default_rng(70)
 CENTRES = RNG.integers(60, 200, (3, 8))
@@ -56,43 +57,45 @@ def test_knn_refuses_more_neighbours_than_the_other_folds_hold():
 
 
 GRID = Hyper({"learning_rate": np.array([0.02, 0.2, 0.02])}, reg=np.array([0.0, 0.0, 1.0]))
-SETTINGS = {
-    "objective": Objective(losses.softmax, penalties.l2),
-    "optimizer": optimizers.sgd,
-    "num_steps": 50,
-}
+SOFTMAX = Objective(losses.softmax, penalties.l2)
+RECIPE = Recipe(SOFTMAX, optimizers.sgd)
+FULL = Recipe(SOFTMAX, optimizers.sgd, batches.full)
+AFFINE = preprocessing.fit(X)
+
+
+def linear_folds(key, X, y, folds, hyper, recipe=RECIPE, **kw):
+    how = {"num_steps": 50, "affine": AFFINE} | kw
+    return crossval.linear(jax.random.key(key), X, y, folds, recipe, hyper, **how)
 
 
 def test_linear_folds_by_weights_are_rows_removed():
-    affine = preprocessing.fit(X)
-    got = crossval.linear_accuracies(
-        jax.random.key(72), X, Y, FOLDS, GRID, batches=batches.full, affine=affine, **SETTINGS
-    )
-    assert got.shape == (3, 5)
+    found = linear_folds(72, X, Y, FOLDS, GRID, FULL)
+    got = found.accuracies
+    assert got.shape == found.alive.shape == found.params.b.shape[:2] == (3, 5)
+    assert found.affine == AFFINE
     start = linear.init(jax.random.key(72), 8, 3)
     for g in range(3):
         hyper = jax.tree.map(lambda leaf, g=g: leaf[g], GRID)
         for fold in range(5):
             out = fold == FOLDS
-            state = training.start(jax.random.key(0), start, optimizer=optimizers.sgd, hyper=hyper)
+            state = training.start(jax.random.key(0), start, FULL, hyper)
             state, _ = training.fit(
-                state, X[~out], Y[~out], hyper, affine=affine, batches=batches.full, **SETTINGS
+                state, X[~out], Y[~out], FULL, hyper, affine=AFFINE, num_steps=50
             )
-            predicted = linear.predict(linear.on_pixels(state.params, affine), X[out])
+            predicted = linear.predict(linear.on_pixels(state.params, AFFINE), X[out])
+            np.testing.assert_allclose(found.params.W[g, fold], state.params.W, atol=1e-5)
             assert got[g, fold] == pytest.approx(np.mean(np.asarray(predicted) == Y[out]))
 
 
 def test_linear_takes_any_score_fn_and_scalars():
     single = jax.tree.map(lambda leaf: leaf[1], GRID)
-    default = crossval.linear_accuracies(jax.random.key(73), X, Y, FOLDS, single, **SETTINGS)
+    default = linear_folds(73, X, Y, FOLDS, single).accuracies
 
     def share(scores, labels):
         assert scores.shape == (len(labels), 3)
         return np.mean(scores.argmax(axis=1) == labels)
 
-    own = crossval.linear_accuracies(
-        jax.random.key(73), X, Y, FOLDS, single, score_fn=share, **SETTINGS
-    )
+    own = linear_folds(73, X, Y, FOLDS, single, score_fn=share).accuracies
     assert default.shape == (1, 5)
     np.testing.assert_allclose(own, default, atol=1e-6)
 
@@ -100,13 +103,27 @@ def test_linear_takes_any_score_fn_and_scalars():
 def test_example_weights_are_rows_repeated_or_removed():
     weight = RNG.integers(0, 3, 90)
     rows = np.repeat(np.arange(90), weight)
-    kw = {"batches": batches.full, "affine": preprocessing.fit(X), **SETTINGS}
-    key = jax.random.key(75)
-    weighted = crossval.linear_accuracies(key, X, Y, FOLDS, GRID, weight=weight, **kw)
-    repeated = crossval.linear_accuracies(key, X[rows], Y[rows], FOLDS[rows], GRID, **kw)
+    weighted = linear_folds(75, X, Y, FOLDS, GRID, FULL, weight=weight).accuracies
+    repeated = linear_folds(75, X[rows], Y[rows], FOLDS[rows], GRID, FULL).accuracies
     np.testing.assert_allclose(weighted, repeated, atol=1e-6)
-    default = crossval.linear_accuracies(key, X, Y, FOLDS, GRID, **kw)
+    default = linear_folds(75, X, Y, FOLDS, GRID, FULL).accuracies
     assert (weighted != default).any()
+
+
+def test_one_fold_of_spared_examples_is_a_validation_part():
+    part = np.where(FOLDS == 2, 0, -1)
+    one = linear_folds(75, X, Y, part, GRID, FULL)
+    assert one.accuracies.shape == (3, 1)
+    whole = linear_folds(75, X, Y, FOLDS, GRID, FULL)
+    np.testing.assert_allclose(one.accuracies[:, 0], whole.accuracies[:, 2], atol=1e-6)
+
+
+def test_without_an_affine_there_is_none():
+    raw = linear_folds(75, X, Y, FOLDS, GRID, FULL, affine=None)
+    identity = linear_folds(75, X, Y, FOLDS, GRID, FULL, affine=preprocessing.identity(8))
+    assert raw.accuracies.tolist() == identity.accuracies.tolist()
+    assert raw.affine.scale == 1
+    assert not raw.affine.shift.any()
 
 
 def right_scores(scores, labels):
@@ -114,40 +131,42 @@ def right_scores(scores, labels):
 
 
 def test_dropout_is_that_of_training_with_one_mask_for_all():
-    kw = {"affine": preprocessing.fit(X), "dropout": 0.6, "batch_size": 16, **SETTINGS}
-    got = crossval.linear_accuracies(
-        jax.random.key(72), X, Y, FOLDS, GRID, score_fn=right_scores, **kw
-    )
+    recipe = Recipe(SOFTMAX, batch_size=16)
+    dropped = GRID._replace(dropout=0.6)
+    got = linear_folds(72, X, Y, FOLDS, dropped, recipe, score_fn=right_scores).accuracies
     start = linear.init(jax.random.key(72), 8, 3)
-    hyper = jax.tree.map(lambda leaf: leaf[1], GRID)
+    hyper = jax.tree.map(lambda leaf: leaf[1], GRID)._replace(dropout=0.6)
     for fold in (0, 3):
-        state = training.start(jax.random.key(72), start, optimizer=optimizers.sgd, hyper=hyper)
-        state, _ = training.fit(state, X, Y, hyper, weight=np.float32(fold != FOLDS), **kw)
+        state = training.start(jax.random.key(72), start, recipe, hyper)
+        state, _ = training.fit(
+            state, X, Y, recipe, hyper, num_steps=50, affine=AFFINE,
+            weight=np.float32(fold != FOLDS),
+        )  # fmt: skip
         out = fold == FOLDS
-        scores = linear.scores(linear.on_pixels(state.params, kw["affine"]), X[out])
+        scores = linear.scores(linear.on_pixels(state.params, AFFINE), X[out])
         assert got[1, fold] == pytest.approx(right_scores(np.asarray(scores), Y[out]), rel=1e-4)
 
 
 @pytest.mark.parametrize("score_fn", [None, right_scores])
 def test_a_large_file_is_never_on_the_device_whole(score_fn, tmp_path, monkeypatch):
-    kw = {"batch_size": 16, "score_fn": score_fn, "weight": RNG.integers(0, 3, 90), **SETTINGS}
-    key = jax.random.key(76)
-    expected = crossval.linear_accuracies(key, X, Y, FOLDS, GRID, **kw)
+    recipe = Recipe(SOFTMAX, batch_size=16)
+    kw = {"score_fn": score_fn, "weight": RNG.integers(0, 3, 90)}
+    expected = linear_folds(76, X, Y, FOLDS, GRID, recipe, **kw).accuracies
     in_file = np.memmap(tmp_path / "X", np.uint8, "w+", shape=X.shape)
     in_file[:] = X
-    monkeypatch.setattr(streams, "DEVICE_BYTES", 0)
-    monkeypatch.setattr(streams, "PIECE_BYTES", 8 * 16 * 2)  # 2 batches
-    met, measure = [], training.accuracies
+    met, read = [], placement.read
 
-    def watch(params, data, affine):
-        met.append(data.X.shape)
-        return measure(params, data, affine)
+    def watch(*arguments):
+        found = read(*arguments)
+        met.append(found.X.shape)
+        return found
 
-    monkeypatch.setattr(training, "accuracies", watch)
-    found = crossval.linear_accuracies(
-        key, in_file, Y, FOLDS, GRID, **kw,
-        on_chunk=lambda *_: met.extend(one.shape for one in jax.live_arrays()),
-    )  # fmt: skip
+    monkeypatch.setattr(placement, "read", watch)
+    with placement.limited(device_bytes=0, piece_bytes=8 * 16 * 2):  # 2 batches
+        found = linear_folds(
+            76, in_file, Y, FOLDS, GRID, recipe, **kw,
+            on_chunk=lambda *_: met.extend(one.shape for one in jax.live_arrays()),
+        ).accuracies  # fmt: skip
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     assert (32, 8) in met
     assert X.shape not in met
@@ -155,24 +174,19 @@ def test_a_large_file_is_never_on_the_device_whole(score_fn, tmp_path, monkeypat
 
 @pytest.mark.parametrize(("score_fn", "lost"), [(None, 0), (lambda scores, labels: 1.0, -np.inf)])
 def test_a_training_that_diverged_is_not_to_be_chosen(score_fn, lost):
-    how = SETTINGS | {"objective": Objective(losses.squared_hinge, penalties.l2), "num_steps": 30}
+    recipe = Recipe(Objective(losses.squared_hinge, penalties.l2))
     hyper = Hyper({"learning_rate": np.array([1e30, 0.02])}, 0.0)
-    found = crossval.linear_accuracies(
-        jax.random.key(72), X, Y, FOLDS, hyper, **how, score_fn=score_fn
-    )
-    assert np.all(found[0] == lost)
-    assert np.all(found[1] > 0)
+    found = linear_folds(72, X, Y, FOLDS, hyper, recipe, num_steps=30, score_fn=score_fn)
+    assert np.all(found.accuracies[0] == lost)
+    assert np.all(found.accuracies[1] > 0)
+    assert found.alive.tolist() == [[False] * 5, [True] * 5]
 
 
 def test_a_fold_without_any_weight_is_refused():
     with pytest.raises(ValueError, match="all examples in fold 2"):
-        crossval.linear_accuracies(
-            jax.random.key(0), X, Y, FOLDS, GRID, weight=1.0 * (FOLDS != 2), **SETTINGS
-        )
+        linear_folds(0, X, Y, FOLDS, GRID, weight=1.0 * (FOLDS != 2))
     with pytest.raises(ValueError, match="shape"):
-        crossval.linear_accuracies(
-            jax.random.key(0), X, Y, FOLDS, GRID, weight=np.ones((3, 90)), **SETTINGS
-        )
+        linear_folds(0, X, Y, FOLDS, GRID, weight=np.ones((3, 90)))
 
 
 def test_choose_the_best_and_the_simplest_within_one_standard_error():
@@ -207,7 +221,7 @@ def test_folds_with_gaps_are_refused(folds):
     with pytest.raises(ValueError, match=r"0\.\.F-1"):
         crossval.knn_accuracies(X, y, folds, [1])
     with pytest.raises(ValueError, match=r"0\.\.F-1"):
-        crossval.linear_accuracies(jax.random.key(0), X, y, folds, GRID, **SETTINGS)
+        linear_folds(0, X, y, folds, GRID, affine=None)
 
 
 def test_nan_is_never_chosen():
@@ -218,10 +232,7 @@ def test_nan_is_never_chosen():
 def test_a_list_is_a_grid():
     rates, regs = [0.1, 0.2, 0.3], [0.0, 0.1, 0.2]
     listed, arrays = (
-        crossval.linear_accuracies(
-            jax.random.key(74), X, Y, FOLDS, Hyper({"learning_rate": make(rates)}, make(regs)),
-            batch_size=16, **SETTINGS,
-        )
+        linear_folds(74, X, Y, FOLDS, Hyper({"learning_rate": make(rates)}, make(regs))).accuracies
         for make in (list, np.array)
     )  # fmt: skip
     assert listed.tolist() == arrays.tolist()

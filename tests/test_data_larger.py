@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from lincls import Hyper, Objective, data, knn, linear, losses, optimizers, penalties, training
+from lincls import Hyper, Objective, Recipe, data, knn, linear, losses, penalties, training
 from lincls.data import cache, catalog, official
 
 
@@ -30,11 +30,9 @@ def write(kind: str, made: data.Dataset, folder) -> data.Dataset:
 def trained(dataset: data.Dataset) -> np.ndarray:
     params = linear.init(jax.random.key(0), 48, 3)
     hyper = Hyper({"learning_rate": 1e-5}, 1e-3)
-    state = training.start(jax.random.key(1), params, optimizer=optimizers.sgd, hyper=hyper)
-    objective = Objective(losses.softmax, penalties.l2)
-    state, _ = training.fit(
-        state, *dataset.train, hyper, objective=objective, batch_size=32, num_steps=12
-    )
+    recipe = Recipe(Objective(losses.softmax, penalties.l2), batch_size=32)
+    state = training.start(jax.random.key(1), params, recipe, hyper)
+    state, _ = training.fit(state, *dataset.train, recipe, hyper, num_steps=12)
     return np.asarray(state.params.W)
 
 
@@ -88,12 +86,12 @@ TRAIN = """
 import resource
 resource.setrlimit(resource.RLIMIT_DATA, (2 << 30, 2 << 30))
 import jax
-from lincls import Hyper, Objective, linear, optimizers, training
+from lincls import Hyper, Recipe, linear, training
 X, y = data.load(FOLDER).train
 assert isinstance(X, np.memmap) and X.nbytes > 6e9
-how = {"hyper": Hyper({"learning_rate": 1e-5}), "optimizer": optimizers.sgd}
-state = training.start(jax.random.key(0), linear.init(jax.random.key(1), 3072, 10), **how)
-state, history = training.fit(state, X, y, objective=Objective(), num_steps=50, **how)
+recipe, hyper = Recipe(), Hyper({"learning_rate": 1e-5})
+state = training.start(jax.random.key(0), linear.init(jax.random.key(1), 3072, 10), recipe, hyper)
+state, history = training.fit(state, X, y, recipe, hyper, num_steps=50)
 print(history.alive.all(), len(history.loss))
 """
 

@@ -142,3 +142,11 @@ def test_no_examples_have_no_accuracy_and_no_bootstrap():
     for sizes in ((0, 10), (10, 0)):
         with pytest.raises(ValueError, match="must be at least 1, got 0"):
             evaluation.bootstrap(jax.random.key(0), jnp.sum, *sizes)
+
+
+def test_of_votes_only_classes_that_got_one_are_among_the_first():
+    votes = np.array([[2.0, 0, 1, 0], [0, 3, 0, 0], [1, 1, 1, 0]])
+    scores = np.where(votes > 0, votes, -np.inf)
+    for label, expected in enumerate([[1, 0, 1], [0, 1, 1], [1, 0, 0], [0, 0, 0]]):
+        found = evaluation.in_top_k(scores, np.full(3, label), 2)
+        assert found.astype(int).tolist() == expected

@@ -1,14 +1,16 @@
 """Slides 1-25 on the page: changed images, slide 16's class, the map, intervals of verdicts."""
 
 import json
+from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from experiments import choose_k, images, nearest_neighbor, unintuitive
-from experiments.lab import pictures
+from experiments.lab import pictures, record
 from experiments.lab.slide_code import NearestNeighbor
-from experiments.report import intervals, style
+from experiments.report import examples, intervals, style
 from experiments.report.findings import AGREES, DIFFERS, UNDECIDED, together
 from lincls import distances
 
@@ -130,6 +132,43 @@ def test_choosing_on_noise_flatters_and_choosing_among_equals_does_not():
     assert abs(choose_k._flattery(key, equal, 400).mean()) < 0.01
 
 
+def drawn_from(shape):
+    """What the pictures of a record of such examples are drawn from."""
+    return SimpleNamespace(image_shape=shape, data={"levels": [-1.0, 1.0]})
+
+
+@pytest.mark.parametrize(
+    ("shape", "picture", "size"),
+    [
+        ((8, 8, 1), (8, 8), "8 × 8 × 1 numbers"),
+        ((6, 9, 3), (6, 9), "6 × 9 × 3 numbers"),
+        ((1, 32, 1), (8, 32), "32 features"),
+        ((1, 3, 1), (1, 3), "3 features"),
+        ((1, 2048, 1), (16, 64), "2,048 features"),
+    ],
+)
+def test_images_are_drawn_as_they_are_and_vectors_as_strips(shape, picture, size):
+    of, rng = drawn_from(shape), np.random.default_rng(32)
+    shown = examples.colours(of, rng.uniform(-1, 1, (2, 5, *shape)))
+    assert shown.shape == (2, 5, *picture, 3)
+    assert examples.size(of) == size
+    assert examples.noun(of) == ("vector" if shape[0] == 1 else "image")
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (32, 32, 3), (1, 32, 1), (1, 512, 1)])
+def test_a_grid_of_examples_fills_its_figure(shape):
+    of, shown = drawn_from(shape), np.zeros((4, 10, *shape))
+    with style.mpl.rc_context(style.PARAMETERS):
+        figure, _ = examples.grid(of, shown, ["cat", "automobile", "a", "b"], title="Four")
+        for _ in range(2):
+            figure.draw_without_rendering()  # a layout that collapses warns
+    (axes,) = figure.axes
+    assert axes.bbox.width > 0.7 * figure.bbox.width
+    assert axes.bbox.height > 0.6 * figure.bbox.height
+    names = [label.get_window_extent() for label in axes.get_yticklabels()]
+    assert not any(a.overlaps(b) for a, b in pairwise(names))
+
+
 @pytest.mark.parametrize(
     ("module", "wanted"),
     [
@@ -156,3 +195,32 @@ def test_every_figure_of_the_first_slides_is_there(module, wanted, tmp_path, mon
         assert np.unique(arrays["map_grid"]).size == 64
         share = arrays["l2_same_class"].mean()
         assert share > 3 * found["chance_class"]  # on digits near ones are of one class
+
+
+@pytest.mark.parametrize(
+    ("module", "wanted"),
+    [
+        (images, {"samples", "distances"}),
+        (nearest_neighbor, {"example", "neighbors", "query_time"}),
+        (unintuitive, {"copies", "map", "sorting"}),
+    ],
+    ids=("images", "nearest_neighbor", "unintuitive"),
+)
+def test_vectors_are_told_and_drawn_as_vectors(module, wanted, tmp_path, monkeypatch):
+    from experiments import run
+    from experiments.loading import entries
+
+    rng = np.random.default_rng(400)
+    labels = np.arange(80) % 4
+    vectors = rng.normal(size=(80, 32)) + rng.normal(size=(4, 32))[labels]
+    np.savez(tmp_path / "mine.npz", X=vectors.astype(np.float32), y=labels)
+    monkeypatch.setitem(style.PARAMETERS, "savefig.dpi", 20)
+    arguments = ["--smoke", "--dataset", str(tmp_path / "mine.npz"), "--out", str(tmp_path)]
+    assert run.main(module.__file__, arguments) == 0
+    title = module.__name__.rpartition(".")[2]
+    folder = tmp_path / "mine-smoke" / title
+    assert {path.stem for path in folder.glob("*.png")} == wanted
+    found = entries([title])[title].report.findings(record.load(folder))
+    told = str((found.sentences, found.answers, found.tables))
+    assert "vectors" in told
+    assert "1 × 32" not in told

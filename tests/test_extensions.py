@@ -11,6 +11,7 @@ import pytest
 from lincls import linear, losses, optimizers, penalties, training
 from lincls.objective import Objective
 from lincls.structs import Hyper
+from lincls.training import Recipe
 
 RNG = np.random.default_rng(50)
 N, D, C, T = 90, 8, 4, 50
@@ -73,11 +74,9 @@ class Counted:
 
 def train(objective, optimizer, hyper):
     with jax.numpy_dtype_promotion("standard"):  # optax's schedules promote their counts
-        state = training.start(jax.random.key(52), PARAMS, optimizer=optimizer, hyper=hyper)
-        state, history = training.fit(
-            state, X, Y, hyper, objective=objective, optimizer=optimizer,
-            batch_size=32, num_steps=T,
-        )  # fmt: skip
+        recipe = Recipe(objective, optimizer, batch_size=32)
+        state = training.start(jax.random.key(52), PARAMS, recipe, hyper)
+        state, history = training.fit(state, X, Y, recipe, hyper, num_steps=T)
     return state.params, history.loss
 
 

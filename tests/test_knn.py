@@ -6,8 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lincls import distances, knn, streams
-from lincls.knn import driver
+from lincls import distances, knn, placement
 from lincls.structs import Neighbors
 from tests import oracles_knn
 
@@ -122,17 +121,16 @@ def test_merge_of_shards_is_the_search_of_the_whole(metric):
 
 
 @pytest.mark.parametrize("queries", ["others", "itself", "groups"])
-def test_data_that_stay_in_their_file_are_searched_part_by_part(queries, tmp_path, monkeypatch):
+def test_data_that_stay_in_their_file_are_searched_part_by_part(queries, tmp_path):
     X = np.memmap(tmp_path / "X", np.uint8, "w+", shape=(100, 6))
     X[:] = coarse_pixels(30, 100)
     asked = coarse_pixels(31, 9) if queries == "others" else None
     kw = {"groups": np.arange(100) % 3} if queries == "groups" else {}
     expected = knn.neighbors(knn.fit(np.array(X)), asked, 12, **kw)
-    monkeypatch.setattr(streams, "DEVICE_BYTES", 0)
-    monkeypatch.setattr(driver, "_PART_BYTES", 6 * 8)  # 8 rows, fewer than neighbours
     seen = []
-    model = knn.fit(X)
-    found = knn.neighbors(model, asked, 12, on_block=lambda *a: seen.append(a), **kw)
+    with placement.limited(device_bytes=0, part_bytes=6 * 8):  # 8 rows, fewer than neighbours
+        model = knn.fit(X)
+        found = knn.neighbors(model, asked, 12, on_block=lambda *a: seen.append(a), **kw)
     assert isinstance(model.X, np.memmap)
     np.testing.assert_array_equal(found.indices, expected.indices)
     np.testing.assert_array_equal(found.distances, expected.distances)

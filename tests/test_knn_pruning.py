@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from lincls import distances, knn, streams
+from lincls import distances, knn
 from lincls.knn import driver, pruning, sketches
 from tests import oracles_knn
 
@@ -239,9 +239,11 @@ def test_bounds_are_tried_where_what_they_cost_can_come_back(monkeypatch):
 
 @pytest.mark.parametrize("on_host", [False, True])
 @pytest.mark.parametrize("hits", [0, 1], ids=["all missed", "every other"])
-def test_missed_blocks_are_searched_at_once_and_bounds_given_up(hits, on_host, monkeypatch):
+def test_missed_blocks_are_searched_at_once_and_bounds_given_up(
+    hits, on_host, monkeypatch, limited
+):
     if on_host:
-        monkeypatch.setattr(streams, "COPY_BYTES", 2**10)
+        limited(copy_bytes=2**10)
     pruned, plainly, tried, searched = driver.search_pruned, driver._plainly, [], []
 
     def some_missed(model, rows, *rest):
@@ -314,11 +316,11 @@ def test_parts_of_the_training_data_are_one_search(metric, monkeypatch):
 @pytest.mark.parametrize(
     "metric", [distances.l1, distances.l2, pytest.param(distances.cosine, marks=pytest.mark.slow)]
 )
-def test_a_large_host_array_is_not_copied(metric, make, monkeypatch):
+def test_a_large_host_array_is_not_copied(metric, make, limited):
     X = make(np.random.default_rng(0))
     X = X if metric is distances.l1 else X.astype(np.float32)
     copied = knn.neighbors(knn.fit(X, metric=metric), X[:8], 7)
-    monkeypatch.setattr(streams, "COPY_BYTES", 2**10)
+    limited(copy_bytes=2**10)
     model = knn.fit(X, metric=metric)
     assert np.shares_memory(model.X, X)
     assert model.points is None
@@ -331,11 +333,11 @@ def test_a_large_host_array_is_not_copied(metric, make, monkeypatch):
     assert np.all(alone.indices % 2 != np.arange(N)[:, None] % 2)
 
 
-def test_directions_of_a_large_host_array_are_sought_once(monkeypatch):
+def test_directions_of_a_large_host_array_are_sought_once(monkeypatch, limited):
     sought, learn = [], sketches.learn_directions
     counting = sketches.l2_directions._replace(learn=lambda X: sought.append(1) or learn(X))
     monkeypatch.setattr(sketches, "l2_directions", counting)
-    monkeypatch.setattr(streams, "COPY_BYTES", 2**10)
+    limited(copy_bytes=2**10)
     model = knn.fit(noise(np.random.default_rng(0)))
     assert model.sketching is None
     assert model.points is not None

@@ -13,8 +13,6 @@ from experiments.report import gradient_descent as gradient_descent_report
 from experiments.report import intervals, words
 from experiments.report.findings import AGREES, Answer, Findings, Printed
 from experiments.report.page import closing, lecture
-from lincls import losses, penalties
-from lincls.objective import Objective
 
 
 def blobs(num_examples=60):
@@ -27,9 +25,9 @@ def blobs(num_examples=60):
 @pytest.mark.parametrize(("num_validated", "folds"), [(12, 1), (1000, 5)])
 def test_as_many_folds_are_held_out_as_bring_the_examples_asked_for(num_validated, folds):
     settings = SimpleNamespace(num_folds=5, num_validated=num_validated)
-    plan = tuning.Plan(Objective(losses.softmax, penalties.l2), 16, 30)
+    problem = tuning.problem(blobs(), 2, tuning.recipe("softmax", 16), 30)
     regs = np.array([0.0, 1.0])
-    found = tuning.held_out(jax.random.key(0), blobs(), 2, plan, np.ones(2), regs, settings)
+    found = tuning.held_out(jax.random.key(0), problem, np.ones(2), regs, settings)
     assert found.scores.shape == (2, 12 * folds, 2)
     assert found.labels.shape == (12 * folds,)
     right = (found.scores.argmax(axis=-1) == found.labels).mean(axis=1)
@@ -42,8 +40,8 @@ def test_held_out_examples_are_not_trained_on():
     rng = np.random.default_rng(27)
     examples = tuning.Rows(rng.normal(size=(40, 80)), rng.integers(0, 2, 40))
     settings = SimpleNamespace(num_folds=5, num_validated=1000)
-    plan = tuning.Plan(Objective(losses.softmax, penalties.l2), 16, 100)
-    found = tuning.held_out(jax.random.key(0), examples, 2, plan, np.ones(1), np.zeros(1), settings)
+    problem = tuning.problem(examples, 2, tuning.recipe("softmax", 16), 100)
+    found = tuning.held_out(jax.random.key(0), problem, np.ones(1), np.zeros(1), settings)
     assert (found.scores[0].argmax(axis=-1) == found.labels).mean() < 0.8  # trained: 1.0
 
 

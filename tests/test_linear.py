@@ -110,11 +110,17 @@ def test_what_is_no_image_is_refused_by_name(X, error, says):
         linear.predict(PARAMS, X)
 
 
-def test_params_of_a_grid_are_refused_with_what_to_do():
+def test_scores_of_a_grid_are_those_of_its_settings():
+    rng = np.random.default_rng(21)
+    grid = LinearParams(rng.normal(size=(4, 3, 5)), rng.normal(size=(4, 3)))
+    X = rng.integers(0, 256, (7, 5), dtype=np.uint8)
+    expected = np.einsum("gcd,nd->gnc", grid.W, X) + grid.b[:, None]
+    np.testing.assert_allclose(linear.scores(grid, X), expected, rtol=1e-4)
+    assert linear.predict(grid, X).tolist() == expected.argmax(axis=-1).tolist()
+
+
+def test_templates_of_a_grid_are_refused_with_what_to_do():
     grid = LinearParams(np.zeros((4, 3, 5), np.float32), np.zeros((4, 3), np.float32))
-    for call in (linear.scores, linear.predict):
-        with pytest.raises(ValueError, match="take setting g"):
-            call(grid, np.zeros((2, 5), np.float32))
     with pytest.raises(ValueError, match="take setting g"):
         linear.templates(grid, (5,))
 

@@ -12,6 +12,7 @@ from sklearn.svm import LinearSVC
 from lincls import batches, linear, losses, penalties, training
 from lincls.objective import Objective
 from lincls.structs import Hyper
+from lincls.training import Recipe
 
 RNG = np.random.default_rng(60)
 N, D, C = 150, 10, 4
@@ -21,11 +22,9 @@ Y = (X[:, :C] + RNG.normal(size=(N, C))).argmax(axis=1)
 
 def optimum(loss, reg, params):
     hyper = Hyper({}, reg)
-    state = training.start(jax.random.key(0), params, optimizer=optax.lbfgs, hyper=hyper)
-    state, history = training.fit(
-        state, X, Y, hyper, objective=Objective(loss, penalties.l2), optimizer=optax.lbfgs,
-        batches=batches.full, num_steps=150,
-    )  # fmt: skip
+    recipe = Recipe(Objective(loss, penalties.l2), optax.lbfgs, batches.full)
+    state = training.start(jax.random.key(0), params, recipe, hyper)
+    state, history = training.fit(state, X, Y, recipe, hyper, num_steps=150)
     return state.params, float(history.loss[-1])
 
 
@@ -50,11 +49,9 @@ def test_softmax_is_logistic_regression_with_c_one_over_two_n_reg(zeros, reg):
 def test_weights_are_scikit_learns_sample_weights(zeros):
     weight = RNG.integers(0, 4, N).astype(np.float64)
     hyper = Hyper({}, 0.05)
-    state = training.start(jax.random.key(0), zeros, optimizer=optax.lbfgs, hyper=hyper)
-    state, _ = training.fit(
-        state, X, Y, hyper, objective=Objective(), optimizer=optax.lbfgs, weight=weight,
-        batches=batches.full, num_steps=150,
-    )  # fmt: skip
+    recipe = Recipe(Objective(), optax.lbfgs, batches.full)
+    state = training.start(jax.random.key(0), zeros, recipe, hyper)
+    state, _ = training.fit(state, X, Y, recipe, hyper, num_steps=150, weight=weight)
     strength = 1 / (2 * weight.sum() * 0.05)
     theirs = LogisticRegression(C=strength, tol=1e-10, max_iter=5000).fit(X, Y, weight)
     np.testing.assert_allclose(state.params.W, theirs.coef_, atol=1e-4)

@@ -13,7 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from experiments.lab import gate
 from experiments.probe import __main__ as program
 from experiments.probe import choosing, probing, results
-from lincls import data, objective, preprocessing, splits
+from lincls import data, evaluation, knn, objective, preprocessing, splits
 from lincls.structs import Examples, Hyper, LinearParams
 
 SMALL = ["--strengths", "3", "--weakest", "1e-2", "--strongest", "1e-1", "--num-neighbors", "9",
@@ -236,11 +236,10 @@ def test_knn_probes_are_scikit_learns(out, features, name, metric, weights):
 
 def test_votes_for_every_k_are_those_of_scikit_learn(features):
     X, y = features["X_train"], features["y_train"]
-    near = probing.search("cosine", X, y, features["X_test"], 7)
-    for temperature in (None, 0.5):
-        weights = probing.vote_weights(near, temperature)
-        found = probing.votes_by_k(near.labels, weights, 4)[1]
-        rule = "uniform" if temperature is None else lambda d: np.exp(-d / 0.5)
+    near = probing.search("cosine", X, y, features["X_test"], 7, temperature=0.5)
+    for weights in (None, near.weights):
+        found = knn.predictions_by_k(near.labels, range(1, 8), 4, weights)
+        rule = "uniform" if weights is None else lambda d: np.exp(-d / 0.5)
         for k in (1, 4, 7):
             model = KNeighborsClassifier(k, metric="cosine", weights=rule).fit(X, y)
             np.testing.assert_array_equal(found[k - 1], model.predict(features["X_test"]))
@@ -253,7 +252,7 @@ def test_measures_and_their_intervals_agree_with_scikit_learn_and_numpy():
     predictions = scores.argmax(axis=1).astype(np.int32)
     values, ends = results.measured(
         jax.random.key(0), predictions[None],
-        results.among_first(scores, labels, 5)[None], labels, 7, 500,
+        evaluation.in_top_k(scores, labels, 5)[None], labels, 7, 500,
     )  # fmt: skip
     five = top_k_accuracy_score(labels, scores, k=5, labels=range(7))
     with pytest.warns(UserWarning, match="y_pred contains classes not in y_true"):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from lincls import data, linear, losses, quick
+from lincls.objective import step_size
 
 DIGITS = data.load("digits")
 MEAN, DEVIATION = (
@@ -57,8 +58,8 @@ def test_the_step_size_is_in_inverse_proportion_to_the_loss():
     def doubled(scores, labels):
         return 2 * losses.softmax(scores, labels)
 
-    single = quick.step_size(X, affine, losses.softmax, 10)
-    assert quick.step_size(X, affine, doubled, 10) == pytest.approx(single / 2)
+    single = step_size(X, affine, losses.softmax, 10)
+    assert step_size(X, affine, doubled, 10) == pytest.approx(single / 2)
 
 
 def test_one_class_is_no_classification():

@@ -7,7 +7,7 @@ import pytest
 import scipy.special
 from sklearn.linear_model import LogisticRegression
 
-from lincls import data, linear, losses, preprocessing, quick, reference
+from lincls import certificate, data, linear, losses, optimum, preprocessing, quick
 from lincls.structs import Affine, LinearParams
 
 RNG = np.random.default_rng(90)
@@ -15,7 +15,6 @@ N, D, C = 120, 9, 3
 X = RNG.normal(size=(N, D)).astype(np.float32)
 Y = (X[:, :C] + RNG.normal(size=(N, C))).argmax(axis=1)
 WEIGHT = RNG.integers(1, 4, N).astype(np.float32)
-NONE = preprocessing.identity(D)
 
 
 def sklearn_optimum(reg):
@@ -27,7 +26,7 @@ def sklearn_optimum(reg):
 
 @pytest.mark.parametrize(("dtype", "tol"), [(np.float32, 1e-5), (np.float64, 1e-9)])
 def test_softmax_optimum_is_scikit_learns(dtype, tol):
-    best = reference.optimum(X, Y, reg=0.02, weight=WEIGHT, affine=NONE, dtype=dtype, tol=tol)
+    best = optimum.optimum(X, Y, reg=0.02, weight=WEIGHT, dtype=dtype, tol=tol)
     W, b = sklearn_optimum(0.02)
     assert best.converged
     assert best.params.W.dtype == dtype
@@ -38,9 +37,7 @@ def test_softmax_optimum_is_scikit_learns(dtype, tol):
 
 @pytest.mark.slow
 def test_squared_hinge_has_no_gradient_at_its_optimum():
-    best = reference.optimum(
-        X, Y, reg=0.02, loss=losses.squared_hinge, affine=NONE, dtype=np.float64, tol=1e-9
-    )
+    best = optimum.optimum(X, Y, reg=0.02, loss=losses.squared_hinge, dtype=np.float64, tol=1e-9)
     assert best.converged
 
     def value(W):
@@ -52,7 +49,7 @@ def test_squared_hinge_has_no_gradient_at_its_optimum():
 
 
 def test_an_optimum_that_was_not_reached_says_so():
-    best = reference.optimum(X, Y, reg=1e-4, affine=NONE, tol=1e-7, max_steps=3)
+    best = optimum.optimum(X, Y, reg=1e-4, tol=1e-7, max_steps=3)
     assert (best.converged, best.num_steps) == (False, 3)
 
 
@@ -62,20 +59,30 @@ def test_an_optimum_that_was_not_reached_says_so():
 def test_float32_keeps_the_best_and_says_where_it_cannot_arrive(reg, arrives):
     """Ten confident examples: in float32 their losses have no digits left at a weak penalty."""
     few = (3 * np.random.default_rng(0).normal(size=(10, 784))).astype(np.float32)
-    labels, affine = np.arange(10), preprocessing.identity(784)
+    labels = np.arange(10)
     model = LogisticRegression(C=1 / (2 * 10 * reg), tol=1e-9, max_iter=10_000)
     model.fit(few.astype(np.float64), labels)
     least, *_ = oracles.softmax_l2(few, labels, reg)(model.coef_, model.intercept_)
-    best = reference.optimum(few, labels, reg=reg, affine=affine)
+    best = optimum.optimum(few, labels, reg=reg)
     assert best.converged == arrives
     assert least <= best.loss < (1.002 if arrives else 1.5) * least
     assert best.bound == pytest.approx(best.grad_norm**2 / (4 * reg))
     assert arrives or best.bound > 1e-3 * best.loss
 
 
+@pytest.mark.parametrize("given", [None, Affine(np.full(D, 0.5, np.float32), np.float32(2))])
+def test_the_optimum_and_its_gap_are_of_the_same_problem(given):
+    best = optimum.optimum(X + 3, Y, reg=0.05, affine=given, dtype=np.float64, tol=1e-8)
+    gap = certificate.duality_gap(best.params, X + 3, Y, reg=0.05, affine=given)
+    assert gap.dual <= best.loss + 1e-9
+    assert best.loss == pytest.approx(gap.primal, abs=1e-9)
+    assert gap.size < 1e-9
+    np.testing.assert_array_equal(best.affine.shift, 0 if given is None else given.shift)
+
+
 def test_an_optimum_is_in_float32_or_float64():
     with pytest.raises(ValueError, match="dtype must be float32 or float64, got float16"):
-        reference.optimum(X, Y, reg=0.1, dtype=np.float16)
+        optimum.optimum(X, Y, reg=0.1, dtype=np.float16)
 
 
 def test_the_bracket_holds_the_optimum_from_anywhere_and_closes_there():
@@ -84,11 +91,11 @@ def test_the_bracket_holds_the_optimum_from_anywhere_and_closes_there():
     sizes = []
     for part in (0.0, 0.5, 0.9, 0.999):
         params = LinearParams(part * W + (1 - part) * RNG.normal(size=W.shape), np.zeros(C))
-        gap = reference.duality_gap(params, X, Y, reg=0.05, weight=WEIGHT)
+        gap = certificate.duality_gap(params, X, Y, reg=0.05, weight=WEIGHT)
         assert gap.dual <= least <= gap.primal
         sizes.append(gap.size)
     assert sizes == sorted(sizes, reverse=True)
-    closed = reference.duality_gap(LinearParams(W, b), X, Y, reg=0.05, weight=WEIGHT)
+    closed = certificate.duality_gap(LinearParams(W, b), X, Y, reg=0.05, weight=WEIGHT)
     assert abs(closed.size) < 1e-8
     moved = closed.bias - closed.bias.mean()
     np.testing.assert_allclose(moved, b - b.mean(), atol=1e-5)
@@ -97,7 +104,7 @@ def test_the_bracket_holds_the_optimum_from_anywhere_and_closes_there():
 def test_the_primal_value_is_the_objective_at_that_bias():
     params = LinearParams(RNG.normal(size=(C, D)), np.zeros(C))
     affine = Affine(np.full(D, 0.5, np.float32), np.float32(2))
-    gap = reference.duality_gap(params, X, Y, reg=0.1, affine=affine)
+    gap = certificate.duality_gap(params, X, Y, reg=0.1, affine=affine)
     loss, _, db = oracles.softmax_l2((X.astype(np.float64) - 0.5) * 2, Y, 0.1)(params.W, gap.bias)
     assert gap.primal == pytest.approx(loss, rel=1e-10)
     np.testing.assert_allclose(db, 0, atol=1e-12)
@@ -109,7 +116,7 @@ def test_the_short_form_is_near_the_optimum_of_digits():
     affine = preprocessing.fit(images)
     on_pixels = quick.fit(jax.random.key(0), images, labels, reg=1e-3)
     W = np.asarray(on_pixels.W) / affine.scale
-    gap = reference.duality_gap(
+    gap = certificate.duality_gap(
         LinearParams(W, np.asarray(on_pixels.b)), images, labels, reg=1e-3, affine=affine
     )
     assert 0 <= gap.size < 0.01
@@ -118,11 +125,11 @@ def test_the_short_form_is_near_the_optimum_of_digits():
 
 def test_without_a_penalty_there_is_no_optimum():
     with pytest.raises(ValueError, match="greater than 0"):
-        reference.optimum(X, Y, reg=0.0)
+        optimum.optimum(X, Y, reg=0.0)
 
 
 def test_loss_and_gradient_are_those_of_the_parameters_returned():
-    best = reference.optimum(X, Y, reg=1e-2, affine=NONE, tol=1e-9, max_steps=3)
+    best = optimum.optimum(X, Y, reg=1e-2, tol=1e-9, max_steps=3)
     loss, dW, db = oracles.softmax_l2(X, Y, 1e-2)(*map(np.float64, best.params))
     assert best.loss == pytest.approx(loss, rel=1e-5)
     assert best.grad_norm == pytest.approx(np.sqrt((dW**2).sum() + (db**2).sum()), rel=1e-3)
@@ -131,16 +138,16 @@ def test_loss_and_gradient_are_those_of_the_parameters_returned():
 def test_the_bracket_of_a_confident_model_is_no_nan():
     for size in (20, 400, 1000):
         params = LinearParams(size * RNG.normal(size=(C, D)), np.zeros(C))
-        gap = reference.duality_gap(params, X, Y, reg=0.05)
+        gap = certificate.duality_gap(params, X, Y, reg=0.05)
         assert np.isfinite(gap.primal)
         assert gap.dual <= gap.primal
 
 
 def test_a_class_without_examples_is_left_out():
     two = np.minimum(Y, 1)
-    alone = reference.optimum(X, two, reg=0.05, affine=NONE, dtype=np.float64, tol=1e-9)
+    alone = optimum.optimum(X, two, reg=0.05, dtype=np.float64, tol=1e-9)
     W = np.concatenate([alone.params.W, np.full((1, D), 0.1)])
-    gap = reference.duality_gap(LinearParams(W, np.zeros(C)), X, two, reg=0.05)
+    gap = certificate.duality_gap(LinearParams(W, np.zeros(C)), X, two, reg=0.05)
     assert gap.dual == pytest.approx(alone.loss, abs=1e-9)
     assert gap.primal == pytest.approx(alone.loss + 0.05 * D * 0.01, abs=1e-9)
     assert gap.bias[2] == -np.inf
@@ -150,7 +157,7 @@ def test_a_class_without_examples_is_left_out():
 def test_the_bracket_holds_however_wild_the_parameters_are(size):
     least, *_ = oracles.softmax_l2(X, Y, 1e-3, WEIGHT)(*sklearn_optimum(1e-3))
     W = size * RNG.normal(size=(C, D))
-    gap = reference.duality_gap(LinearParams(W, np.zeros(C)), X, Y, reg=1e-3, weight=WEIGHT)
+    gap = certificate.duality_gap(LinearParams(W, np.zeros(C)), X, Y, reg=1e-3, weight=WEIGHT)
     assert 0 <= gap.dual <= least + 1e-12
     scores = X @ W.T + gap.bias
     losses_there = scipy.special.logsumexp(scores, axis=1) - scores[np.arange(N), Y]
@@ -160,7 +167,7 @@ def test_the_bracket_holds_however_wild_the_parameters_are(size):
 
 def test_the_bias_is_the_best_for_scores_of_any_size():
     W = 3000 * RNG.normal(size=(C, D))
-    gap = reference.duality_gap(LinearParams(W, np.zeros(C)), X, Y, reg=1e-3)
+    gap = certificate.duality_gap(LinearParams(W, np.zeros(C)), X, Y, reg=1e-3)
     assert np.ptp(gap.bias) > 100
     p = scipy.special.softmax(X @ W.T + gap.bias, axis=1)
     np.testing.assert_allclose(p.mean(axis=0), np.bincount(Y) / N, atol=1e-9)
@@ -169,5 +176,5 @@ def test_the_bias_is_the_best_for_scores_of_any_size():
 def test_a_multiple_of_the_optimum_has_the_dual_of_the_optimum():
     W, b = sklearn_optimum(0.02)
     least, *_ = oracles.softmax_l2(X, Y, 0.02, WEIGHT)(W, b)
-    gap = reference.duality_gap(LinearParams(16 * W, b), X, Y, reg=0.02, weight=WEIGHT)
+    gap = certificate.duality_gap(LinearParams(16 * W, b), X, Y, reg=0.02, weight=WEIGHT)
     assert gap.dual == pytest.approx(least, abs=1e-8)

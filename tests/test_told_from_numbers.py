@@ -7,8 +7,7 @@ import pytest
 
 from experiments import linear_plane
 from experiments.report import unintuitive as unintuitive_report
-from experiments.report.findings import AGREES, DIFFERS, UNDECIDED
-from lincls.evaluation import Interval
+from experiments.report.findings import AGREES, DIFFERS, ELSEWHERE, UNDECIDED
 
 
 def copies(*shares, count=1000):
@@ -34,15 +33,30 @@ def test_slide_23_the_copies_that_keep_their_class_most_and_least_often_are_comp
 
 
 @pytest.mark.parametrize(
-    ("interval", "text"),
+    ("shape", "background", "verdict"),
     [
-        (Interval(-0.826, -0.797), "79.7 to 82.6 points less often"),
-        (Interval(0.19, 0.24), "19.0 to 24.0 points more often"),
-        (Interval(-0.01, 0.02), "-1.0 to +2.0 points more often"),
+        ((8, 8, 3), 0.6, AGREES),
+        ((8, 8, 3), 0.1, DIFFERS),
+        ((8, 8, 3), 0.3, UNDECIDED),
+        ((8, 8, 1), 0.6, ELSEWHERE),  # grey images have no background
+        ((1, 8, 1), 0.1, ELSEWHERE),
     ],
 )
-def test_slide_25_less_often_has_no_minus(interval, text):
-    assert unintuitive_report._more_often(interval) == text
+def test_slide_25_compares_class_and_background_where_there_is_one(shape, background, verdict):
+    same = {"class": np.tile([0.2, 0.4], 50), "background": np.full(100, background)}
+    record = SimpleNamespace(
+        arrays={f"map_same_{name}": share for name, share in same.items()},
+        settings={"num_near": 5},
+        image_shape=shape,
+    )
+    assert unintuitive_report._of_background(record).verdict == verdict
+
+
+@pytest.mark.parametrize("shares", [(1.0, 0.95, 0.0), (1.0, 0.05, 0.0)])
+def test_slide_23_no_interval_leaves_100_points(shares):
+    pairs = unintuitive_report._pairs_of_copies(copies(*shares, count=20))
+    assert all(-1 <= interval.low <= interval.high <= 1 for *_, interval in pairs)
+    assert max(interval.high for *_, interval in pairs) == 1
 
 
 @pytest.mark.parametrize(

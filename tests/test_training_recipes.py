@@ -12,14 +12,14 @@ from lincls import (
     linear,
     losses,
     optimizers,
+    optimum,
     penalties,
-    preprocessing,
-    reference,
     splits,
     training,
 )
 from lincls.objective import Objective
 from lincls.structs import Hyper
+from lincls.training import Recipe
 
 RNG = np.random.default_rng(36)
 N, D, C = 60, 6, 3
@@ -30,20 +30,16 @@ START = [np.asarray(p, np.float64) for p in PARAMS]
 
 
 def train(hyper, num_steps, optimizer, X=X, y=Y, state=None, penalty=penalties.l2, **kw):
+    recipe = Recipe(Objective(losses.softmax, penalty), optimizer, batches.full)
     if state is None:
-        state = training.start(jax.random.key(38), PARAMS, optimizer=optimizer, hyper=hyper)
-    return training.fit(
-        state, X, y, hyper, objective=Objective(losses.softmax, penalty), optimizer=optimizer,
-        batches=batches.full, num_steps=num_steps, **kw,
-    )  # fmt: skip
+        state = training.start(jax.random.key(38), PARAMS, recipe, hyper)
+    return training.fit(state, X, y, recipe, hyper, num_steps=num_steps, **kw)
 
 
 def test_balanced_weights_are_scikit_learns_class_weights():
     weight = splits.balanced_weights(Y)
     assert len(np.unique(weight)) == C
-    best = reference.optimum(
-        X, Y, reg=0.02, weight=weight, affine=preprocessing.identity(D), tol=1e-6
-    )
+    best = optimum.optimum(X, Y, reg=0.02, weight=weight, tol=1e-6)
     model = LogisticRegression(C=1 / (2 * N * 0.02), class_weight="balanced", tol=1e-10)
     np.testing.assert_allclose(best.params.W, model.fit(X.astype(np.float64), Y).coef_, atol=1e-4)
 

@@ -11,9 +11,10 @@ import numpy as np
 import optax
 
 from experiments.bench import knn_data
-from lincls import batches, linear, losses, optimizers, preprocessing, quick, training
-from lincls.objective import Objective
+from lincls import batches, linear, losses, preprocessing, training
+from lincls.objective import Objective, step_size
 from lincls.structs import Affine, AnyArray, Hyper, LinearParams
+from lincls.training import Recipe
 
 LOSSES = {"softmax": losses.softmax, "hinge": losses.hinge}
 REG = 1e-3
@@ -56,7 +57,7 @@ def make(
     noise = rng.integers(0, 112, (num_examples, num_features), dtype=np.uint8)
     X = means[y] + noise - np.uint8(56)
     affine = preprocessing.fit(X)
-    rate = quick.step_size(X, affine, LOSSES[loss], num_classes)
+    rate = step_size(X, affine, LOSSES[loss], num_classes)
     return Task(X, y, affine, loss, rate, batch_size, num_classes)
 
 
@@ -75,12 +76,10 @@ def lincls_grid(task: Task, num_settings: int = 1) -> tuple[np.ndarray, np.ndarr
     """`training.fit` on as many strengths at once; the first is REG."""
     regs = REG * 2.0 ** -np.arange(num_settings)
     hyper = Hyper({"learning_rate": task.rate}, REG if num_settings == 1 else regs)
-    start = zeros(task)
-    how: dict[str, Any] = {"optimizer": optimizers.sgd}
-    state = training.start(KEY, start, hyper=hyper, **how)
+    recipe = Recipe(Objective(LOSSES[task.loss]), batch_size=task.batch_size)
     state, _ = training.fit(
-        state, task.X, task.y, hyper, objective=Objective(LOSSES[task.loss]), affine=task.affine,
-        batch_size=task.batch_size, num_steps=task.num_steps, **how,
+        training.start(KEY, zeros(task), recipe, hyper), task.X, task.y, recipe, hyper,
+        num_steps=task.num_steps, affine=task.affine,
     )  # fmt: skip
     W, b = (np.asarray(p) for p in state.params)
     return (W, b) if num_settings == 1 else (W[0], b[0])

@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from experiments.lab.experiment import flag
-from lincls import data
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,12 +214,6 @@ def _choice(choices: Sequence[str]) -> Callable[[str], str]:
 def _near(word: str, words: Iterable[str]) -> str:
     close = difflib.get_close_matches(word.lower(), words, n=1)
     return f"; did you mean {close[0]}?" if close else ""
-
-
-def near_data_set(word: str, error: Exception) -> str:
-    """What to add to an error about a data set whose name was probably mistyped."""
-    told = isinstance(error, FileNotFoundError) and "did you mean" not in str(error)
-    return _near(word, data.NAMES) if told else ""
 
 
 def shown(value: Any) -> str:

@@ -1,8 +1,8 @@
 """What several experiments compute alike: rows, held-out examples, a tuned linear classifier.
 
-The optimiser is the short form's, `quick.annealed`, and step sizes are multiples of the one
-that it derives from the data and the loss: one grid of multiples serves 8 x 8 digits and
-32 x 32 colour photographs, the SVM's loss and the softmax loss.
+The optimiser is `optimizers.annealed`, and learning rates are multiples of `objective.step_size`,
+which depends on the data and the loss: one grid of multiples serves 8 x 8 digits and 32 x 32
+colour photographs, the SVM loss and the softmax loss.
 """
 
 import time
@@ -12,10 +12,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.lab import progress
-from lincls import distances, knn, linear, preprocessing, quick, splits, training
-from lincls.objective import Objective
-from lincls.structs import Hyper, LinearParams
+from experiments.lab import choices, progress
+from lincls import (
+    crossval,
+    distances,
+    knn,
+    linear,
+    optimizers,
+    penalties,
+    preprocessing,
+    splits,
+    training,
+)
+from lincls.objective import Objective, step_size
+from lincls.structs import Affine, Examples, Hyper, LinearParams
+from lincls.training import Recipe
 
 _BLOCK = 512  # queries that compile whatever more of them need
 
@@ -28,14 +39,6 @@ class Rows(NamedTuple):
 
     def where(self, mask: np.ndarray) -> "Rows":
         return Rows(self.X[mask], self.y[mask])
-
-
-class Plan(NamedTuple):
-    """How a linear classifier is trained, the numbers that are tuned apart."""
-
-    objective: Objective
-    batch_size: int
-    num_steps: int
 
 
 class Grid(NamedTuple):
@@ -64,33 +67,50 @@ def rows(split: Any, limit: int | None = None) -> Rows:
     return Rows(np.asarray(images).reshape(len(labels), -1), np.asarray(labels))
 
 
-def train(
-    key: jax.Array, data: Rows, num_classes: int, plan: Plan, rates: Any, regs: Any,
-    weight: np.ndarray | None = None,
-) -> LinearParams:  # fmt: skip
-    """Train one setting, or a grid of G as one program.
+def recipe(loss: str, batch_size: int) -> Recipe:
+    """How the experiments train a loss with L2: annealed SGD."""
+    objective = Objective(choices.LOSSES[loss], penalties.l2)
+    return Recipe(objective, optimizers.annealed, batch_size=batch_size)
 
-    Args:
-        rates: multiples of `quick.step_size`, () or (G,).
-        regs: strengths of the penalty, for features of average variance 1, () or (G,).
-        weight: of the examples, (N,) or (G, N); all 1 by default.
 
-    Returns:
-        Parameters acting on pixels, with a leading axis G for a grid.
-    """
+class Problem(NamedTuple):
+    """What a recipe is applied to: examples, their preprocessing and a learning rate."""
+
+    examples: Rows
+    num_classes: int
+    recipe: Recipe
+    num_steps: int
+    affine: Affine
+    rate: float  # `objective.step_size`, of which the experiments try multiples
+
+    def hyper(self, rates: Any, regs: Any) -> Hyper:
+        """Multiples of the learning rate, and strengths for features of average variance 1."""
+        numbers = {"learning_rate": self.rate * jnp.asarray(rates), "num_steps": self.num_steps}
+        return Hyper(numbers, regs)
+
+    def start(self, key: jax.Array) -> LinearParams:
+        return linear.init(key, self.examples.X.shape[1], self.num_classes)
+
+
+def problem(examples: Rows, num_classes: int, recipe: Recipe, num_steps: int) -> Problem:
+    """The problem with the preprocessing and the learning rate that its data ask for."""
+    affine = preprocessing.fit(examples.X)
+    rate = step_size(examples.X, affine, recipe.objective.loss, num_classes)
+    return Problem(examples, num_classes, recipe, num_steps, affine, rate)
+
+
+def refit(key: jax.Array, problem: Problem, rate: float, reg: float) -> tuple[LinearParams, float]:
+    """One setting trained on all examples: parameters on pixels, and the seconds that took."""
+    began = time.perf_counter()
     of_start, of_batches = jax.random.split(key)
-    affine = preprocessing.fit(data.X)
-    derived = quick.step_size(data.X, affine, plan.objective.loss, num_classes)
-    hyper = Hyper(
-        {"learning_rate": derived * jnp.asarray(rates), "num_steps": plan.num_steps}, regs
-    )
-    params = linear.init(of_start, data.X.shape[1], num_classes)
-    state = training.start(of_batches, params, optimizer=quick.annealed, hyper=hyper)
+    hyper = problem.hyper(rate, reg)
+    state = training.start(of_batches, problem.start(of_start), problem.recipe, hyper)
     state, _ = training.fit(
-        state, *data, hyper, objective=plan.objective, optimizer=quick.annealed,
-        batch_size=plan.batch_size, num_steps=plan.num_steps, affine=affine, weight=weight,
+        state, *problem.examples, problem.recipe, hyper, num_steps=problem.num_steps,
+        affine=problem.affine,
     )  # fmt: skip
-    return linear.on_pixels(state.params, affine)
+    params = jax.block_until_ready(linear.on_pixels(state.params, problem.affine))
+    return params, time.perf_counter() - began
 
 
 class HeldOut(NamedTuple):
@@ -100,10 +120,7 @@ class HeldOut(NamedTuple):
     labels: np.ndarray  # (V,)
 
 
-def held_out(
-    key: jax.Array, examples: Rows, num_classes: int, plan: Plan, rates: Any, regs: Any,
-    settings: Any,
-) -> HeldOut:  # fmt: skip
+def held_out(key: jax.Array, problem: Problem, rates: Any, regs: Any, settings: Any) -> HeldOut:
     """Cross-validation (slide 21), of so many folds as bring `settings.num_validated` examples.
 
     G settings (rates and regs, (G,)) are trained as one program once for each of these folds,
@@ -111,36 +128,27 @@ def held_out(
     are all validated; many are validated in part, which costs less and is as sure.
     """
     fold_key, train_key = jax.random.split(key)
-    fold_of = splits.stratified_folds(fold_key, examples.y, settings.num_folds)
+    of_start, of_batches = jax.random.split(train_key)
+    X, y = problem.examples
+    fold_of = splits.stratified_folds(fold_key, y, settings.num_folds)
     sizes = np.cumsum(np.bincount(fold_of))
     used = min(settings.num_folds, 1 + int(np.sum(sizes < settings.num_validated)))
-    weight = np.repeat(fold_of != np.arange(used)[:, None], len(rates), axis=0)
-    params = train(train_key, examples, num_classes, plan, np.tile(rates, used),
-                   np.tile(regs, used), weight)  # fmt: skip
-    W, b = (np.asarray(leaf).reshape(used, len(rates), *leaf.shape[1:]) for leaf in params)
-    scores, labels = [], []
-    for fold in range(used):
-        X, y = examples.where(fold_of == fold)
-        scores.append(X.astype(W.dtype) @ W[fold].swapaxes(1, 2) + b[fold][:, None])
-        labels.append(y)
+    parts = splits.parts(np.where(fold_of < used, fold_of, -1))
+    folded = crossval.linear(
+        of_batches, X, y, parts, problem.recipe, problem.hyper(rates, regs),
+        num_steps=problem.num_steps, affine=problem.affine, params=problem.start(of_start),
+    )  # fmt: skip
+    found = crossval.held_out_scores(folded.params, folded.affine, Examples(X, y, parts.held_out))
+    scores, labels = zip(*found, strict=True)
     return HeldOut(np.concatenate(scores, axis=1), np.concatenate(labels))
 
 
-def search(key: jax.Array, examples: Rows, num_classes: int, plan: Plan, settings: Any) -> Grid:
+def search(key: jax.Array, problem: Problem, settings: Any) -> Grid:
     """Validate every pair of `settings.rates` and `settings.regs`, all trained as one program."""
     rates, regs = np.meshgrid(settings.rates, settings.regs, indexing="ij")
-    found = held_out(key, examples, num_classes, plan, rates.ravel(), regs.ravel(), settings)
+    found = held_out(key, problem, rates.ravel(), regs.ravel(), settings)
     predictions = found.scores.argmax(axis=-1).reshape(*rates.shape, -1)
     return Grid(settings.rates, settings.regs, predictions, found.labels)
-
-
-def refit(
-    key: jax.Array, examples: Rows, num_classes: int, plan: Plan, rate: float, reg: float
-) -> tuple[LinearParams, float]:
-    """One setting trained once more, on all examples, and the seconds that took."""
-    began = time.perf_counter()
-    params = jax.block_until_ready(train(key, examples, num_classes, plan, rate, reg))
-    return params, time.perf_counter() - began
 
 
 class Voted(NamedTuple):

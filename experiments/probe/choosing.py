@@ -13,7 +13,7 @@ from experiments.lab import gate, progress
 from experiments.lab.options import flag
 from experiments.probe import probing, results
 from experiments.probe.probing import PROBES, Chosen
-from lincls import checks, linear, splits
+from lincls import checks, evaluation, knn, linear, splits
 from lincls.structs import LinearParams
 
 
@@ -239,18 +239,19 @@ def nearest(
     there = weight > 0
     watch = progress.watcher(f"{metric}: {len(queries):,} queries")
     return probing.search(
-        metric, task.X[there], task.y[there], queries, settings.num_neighbors, watch
-    )
+        metric, task.X[there], task.y[there], queries, settings.num_neighbors,
+        settings.temperature, watch,
+    )  # fmt: skip
 
 
 def vote(
     probe: str, near: probing.Near, num_classes: int, settings: Settings, k: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Votes (M, C) of the first k, all by default, and predictions (k, M)."""
-    near = probing.Near(*(part[:, :k] for part in near))
-    weights = probing.vote_weights(near, settings.temperature if probe == "exp" else None)
-    scores, predictions = probing.votes_by_k(near.labels, weights, num_classes)
-    return np.asarray(scores), np.asarray(predictions)
+    labels = near.labels[:, :k]
+    weights = near.weights[:, :k] if probe == "exp" else None
+    predictions = knn.predictions_by_k(labels, range(1, labels.shape[1] + 1), num_classes, weights)
+    return np.asarray(knn.votes(labels, num_classes, weights)), np.asarray(predictions)
 
 
 # --- the test ----------------------------------------------------------------------------------
@@ -297,8 +298,10 @@ def compute(
     of_first, predictions, in_five = [], [], []
     for one, scores in zip(chosen, final_scores(task, chosen, queries, settings), strict=True):
         predictions.append(scores.argmax(axis=1).astype(np.int32))
-        in_five.append(results.among_first(scores, labels, 5, votes=one.probe != "linear"))
         of_first += [scores.astype(np.float32)] if one.seed == seed else []
+        if one.probe != "linear":  # a class without votes is not among the first
+            scores = np.where(scores > 0, scores, -np.inf)
+        in_five.append(evaluation.in_top_k(scores, labels, 5))
     arrays = {"predictions": np.stack(predictions), "labels": labels, "scores": np.stack(of_first)}
     arrays |= names_of(chosen, seed, data.class_names)
     values, ends = results.measured(

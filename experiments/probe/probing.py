@@ -5,19 +5,18 @@ subsets are rows of one array of weights, and all their trainings are one progra
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
-from lincls import batches, distances, knn, linear, preprocessing, quick, training
+from experiments.lab import choices
+from lincls import batches, knn, linear, optimizers, passes, preprocessing, training
 from lincls.objective import Objective
 from lincls.structs import Affine, AnyArray, Examples, Hyper, LinearParams
+from lincls.training import Recipe
 
-METRICS = {"l1": distances.l1, "l2": distances.l2, "cosine": distances.cosine}
 PROBES = {  # name -> what a table calls it, and the metric of its search
     "linear": ("linear, softmax", None),
     "l1": ("kNN, L1", "l1"),
@@ -157,16 +156,17 @@ def thin_axes(Z: np.ndarray) -> np.ndarray:
 def normalised(learning_rate: Any, num_steps: Any) -> optax.GradientTransformation:
     """RMSprop (Tieleman and Hinton 2012), then the short form's momentum and cosine."""
     return optax.chain(
-        optax.scale_by_rms(0.99, bias_correction=True), quick.annealed(learning_rate, num_steps)
+        optax.scale_by_rms(0.99, bias_correction=True),
+        optimizers.annealed(learning_rate, num_steps),
     )
 
 
 def schedule(num_examples: int, plan: Plan) -> tuple[int, int]:
     """Batch size and number of steps of a training on so many examples."""
     size = min(plan.batch_size, num_examples)
-    passes = plan.epochs * batches.steps_per_epoch(num_examples, size)
+    of_epochs = plan.epochs * batches.steps_per_epoch(num_examples, size)
     steps = plan.steps * min(1, _STEADY / num_examples)
-    return size, max(1, round(passes), round(plan.examples / size), round(steps))
+    return size, max(1, round(of_epochs), round(plan.examples / size), round(steps))
 
 
 def step_sizes(regs: np.ndarray, num_examples: int, plan: Plan) -> np.ndarray:
@@ -206,17 +206,22 @@ def fit_linear(
     size, steps = schedule(len(seen), plan)
     rates = step_sizes(regs, len(seen), plan)
     hyper = Hyper({"learning_rate": rates, "num_steps": steps}, regs)
-    how: dict[str, Any] = {"optimizer": normalised, "hyper": hyper}
+    sampling = batches.full if size == len(seen) else batches.shuffled
+    recipe = Recipe(Objective(), normalised, sampling, size)
     num_features = Z.shape[1]
     start = LinearParams(np.zeros((num_classes, num_features), np.float32),
                          np.zeros(num_classes, np.float32))  # fmt: skip
-    state = training.start(key, start, **how)
+    state = training.start(key, start, recipe, hyper)
     state, history = training.fit(
-        state, Z, y[seen], objective=Objective(), batch_size=size, num_steps=steps,
-        batches=batches.full if size == len(seen) else batches.shuffled, weight=weights[:, seen],
+        state,
+        Z,
+        y[seen],
+        recipe,
+        hyper,
+        num_steps=steps,
+        weight=weights[:, seen],
         on_chunk=None if on_step is None else lambda state, _: on_step(int(state.step), steps),
-        **how,
-    )  # fmt: skip
+    )
     W, b = map(np.asarray, state.params)
     diverged = ~np.asarray(state.alive) | (history.loss[-1] > _RISEN * history.loss[0])
     return LinearParams(W if own is None else W @ own.T, b), diverged
@@ -231,7 +236,7 @@ def linear_accuracies(
         rows = Examples(data.Z[part], y[part], np.ones(part.sum(), np.float32))
         of_part = jax.tree.map(lambda leaf, p=p: leaf[:, p], params)
         identity = preprocessing.identity(data.Z.shape[1])
-        found.append(np.asarray(training.accuracies(of_part, rows, identity)))
+        found.append(np.asarray(passes.accuracies(of_part, rows, identity)))
     return np.stack(found, axis=1)
 
 
@@ -247,7 +252,7 @@ class Near(NamedTuple):
     """The nearest training examples of each query."""
 
     labels: Any  # (M, K) int32
-    distances: Any  # (M, K)
+    weights: Any  # (M, K) of their exponential votes, None for other metrics than cosine
 
 
 def search(
@@ -256,35 +261,11 @@ def search(
     y: np.ndarray,
     queries: np.ndarray,
     k: int,
+    temperature: float,
     on_block: Callable[[int, int], Any] | None = None,
 ) -> Near:
     """The min(k, N) nearest of each query: one search, of which every k is a prefix."""
-    model = knn.fit(X, y, metric=METRICS[metric])
+    model = knn.fit(X, y, metric=choices.METRICS[metric])
     found = knn.neighbors(model, queries, min(k, len(y)), on_block=on_block)
-    return Near(knn.neighbor_labels(model, found), found.distances)
-
-
-def vote_weights(near: Near, temperature: float | None) -> jax.Array:
-    """1 each, or exp(cosine / temperature) over that of the nearest, which no vote tells apart.
-
-    The distance is 1 - cosine.  Source: Wu et al., CVPR 2018, section 3.4.
-    """
-    if temperature is None:
-        return jnp.ones(near.labels.shape, jnp.float32)
-    return jnp.exp(jnp.asarray(near.distances[:, :1] - near.distances) / temperature)
-
-
-@partial(jax.jit, static_argnames="num_classes")
-def votes_by_k(labels: Any, weights: Any, num_classes: int) -> tuple[jax.Array, jax.Array]:
-    """Votes (M, C) of all K neighbours, and predictions (K, M) of the first 1, 2, ..., K.
-
-    The most votes win, then the smaller label.
-    """
-
-    def one_more(totals: jax.Array, neighbour: Any) -> tuple[jax.Array, jax.Array]:
-        label, weight = neighbour
-        totals = totals + weight[:, None] * jax.nn.one_hot(label, num_classes, dtype=weight.dtype)
-        return totals, jnp.argmax(totals, axis=1).astype(jnp.int32)
-
-    nothing = jnp.zeros((labels.shape[0], num_classes), weights.dtype)
-    return jax.lax.scan(one_more, nothing, (jnp.asarray(labels).T, weights.T))
+    weights = knn.exp_cosines(model, found, temperature) if metric == "cosine" else None
+    return Near(knn.neighbor_labels(model, found), weights)

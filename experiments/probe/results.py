@@ -16,24 +16,6 @@ MEASURES = {  # name in files -> title in the table
 }  # fmt: skip
 
 
-def among_first(
-    scores: np.ndarray, labels: np.ndarray, k: int, *, votes: bool = False
-) -> np.ndarray:
-    """(M,) in 0..1: how far the label is among the k greatest scores of a row.
-
-    Equal scores share the places that are left, as a lot would give them on average, so the
-    numbers that the classes happen to have change nothing; without ties it is 0 or 1.
-
-    Args:
-        votes: scores are votes of neighbours: a class without any is not among the first.
-    """
-    own = scores[np.arange(len(labels)), labels][:, None]
-    greater = np.sum(scores > own, axis=1)
-    equal = np.sum(~(scores < own), axis=1) - greater
-    share = np.clip((k - greater) / equal, 0, 1)
-    return np.where(own[:, 0] > 0, share, 0) if votes else share
-
-
 def measures(
     predictions: jax.Array,
     in_five: jax.Array,

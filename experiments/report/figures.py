@@ -20,9 +20,9 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 from matplotlib.text import Text
 
-from experiments.lab.record import write_file
 from experiments.report import style
 from experiments.report.findings import Plot
+from lincls import files
 
 LIST = "figures.json"
 # What a colour becomes in dark mode; those that are not named suit both.
@@ -55,7 +55,7 @@ def publish(plots: Iterable[Plot], folder: Path) -> list[Shown]:
     shown = [_publish(plot, folder) for plot in plots]
     text = json.dumps([figure._asdict() for figure in shown], indent=2) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
-    write_file(folder / LIST, lambda file: file.write(text.encode()))
+    files.write(folder / LIST, lambda file: file.write(text.encode()))
     return shown
 
 
@@ -77,7 +77,7 @@ def _publish(plot: Plot, folder: Path) -> Shown:
     style.save(plot, folder)
     path = folder / f"{plot.name}.svg"
     text = with_dark_mode(path.read_text(encoding="utf-8"))
-    write_file(path, lambda file: file.write(text.encode()))
+    files.write(path, lambda file: file.write(text.encode()))
     width, height = (round(side * style.DPI) for side in plot.figure.get_size_inches())
     return Shown(plot.name, title, plot.caption, plot.alt, width, height)
 

@@ -8,97 +8,81 @@ from matplotlib.colors import ListedColormap
 
 from experiments.lab.record import Record
 from experiments.report import intervals, style, words
-from experiments.report.findings import DIFFERS, Answer, Findings, Plot
-from lincls import evaluation
+from experiments.report.findings import AGREES, DIFFERS, UNDECIDED, Answer, Findings, Plot, Table
+from lincls.evaluation import Interval
 
 SLIDES = "18-19"
 QUESTION = "What does a vote of k neighbours change?"
 CLAIM = (
-    "The label is the one most frequent among the k nearest training samples: 5-NN has smoother "
-    "regions than NN, and ties between them (18). What can be said of the accuracy on the "
-    "training data for k = 1 and k = 5 (19)?"
+    "The label is the most frequent one among the k nearest training samples. 5-NN has smoother "
+    "regions than NN, and ties (18). What is the accuracy on the training data for k = 1 and "
+    "k = 5 (19)?"
 )
 SECONDS = 2
 
 
 def findings(record: Record) -> Findings:
-    """Islands, ties, accuracy on the training data."""
-    ks, numbers, verdicts = record.settings["ks"], record.numbers, _verdicts(record)
-    sentences = [
-        f"k = {k}: the regions are {islands} pieces, {ties:.1%} of the square is a tie."
-        for k, islands, ties in zip(ks, numbers["islands"][0], numbers["ties"], strict=True)
-    ]
-    more = _more(record)
+    """How many regions there are, and the accuracy on the training data."""
+    ks, fewer, table = record.settings["ks"], _fewer(record), _table(record)
     smoother = (
-        f"over {len(numbers['islands'])} draws of the points k = {ks[0]} has {more.low:z.1f} to "
-        f"{more.high:z.1f} pieces more than k = {ks[-1]} (95% interval)"
+        f"with k = {ks[-1]} there are {fewer.low:z.1f} to {fewer.high:z.1f} fewer regions than "
+        f"with k = {ks[0]} (95 % CI, {len(record.numbers['islands'])} draws of points)"
     )
-    sentences.append(f"{words.capital(smoother)}.")
-    sentences += [_about(record, place) for place in range(len(ks))]
-    sentences.append(
-        "A point is its own nearest neighbour: with k = 1 the training data are all right unless "
-        "equal images have different labels. It says nothing of other images; what each one's "
-        "neighbours say without it does."
-    )
-    on_itself = "; ".join(
-        f"k = {k}: {own / numbers['images']['total']:.1%} of its own training images right"
-        for k, own in zip(ks, numbers["images"]["own"], strict=True)
-    )
+    own = ", ".join(f"{row[3]} (k = {row[0]})" for row in table.rows)
+    trained = f"the accuracy on the training data is {own}"
+    others = f"without an example's own vote it is {table.rows[0][4]} for k = {ks[0]}"
     answers = {
-        "18": Answer(verdicts["18"], smoother),
-        "19": Answer(verdicts["19"], on_itself),
+        "18": Answer(intervals.above_zero(fewer), smoother),
+        "19": Answer(_perfect(record), trained),
     }
-    return Findings(sentences, answers)
+    told = [f"{words.capital(one)}." for one in (smoother, trained, others)]
+    return Findings(told, answers, (table,))
 
 
-def _verdicts(record: Record) -> dict[str, str]:
-    """Whether the last k has fewer pieces; whether k = 1 has all of its own right, more than it."""
-    ks, found = record.settings["ks"], record.numbers["images"]
-    last = evaluation.wilson_interval(found["own"][-1], found["total"])
-    perfect = ks[0] != 1 or found["own"][0] == found["total"]
-    below = evaluation.Interval(*(found["own"][0] / found["total"] - np.array(last))[::-1])
-    return {
-        "18": intervals.above_zero(_more(record)),
-        "19": intervals.above_zero(below) if perfect else DIFFERS,
-    }
-
-
-def _more(record: Record) -> evaluation.Interval:
-    """Pieces that the first k has more than the last: the interval of their mean over draws."""
+def _fewer(record: Record) -> Interval:
+    """Regions of the first k less those of the last: the interval of the mean over draws."""
     islands = np.asarray(record.numbers["islands"])
     return intervals.of_mean(islands[:, 0] - islands[:, -1])
 
 
-def _about(record: Record, place: int) -> str:
-    """Accuracy on the training images for one k, with and without an image's own vote."""
-    found = record.numbers["images"]
-    own, others, total = (found["own"][place], found["others"][place], found["total"])
-    interval = words.between(evaluation.wilson_interval(others, total))
-    return (
-        f"k = {record.settings['ks'][place]} on {record.data['name']}: {own / total:.1%} of "
-        f"{total:,} training images right, {others / total:.1%} without their own vote (95% "
-        f"interval {interval}%)."
+def _perfect(record: Record) -> str:
+    """Whether k = 1 makes no mistake on the training data: a fact of these data."""
+    ks, found = record.settings["ks"], record.numbers["images"]
+    if 1 not in ks:
+        return UNDECIDED
+    return AGREES if found["own"][ks.index(1)] == found["total"] else DIFFERS
+
+
+def _table(record: Record) -> Table:
+    """Regions and ties in the plane, accuracy on the training data, for each k."""
+    numbers, found = record.numbers, record.numbers["images"]
+    own = [words.percent(count / found["total"]) for count in found["own"]]
+    others = [words.of_count(count, found["total"]) for count in found["others"]]
+    regions, ties = map(str, numbers["islands"][0]), map(words.percent, numbers["ties"])
+    rows = list(zip(map(str, record.settings["ks"]), regions, ties, own, others, strict=True))
+    caption = (
+        f"The points of the figure, and {found['total']:,} training examples of "
+        f"{record.data['name']}. An example is its own nearest neighbour."
     )
+    header = ("k", "regions", "area of ties", "training accuracy", "without its own vote")
+    return Table(caption, header, rows)
 
 
 def draw(record: Record) -> Iterator[Plot]:
     """The regions for every k, ties white."""
-    ks, islands = record.settings["ks"], record.numbers["islands"][0]
-    title = f"k = {ks[-1]} leaves {islands[-1]} pieces of the {islands[0]} that k = {ks[0]} has"
+    ks, islands, own = record.settings["ks"], record.numbers["islands"][0], record.numbers["points"]
+    title = f"{islands[0]} regions with k = {ks[0]}, {islands[-1]} with k = {ks[-1]}"
     figure, axes = style.canvas(1, len(ks), height=3.95, title=title, sharey=True, squeeze=False)
-    own = record.numbers["points"]
     for place, axis in enumerate(axes[0]):
         _draw_regions(axis, record, place)
-        axis.set_title(f"k = {ks[place]}: {own['own'][place] / own['total']:.0%} of its own right")
-    yield Plot(
-        "regions",
-        figure,
-        f"{own['total']} points of three classes (dots, squares, triangles), the square shaded by "
-        "the vote of the nearest ones. White: a tie of votes, which goes to the smaller label. "
-        "Islands around single points are what k = 1 learned from noise.",
-        f"{len(ks)} pictures of shaded regions around scattered points, ragged for small k, "
-        f"smoother for greater, with white places of tied votes. {title}.",
+        share = words.percent(own["own"][place] / own["total"], 0)
+        axis.set_title(f"k = {ks[place]}: training accuracy {share}")
+    caption = (
+        f"{own['total']} points of three classes; the shade is the vote of the k nearest. White: a "
+        "tie of votes, which goes to the smaller label."
     )
+    alt = f"{len(ks)} pictures of shaded regions around scattered points. {title}."
+    yield Plot("regions", figure, caption, alt)
 
 
 def _draw_regions(axes: Axes, record: Record, place: int) -> None:

@@ -9,65 +9,62 @@ from matplotlib.colors import ListedColormap
 from experiments.lab.record import Record
 from experiments.linear_plane import B, W, X
 from experiments.report import style, words
-from experiments.report.findings import AGREES, DIFFERS, Answer, Findings, Plot, Printed
+from experiments.report.findings import (
+    AGREES,
+    DIFFERS,
+    Answer,
+    Findings,
+    Plot,
+    Printed,
+    Table,
+)
 from lincls import evaluation
 
 SLIDES = "26-31"
-QUESTION = "What can a straight line divide?"
+QUESTION = "What can a straight line separate?"
 CLAIM = (
-    "A linear classifier decides by a linear combination of the features (26) and need not "
-    "remember the training data (27). In the 2 × 2 example the scores are −96.8, 437.9 and 61.95 "
-    "(28). Which classes would be hard for it (29)?"
+    "A linear classifier decides by a weighted sum of the features (26). It need not keep the "
+    "training data (27). In the 2 × 2 example the scores are −96.8, 437.9 and 61.95 (28)."
 )
 SECONDS = 2
+SEPARABLE = {None: "–", True: "yes", False: "no"}
 REACH = 1.7  # the figures show [-REACH, REACH] in both features
 
 
 def findings(record: Record) -> Findings:
-    """Accuracies in the plane, slide 28's scores, what has to be stored."""
-    printed = _printed(record)
-    numbers = record.numbers
-    kept, stored = numbers["kept_by_knn"], numbers["kept_by_linear"]
-    solved = [name for name in record.settings["toys"] if not _hard(record, name)]
-    hard = [name for name in record.settings["toys"] if _hard(record, name)]
-    sentences = [
-        f"{name}: {_accuracy(record, name):.1%} of {numbers[name]['total']} new points right, "
-        f"always naming the more frequent class {numbers[name]['chance']:.1%}."
-        for name in record.settings["toys"]
-    ]
-    sentences += [
-        f"Lines divide {', '.join(solved) or 'none'}. Not better than naming one class, or by "
-        f"less than half of what is possible: {', '.join(hard) or 'none'}.",
-        _about_lines(record),
-        f"On {record.data['name']}, nearest neighbours keep {kept:,} numbers, the linear model "
-        f"{stored:,}: {kept / stored:,.0f} times fewer.",
-    ]
-    impossible = [name for name in hard if numbers[name]["divided"] is False]
-    expected = impossible == hard == [name for name in record.settings["toys"] if name != "blobs"]
-    expected = expected and stored < kept
-    solved_and_hard = (
-        f"lines divide {', '.join(solved) or 'none'}; by a linear program none divides "
-        f"{', '.join(impossible) or 'what is not tested'}"
-    )
+    """Accuracies in the plane, what no line separates, what a model stores, slide 28."""
+    numbers, toys, printed = record.numbers, record.settings["toys"], _printed(record)
+    shares = ", ".join(f"{words.percent(_accuracy(record, name))} on {name}" for name in toys)
+    lines = _about_lines(record) or f"lines separate {', '.join(toys)}"
+    stored, kept = numbers["kept_by_linear"], numbers["kept_by_knn"]
+    memory = f"the linear model stores {stored:,} numbers, nearest neighbour {kept:,}"
+    scores = ", ".join(one.computed for one in printed)
+    wrong = [f"; the slide prints {one.printed}: {one.why}" for one in printed if not one.right]
     answers = {
-        "26-27": Answer(
-            AGREES if expected else DIFFERS,
-            f"{solved_and_hard}; the model keeps {kept / stored:,.0f} times fewer numbers",
-        ),
-        "28": Answer(words.agreement(printed), words.compared(printed)),
+        "26-27": Answer(_of_lines(record), f"{lines}; {memory}"),
+        "28": Answer(words.agreement(printed), f"scores {scores}{''.join(wrong)}"),
     }
-    return Findings(sentences, answers, printed=printed)
+    told = [f"a linear classifier has a test accuracy of {shares}", lines, memory]
+    sentences = [f"{words.capital(one)}." for one in told]
+    return Findings(sentences, answers, (_table(record),), printed)
 
 
 def _about_lines(record: Record) -> str:
-    """What the linear program decided of the training points of two classes."""
-    toys = [name for name in record.settings["toys"] if record.numbers[name]["divided"] is not None]
-    lines = {True: "one divides", False: "none divides"}
-    told = ", ".join(f"{lines[record.numbers[name]['divided']]} {name}" for name in toys)
-    return (
-        "Is there any straight line with all training points of one class on one side and all of "
-        f"the other beyond, found by training or not? A linear program decides: {told or 'no set'}."
+    """Which sets of points no line separates; empty if there are none."""
+    toys = record.settings["toys"]
+    impossible = [name for name in toys if record.numbers[name]["divided"] is False]
+    return f"no straight line separates {', '.join(impossible)}" if impossible else ""
+
+
+def _of_lines(record: Record) -> str:
+    """Whether a line separates the blobs alone, and the model stores less than the data."""
+    numbers = record.numbers
+    as_expected = all(
+        _hard(record, name) == (name != "blobs") and not numbers[name]["divided"]
+        for name in record.settings["toys"]
     )
+    less = numbers["kept_by_linear"] < numbers["kept_by_knn"]
+    return AGREES if as_expected and less else DIFFERS
 
 
 def _accuracy(record: Record, name: str) -> float:
@@ -75,7 +72,7 @@ def _accuracy(record: Record, name: str) -> float:
 
 
 def _hard(record: Record, name: str) -> bool:
-    """Whether, of the way from the most frequent class to perfect, not half can be claimed."""
+    """Whether the accuracy is less than half way from the most frequent class to 100 %."""
     found = record.numbers[name]
     interval = evaluation.wilson_interval(found["right"], found["total"])
     return interval.high < (1 + found["chance"]) / 2
@@ -90,6 +87,21 @@ def _printed(record: Record) -> tuple[Printed, ...]:
     )
 
 
+def _table(record: Record) -> Table:
+    """Every set of points: the accuracy, chance, and whether any line separates it."""
+    rows = [
+        (name, words.of_count(found["right"], found["total"]), words.percent(found["chance"]),
+         SEPARABLE[found["divided"]])
+        for name, found in ((name, record.numbers[name]) for name in record.settings["toys"])
+    ]  # fmt: skip
+    caption = (
+        "Test accuracy of a linear classifier in the plane. Of two classes, a linear program "
+        "decides whether any line separates the training points."
+    )
+    header = ("points", "test accuracy", "most frequent class", "separable")
+    return Table(caption, header, rows)
+
+
 def draw(record: Record) -> Iterator[Plot]:
     """Slide 28's templates; the points in the plane with what a classifier makes of them."""
     yield _draw_example(record)
@@ -100,7 +112,7 @@ def _draw_example(record: Record) -> Plot:
     """Slide 28: the image, the rows of W as images of its size, the scores."""
     scores = record.numbers["scores"]
     best = int(np.argmax(scores))
-    title = f"Row {best + 1} of W fits the image best: its score is {scores[best]:.1f}"
+    title = f"Row {best + 1} of W has the highest score: {scores[best]:.1f}"
     figure, axes = style.canvas(1, 4, height=2.6, title=title)
     image = np.reshape(X, (2, 2))
     _draw_pixels(axes[0], image, "the image x", "gray", (0, 255))
@@ -110,15 +122,13 @@ def _draw_example(record: Record) -> Plot:
             axes[place], np.reshape(row, (2, 2)), f"row {place} of W", "RdBu_r", (-most, most)
         )
         axes[place].set_xlabel(words.typeset(f"b = {offset:g}\nscore {score:.2f}"))
-    return Plot(
-        "example",
-        figure,
-        "Slide 28 as pictures: a row of W is a template of 2 × 2 pixels. Each pixel is multiplied "
-        "with the weight in its place (red counts for the class, blue against it); their sum and b "
-        "are the score.",
-        "A grey image of 2 × 2 pixels beside three templates of its size with their weights "
-        f"written in, and the scores {', '.join(f'{score:.2f}' for score in scores)}. {title}.",
+    caption = (
+        "Slide 28 as pictures: each row of W is a template. A score is the sum of pixels times "
+        "weights, plus b. Red weights count for the class, blue ones against it."
     )
+    listed = ", ".join(f"{score:.2f}" for score in scores)
+    alt = f"An image of 2 × 2 pixels and three templates with scores {listed}. {title}."
+    return Plot("example", figure, caption, alt)
 
 
 def _draw_pixels(
@@ -138,10 +148,7 @@ def _draw_pixels(
 def _draw_plane(record: Record) -> Plot:
     """Every set of points with the regions, lines and directions of its classifier."""
     names = record.settings["toys"]
-    impossible = [name for name in names if record.numbers[name]["divided"] is False]
-    title = f"Straight lines divide the {names[0]}"
-    if impossible:
-        title = f"No straight line divides {', '.join(impossible)}"
+    title = words.capital(_about_lines(record) or f"linear classifiers of {', '.join(names)}")
     rows = -(-len(names) // 2)
     figure, axes = style.canvas(rows, 2, height=3.75 * rows, title=title, squeeze=False)
     for place, name in zip(axes.flat, names, strict=False):
@@ -149,20 +156,13 @@ def _draw_plane(record: Record) -> Plot:
         place.label_outer()
     for place in axes.flat[len(names) :]:
         place.set_visible(False)
-    return Plot(
-        "plane",
-        figure,
-        "Dots: training points, coloured and shaped by class. Shade: the class of the greatest "
-        "score. That no line divides a set of two classes was decided by a linear program, for all "
-        "lines. Scores are less their mean over the classes, which changes no decision. Line of a "
-        "class's colour: where its score is 0 (of two classes it is one line; the second is "
-        "dashed); the arrow stands upright on it "
-        "and points to where the score rises, the row of W as a direction (slide 30's templates "
-        "in two features).",
-        f"{len(names)} scatter plots with shaded regions bounded by straight lines, one arrow per "
-        f"class: {', '.join(f'{name} {_accuracy(record, name):.0%} right' for name in names)}. "
-        f"{title}.",
+    caption = (
+        "Dots: training points; shade: predicted class; percent: test accuracy. On a line the "
+        "score of its class is 0. The arrow, a row of W, points to higher scores."
     )
+    shares = ", ".join(f"{name} {words.percent(_accuracy(record, name), 0)}" for name in names)
+    alt = f"{len(names)} scatter plots with lines and arrows; accuracy: {shares}. {title}."
+    return Plot("plane", figure, caption, alt)
 
 
 def _draw_points(axes: Axes, record: Record, name: str) -> None:
@@ -181,9 +181,8 @@ def _draw_points(axes: Axes, record: Record, name: str) -> None:
         _draw_direction(axes, row, offset, color, "--" if len(W) == 2 and label else "-")
     axes.set(xlim=(-REACH, REACH), ylim=(-REACH, REACH), aspect="equal")
     axes.set(xlabel="first feature", ylabel="second feature")
-    axes.set(
-        title=f"{name}: {_accuracy(record, name):.1%} right", xticks=(-1, 0, 1), yticks=(-1, 0, 1)
-    )
+    accuracy = words.percent(_accuracy(record, name))
+    axes.set(title=f"{name}: {accuracy}", xticks=(-1, 0, 1), yticks=(-1, 0, 1))
 
 
 def _draw_direction(axes: Axes, row: np.ndarray, offset: float, color: str, line: str) -> None:

@@ -15,9 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.lab import choices
-from experiments.lab.record import Record, load, write_file
+from experiments.lab.record import Record, load
 from experiments.report import style, words
 from experiments.report.page.closing import TEMPLATES
+from lincls import files
 
 SIZE, DPI = (8.0, 5.2), 160  # README shows it 800 pixels wide
 NEEDED = ("nearest_neighbor", "choose_k", "gradient_descent", "svm_softmax")
@@ -117,7 +118,7 @@ def save(figure: Figure, path: Path) -> int:
     drawn = io.BytesIO()
     packed: Any = {"optimize": True, "compress_level": 9}
     figure.savefig(drawn, format="png", dpi=DPI, metadata={"Software": None}, pil_kwargs=packed)
-    write_file(path, lambda file: file.write(drawn.getvalue()))
+    files.write(path, lambda file: file.write(drawn.getvalue()))
     return len(drawn.getvalue())
 
 

@@ -18,9 +18,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from matplotlib.textpath import TextPath
 
-from experiments.lab.record import write_file
 from experiments.report import words
 from experiments.report.findings import Plot
+from lincls import files
 
 # Okabe and Ito's palette (2008), one colour per method, the same in every figure.
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -162,7 +162,7 @@ def save(plot: Plot, folder: Path, dpi: float | None = None) -> None:
         plot.figure.set_layout_engine("none")  # laid out for both, not again for each
     whole_marks(plot.figure)
     for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-        write_file(
+        files.write(
             folder / f"{plot.name}.{kind}",
             lambda file, kind=kind, metadata=metadata: plot.figure.savefig(  # type: ignore[misc]
                 file, format=kind, metadata=metadata, dpi=dpi

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lincls import checks, distances
+from lincls import checks, distances, placement
 from lincls.knn.model import KNN, fit
 from lincls.knn.pruning import pays, search_pruned
 from lincls.knn.search import compiled_search_block, merge
@@ -25,7 +25,6 @@ from lincls.structs import AnyArray, Neighbors
 OnBlock = Callable[[int, int], Any]
 
 _KEYS_BYTES = 2**26  # of the (block, N) matrix of distances
-_PART_BYTES = 2**26  # of training rows that leave their file at a time
 _BLOCK_WORK = 2**36  # features compared in a block: a few tenths of a second on two cores
 _BOUNDS = 64  # queries whose bounds stay in the cache
 _MOST_THREADS = 4
@@ -208,7 +207,7 @@ def _by_parts(
 ) -> Neighbors:
     """All queries among part after part of training data that stay in their file, merged."""
     num_examples, total, whole = model.X.shape[0], len(queries.places), None
-    size = max(1, _PART_BYTES // model.X[:1].nbytes)
+    size = max(1, placement.limits().part_bytes // model.X[:1].nbytes)
     for start in range(0, num_examples, size):
         part = fit(np.asarray(model.X[start : start + size]), metric=model.metric, prune=False)
         of_part = None if groups is None else groups[start : start + size]

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lincls import checks, distances, streams
+from lincls import checks, distances, placement
 from lincls.distances import Metric
 from lincls.knn import sketches
 from lincls.knn.sketches import Sketching
@@ -72,14 +72,14 @@ def fit(
         y = checks.labels(y, X.shape[0], num_classes, name="y")
         num_classes = int(y.max()) + 1 if num_classes is None else num_classes
         y = jnp.asarray(y)
-    sketching = sketches.for_metric(metric, X) if prune and not streams.is_large(X) else None
+    sketching = sketches.for_metric(metric, X) if prune and not placement.is_large(X) else None
     model = KNN(X, y, None, metric, num_classes)
-    if sketching is not None and streams.stays_on_host(X):
+    if sketching is not None and placement.stays_on_host(X):
         model, sketching = _sketched(model, sketching), None  # what does not pay here, never does
-    if streams.is_large(X) or model.sketching is not None:
+    if placement.is_large(X) or model.sketching is not None:
         return model
     with distances.exact_scope(X):
-        X = streams.on_device(X)
+        X = placement.on_device(X)
         model = dataclasses.replace(model, X=X, points=metric.prepare(X))
     return model if sketching is None else _sketched(model, sketching)
 

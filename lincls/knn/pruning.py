@@ -26,7 +26,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Num
 
-from lincls import streams
+from lincls import placement
 from lincls.distances import Metric
 from lincls.knn.model import KNN
 from lincls.knn.search import smallest
@@ -168,7 +168,7 @@ def _distances(
         return of_pairs(program, rows, columns)
 
     def from_host(rows: np.ndarray, columns: np.ndarray, count: np.int32) -> Array:
-        X, places = streams.taken(model.X, columns), np.arange(len(columns), dtype=np.int32)
+        X, places = placement.taken(model.X, columns), np.arange(len(columns), dtype=np.int32)
         return _exact_of_rows(model.metric, block.queries, X, rows, places, count)
 
     return of_pairs(from_host, rows, columns, _FROM_HOST)

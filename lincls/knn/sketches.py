@@ -22,7 +22,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from lincls import distances, streams
+from lincls import distances, placement
 from lincls.distances import Metric
 from lincls.structs import AnyArray
 
@@ -329,10 +329,10 @@ def _sketch_part(sketching: Sketching, learned: Any, X: AnyArray, size: int) -> 
         padded = jnp.pad(rows, ((0, _CHUNK - rows.shape[0]), (0, 0)))
         chunk = jax.tree.map(np.asarray, apply(sketching, learned, padded))
         if part is None:
-            part = jax.tree.map(lambda a: streams.aligned((size, *a.shape[1:]), a.dtype), chunk)
+            part = jax.tree.map(lambda a: placement.aligned((size, *a.shape[1:]), a.dtype), chunk)
         for whole, some in zip(jax.tree.leaves(part), jax.tree.leaves(chunk), strict=True):
             whole[start : start + _CHUNK] = some[: size - start]
-    return jax.tree.map(partial(streams.on_device, lent=True), part)
+    return jax.tree.map(partial(placement.on_device, lent=True), part)
 
 
 @partial(jax.jit, static_argnames="sketching")

@@ -41,10 +41,31 @@ def votes(
 
     A label of -1, an empty place, does not vote.  Without weights, counts (int32).
     """
-    one_hot = jax.nn.one_hot(labels, num_classes, dtype=jnp.int32)
+    return _counted(jnp.asarray(labels), _weights(labels, weights), num_classes)
+
+
+def _weights(labels: Int[AnyArray, "M K"], weights: Any) -> Num[Array, "M K"]:
     if weights is None:
-        return one_hot.sum(axis=1)
-    return jnp.einsum("mk,mkc->mc", weights, one_hot.astype(weights.dtype))
+        return jnp.ones(labels.shape, jnp.int32)
+    return jnp.asarray(weights)
+
+
+@partial(jax.jit, static_argnames="num_classes")
+def _counted(
+    labels: Int[Array, "M K"], weights: Num[Array, "M K"], num_classes: int
+) -> Num[Array, "M C"]:
+    count = partial(_count_one_more, num_classes=num_classes)
+    start = jnp.zeros((labels.shape[0], num_classes), weights.dtype)
+    return lax.scan(count, start, (labels.T, weights.T))[0]
+
+
+def _count_one_more(
+    counts: Array, neighbour: tuple[Array, Array], num_classes: int
+) -> tuple[Array, Array]:
+    """The votes with those of one more neighbour of each query, and who has most of them."""
+    label, weight = neighbour
+    counts = counts + weight[:, None] * jax.nn.one_hot(label, num_classes, dtype=weight.dtype)
+    return counts, jnp.argmax(counts, axis=1).astype(jnp.int32)
 
 
 def inverse_distances(model: KNN, found: Neighbors) -> Float[Array, "M K"]:
@@ -116,7 +137,10 @@ def duplicates(model: KNN, queries: Any, below: Any) -> Pairs:
 
 
 def predictions_by_k(
-    labels: Int[AnyArray, "M K"], ks: Sequence[int], num_classes: int
+    labels: Int[AnyArray, "M K"],
+    ks: Sequence[int],
+    num_classes: int,
+    weights: Float[AnyArray, "M K"] | None = None,
 ) -> Int[Array, "len_ks M"]:
     """The majority among the first k neighbours, for every k of `ks`, from one running count.
 
@@ -125,19 +149,21 @@ def predictions_by_k(
     Args:
         labels: of the neighbours, nearest first, -1 in empty places.
         ks: numbers of neighbours, each in 1..K.
+        num_classes: C.
+        weights: of the votes; default all 1.
     """
     ks = [checks.count(k, "ks", high=labels.shape[1]) for k in ks]
-    return _majorities(jnp.asarray(labels), num_classes)[np.asarray(ks) - 1]
+    majorities = _majorities(jnp.asarray(labels), _weights(labels, weights), num_classes)
+    return majorities[np.asarray(ks) - 1]
 
 
 @partial(jax.jit, static_argnames="num_classes")
-def _majorities(labels: Int[Array, "M K"], num_classes: int) -> Int[Array, "K M"]:
-    def count_one_more(counts: Array, label: Array) -> tuple[Array, Array]:
-        counts = counts + jax.nn.one_hot(label, num_classes, dtype=jnp.int32)
-        return counts, jnp.argmax(counts, axis=1).astype(jnp.int32)
-
-    start = jnp.zeros((labels.shape[0], num_classes), jnp.int32)
-    return lax.scan(count_one_more, start, labels.T)[1]
+def _majorities(
+    labels: Int[Array, "M K"], weights: Num[Array, "M K"], num_classes: int
+) -> Int[Array, "K M"]:
+    count = partial(_count_one_more, num_classes=num_classes)
+    start = jnp.zeros((labels.shape[0], num_classes), weights.dtype)
+    return lax.scan(count, start, (labels.T, weights.T))[1]
 
 
 def predict_by_k(

@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 import jinja2
 
-from experiments.lab.record import Record, write_file
+from experiments.lab.record import Record
 from experiments.report import words
 from experiments.report.figures import Shown
 from experiments.report.findings import LEGEND, Findings, Report, Table
 from experiments.report.page import closing, interactive, lecture
+from lincls import files
 
 
 class Section(NamedTuple):
@@ -83,7 +84,7 @@ def write(
         )
     )
     folder.mkdir(parents=True, exist_ok=True)
-    write_file(folder / "index.html", lambda file: file.write(text.encode()))
+    files.write(folder / "index.html", lambda file: file.write(text.encode()))
     return folder / "index.html"
 
 

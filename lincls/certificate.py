@@ -1,44 +1,21 @@
-"""Where the optimum is: found by L-BFGS, and certificates of how far a fit is from it.
+"""How far a fit is from the optimum: a bracket of the least objective, by duality.
 
-    best = reference.optimum(X, y, reg=1e-3)                  softmax or squared hinge + L2
-    gap = reference.duality_gap(params, X, y, reg=1e-3)       softmax + L2
-
-An accuracy that disappoints has two possible reasons: the training has not arrived
-(optimisation error), or the best linear model is no better (model error).  These functions
-tell the one from the other.  They read the data in full at every step, so they are slower
-than SGD and right to more digits.
+gap = certificate.duality_gap(params, X, y, reg=1e-3)       softmax + L2
 """
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import scipy.optimize
 
-from lincls import batches, checks, losses, penalties, preprocessing, training
-from lincls.objective import Objective, over_all, sum_over
-from lincls.structs import Affine, AnyArray, Examples, Hyper, LinearParams
+from lincls import checks, preprocessing
+from lincls.passes import sum_over
+from lincls.structs import Affine, AnyArray, Examples, LinearParams
 
-_STEPS_PER_LOOK = 10
-_FEW_STEPS = 2
-_SHARE = 1e-3  # of the loss may still be gained where it converged
-_ROUNDING = 1e-13  # of a loss summed in float64
 _NEWTON_STEPS = 200
 _FEW = 8.0  # scores that differ by so much have probabilities that a trust region can follow
-
-
-class Optimum(NamedTuple):
-    """The best parameters that L-BFGS met, and how near a stationary point they are."""
-
-    params: LinearParams  # acting on preprocessed rows
-    loss: float  # the objective there, summed in float64 like its gradient
-    grad_norm: float  # Euclidean norm of the gradient over W and b, there
-    num_steps: int
-    converged: bool  # whether grad_norm is at most `tol` and `bound` at most 1e-3 of the loss
-    bound: float  # grad_norm**2 / (4 reg)
 
 
 class Gap(NamedTuple):
@@ -52,140 +29,6 @@ class Gap(NamedTuple):
     def size(self) -> float:
         """At most this much of the objective can still be gained; 0 at the optimum."""
         return self.primal - self.dual
-
-
-def optimum(
-    X: AnyArray,
-    y: AnyArray,
-    *,
-    reg: float,
-    loss: Any = losses.softmax,
-    num_classes: int | None = None,
-    weight: AnyArray | None = None,
-    affine: Affine | None = None,
-    params: LinearParams | None = None,
-    dtype: Any = np.float32,
-    tol: float = 1e-5,
-    max_steps: int = 2000,
-) -> Optimum:
-    """The minimum of weighted mean loss + reg * sum(W**2), by L-BFGS on all data.
-
-    With g and h the gradient in W and in b, and (W*, b*) the minimum, convexity says
-
-        loss - least <= g . (W - W*) - reg |W - W*|**2 + h . (b - b*)
-                     <= |g|**2 / (4 reg) + |h| |b - b*|
-
-    so that what is still to be gained is at most `bound`, apart from what the bias still has to
-    go.  A gradient norm alone says nothing: at reg 1e-6 one of 1e-5 leaves room for 2.5e-5,
-    which may be many times the least loss.
-
-    Rounding misleads the line search of L-BFGS and the curvature that it remembers.  Therefore
-    the parameters are looked at in float64 every few steps, the best are kept, and L-BFGS begins
-    anew from them, without its memory, where a look was no better.  It ends where that brings
-    nothing either: then `dtype` has no more to give, and float64 has.
-
-    Args:
-        X, y: images or rows; labels (N,).
-        reg: greater than 0, which makes the optimum of W unique.
-        loss: a differentiable convex loss, `losses.softmax` or `losses.squared_hinge`.
-        weight: (N,), default all 1; affine: as in `training.fit`, default preprocessing.fit(X).
-        params: where to start, default 0.
-        dtype: float32, or float64 (in a scope of its own) for a tol below about 1e-6 or a reg
-            below about 1e-5.
-        tol: stop when the norm of the gradient is at most this, and the bound above at most
-            1e-3 of the loss.
-
-    Raises:
-        ValueError: reg that is not one positive number, another dtype, and what
-            `training.fit` refuses.
-
-    Source: Liu and Nocedal 1989, as `optax.lbfgs` has it.
-    """
-    _check_positive(reg)
-    if np.dtype(dtype) not in (np.float32, np.float64):
-        raise ValueError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
-    X = checks.rows(X)
-    y = checks.labels(y, len(X), num_classes, "y")
-    num_classes = int(y.max()) + 1 if num_classes is None else num_classes
-    affine = preprocessing.fit(X, weight) if affine is None else affine
-    hyper, how = Hyper({}, reg), {"optimizer": optax.lbfgs}
-    # optax's L-BFGS promotes its counts, which a caller may have forbidden.
-    with jax.enable_x64(np.dtype(dtype) == np.float64), jax.numpy_dtype_promotion("standard"):
-        if params is None:
-            params = LinearParams(np.zeros((num_classes, X.shape[1])), np.zeros(num_classes))
-        params = jax.tree.map(lambda p: jnp.asarray(p, dtype), params)
-        weights = np.ones(len(X)) if weight is None else weight
-        # On the device once, not at every look.
-        data = jax.tree.map(jnp.asarray, Examples(X, y, np.asarray(weights, dtype)))
-        objective = Objective(loss, penalties.l2)
-        look = partial(_look, objective, data=data, affine=affine, hyper=hyper)
-        state = training.start(jax.random.key(0), params, hyper=hyper, **how)
-        best, num_steps, fails = look(params), 0, 0
-        while num_steps < max_steps and fails < 3 and not _is_enough(best, reg, tol):
-            # Where the first steps run away, fewer of them may not.
-            span = min(_STEPS_PER_LOOK if fails < 2 else _FEW_STEPS, max_steps - num_steps)
-            state, _ = training.fit(
-                state, data.X, data.y, hyper, objective=objective, weight=weight, affine=affine,
-                batches=batches.full, num_steps=span, **how,
-            )  # fmt: skip
-            num_steps += span
-            now = look(state.params)
-            if _is_better(now, best):
-                best, fails = now, 0
-            else:
-                state = training.start(jax.random.key(0), best.params, hyper=hyper, **how)
-                fails += 1
-    params = jax.tree.map(np.asarray, best.params)
-    enough = _is_enough(best, reg, tol)
-    return Optimum(params, best.loss, best.grad_norm, num_steps, enough, _bound(best, reg))
-
-
-class _Look(NamedTuple):
-    """Parameters that were looked at, and the objective and its gradient norm in float64."""
-
-    params: LinearParams
-    loss: float
-    grad_norm: float
-
-
-def _look(
-    objective: Objective, params: LinearParams, *, data: Examples, affine: Affine, hyper: Hyper
-) -> _Look:
-    with jax.enable_x64(True):
-        double = jax.tree.map(lambda p: jnp.asarray(np.asarray(p), jnp.float64), params)
-        loss, norm = _measured(objective, double, data, affine, hyper)
-        return _Look(params, float(loss), float(norm))
-
-
-@partial(jax.jit, static_argnames="objective")
-def _measured(
-    objective: Objective, params: LinearParams, data: Examples, affine: Affine, hyper: Hyper
-) -> tuple[jax.Array, jax.Array]:
-    """The objective over all data and the norm of its gradient."""
-    loss, grads = jax.value_and_grad(over_all, argnums=1)(objective, params, data, affine, hyper)
-    return loss, optax.tree.norm(grads)
-
-
-def _bound(look: _Look, reg: float) -> float:
-    return look.grad_norm**2 / (4 * reg)
-
-
-def _is_enough(look: _Look, reg: float, tol: float) -> bool:
-    return look.grad_norm <= tol and _bound(look, reg) <= _SHARE * look.loss
-
-
-def _is_better(now: _Look, best: _Look) -> bool:
-    """Whether the loss is lower or, where rounding hides that, the gradient is smaller."""
-    rounding = _ROUNDING * abs(best.loss)
-    same = abs(now.loss - best.loss) <= rounding
-    return now.grad_norm < best.grad_norm if same else now.loss < best.loss
-
-
-def _check_positive(reg: float) -> None:
-    if np.ndim(reg) or not reg > 0:
-        raise ValueError(
-            f"reg must be one number greater than 0, got {reg}: without it there is no optimum"
-        )
 
 
 def duality_gap(
@@ -231,11 +74,11 @@ def duality_gap(
     Raises:
         ValueError: reg that is not one positive number, and data that do not match.
     """
-    _check_positive(reg)
+    reg = checks.positive(reg)
     X = checks.rows(X, num_features=params.W.shape[1])
     y = np.asarray(checks.labels(y, len(X), params.W.shape[0], "y"))
     weight = checks.example_weights(weight, len(X))
-    affine = preprocessing.identity(X.shape[1]) if affine is None else affine
+    affine = preprocessing.checked(affine, X.shape[1])
     W = np.asarray(params.W, np.float64)
     shares = np.bincount(y, weight, len(W)) / weight.sum()
     present = shares > 0

@@ -1,0 +1,125 @@
+"""Sums, means and accuracies over all data, a block of rows at a time, wherever they lie."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lincls import batches, linear, placement
+from lincls import objective as objectives
+from lincls.hyper import as_numbers
+from lincls.objective import Objective
+from lincls.structs import Affine, Examples, Hyper, LinearParams
+
+BLOCK = 1024  # rows that are floats at the same time
+
+
+def sum_over(
+    fn: Callable[[Examples], jax.Array], data: Examples, affine: Affine, dtype: Any,
+    block: int = BLOCK,
+) -> jax.Array:  # fmt: skip
+    """The sum of fn(block) over blocks of all examples, the rows of a block in `dtype`.
+
+    The last block is filled up with examples of weight 0, so fn has to use the weights.
+    """
+    num_examples = data.X.shape[0]
+    block = min(num_examples, block)
+
+    def of_block(i: jax.Array) -> jax.Array:
+        rows, present = batches.span(i, num_examples, block)
+        return fn(batches.take(data, affine, rows, present, dtype))
+
+    steps = jnp.arange(batches.steps_per_epoch(num_examples, block), dtype=jnp.int32)
+    nothing = jax.tree.map(jnp.zeros_like, jax.eval_shape(of_block, steps[0]))
+    return jax.lax.scan(lambda sums, i: (sums + of_block(i), None), nothing, steps)[0]
+
+
+def mean_over(
+    fn: Callable[[LinearParams, Examples], jax.Array],
+    params: LinearParams,
+    data: Examples,
+    affine: Affine,
+    block: int = BLOCK,
+) -> jax.Array:
+    """The weighted mean of fn(params, batch) (B,) over all examples, for every setting at once.
+
+    Rows are read and converted once for all settings, a block of them at a time.
+
+    Args:
+        fn: per-example values of one setting; they are added in float32 at least.
+        params: W (C, D), or (G, C, D).
+        data: X (N, D), y (N,), weight (N,), or (G, N) where settings see different examples.
+        affine: preprocessing of X.
+        block: rows that are floats at the same time.
+
+    Returns:
+        () or (G,); 0 for a setting without any weight.
+    """
+    dtype, wide = params.W.dtype, at_least_float32(params.W.dtype)
+
+    def total(params: LinearParams, batch: Examples) -> jax.Array:
+        return jnp.sum(batch.weight.astype(wide) * fn(params, batch).astype(wide))
+
+    if params.W.ndim == 3:
+        total = jax.vmap(total, (0, Examples(None, None, 0 if data.weight.ndim == 2 else None)))
+    sums = sum_over(lambda batch: total(params, batch), data, affine, dtype, block)
+    weight = jnp.sum(data.weight.astype(wide), axis=-1)
+    return sums / jnp.where(weight > 0, weight, 1)
+
+
+def objective(
+    objective: Objective, params: LinearParams, data: Examples, affine: Affine, hyper: Hyper
+) -> jax.Array:
+    """The objective over all examples, () or (G,).
+
+    Args:
+        params: W (C, D), or (G, C, D) with the same scalars of `hyper` for each.
+    """
+    dtype = params.W.dtype
+    reg, loss, penalty = as_numbers((hyper.reg, dict(hyper.loss), dict(hyper.penalty)), dtype)
+
+    def per_example(params: LinearParams, batch: Examples) -> jax.Array:
+        return objective.loss(objectives.scores(params, batch.X, batch.weight), batch.y, **loss)
+
+    def penalised(W: jax.Array) -> jax.Array:
+        return reg * objective.penalty(W, **penalty)
+
+    each = jax.vmap(penalised) if params.W.ndim == 3 else penalised
+    data_loss = mean_over(per_example, params, data, affine)
+    return data_loss + each(params.W).astype(data_loss.dtype)
+
+
+def accuracies(params: LinearParams, data: Examples, affine: Affine) -> Any:
+    """The weighted accuracy of every setting; rows are read and converted once for all.
+
+    Args:
+        params: W (C, D), or (G, C, D) for a grid, acting on preprocessed rows.
+        data: X (N, D), which may stay in a large file, y (N,), weight (N,) or (G, N).
+        affine: preprocessing.
+
+    Returns:
+        () or (G,) in 0..1; 0 for a setting without any weight.
+    """
+    if not placement.is_large(data.X):
+        return _accuracies(params, data, affine)
+    hits = weight = np.zeros(())
+    for block in placement.blocks(data):
+        of_block = np.asarray(block.weight, np.float64).sum(axis=-1)
+        hits = hits + of_block * np.asarray(_accuracies(params, block, affine))
+        weight = weight + of_block
+    return np.asarray(hits / np.where(weight > 0, weight, 1), at_least_float32(params.W.dtype))
+
+
+@jax.jit
+def _accuracies(params: LinearParams, data: Examples, affine: Affine) -> jax.Array:
+    def hits(params: LinearParams, batch: Examples) -> jax.Array:
+        return jnp.argmax(linear.scores(params, batch.X), axis=-1) == batch.y
+
+    return mean_over(hits, params, data, affine)
+
+
+def at_least_float32(dtype: Any) -> Any:
+    """The dtype of long sums: bfloat16 cannot count past 256, so narrow dtypes use float32."""
+    return dtype if jnp.dtype(dtype).itemsize >= 4 else jnp.dtype(jnp.float32)

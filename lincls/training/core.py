@@ -1,0 +1,223 @@
+"""The pure core of training: a recipe, one step, one loop.
+
+`run` is the only loop: a `lax.scan` that draws a batch, then applies `step`.  Where numbers of
+`hyper` have G values, `step` is vmapped inside the scan: a batch is gathered and converted once
+for all settings, and their products become one matrix product.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+
+from lincls import batches, checks, optimizers
+from lincls import hyper as numbers
+from lincls.batches import Sampling
+from lincls.objective import Objective, evaluate
+from lincls.structs import Affine, Examples, Hyper, LinearParams, StepInfo, TrainState
+
+Optimizer = Callable[..., optax.GradientTransformation]
+
+
+def last(state: TrainState) -> LinearParams:
+    """The parameters after the last step."""
+    return state.params
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train.  It is static: its numbers stand in `Hyper`, and equal recipes compile once.
+
+    Attributes:
+        objective: what is minimised.
+        optimizer: a function of `hyper.optimizer`'s numbers, such as `optimizers.sgd`.
+        sampling: how batches are drawn, a value of `batches`.
+        batch_size: examples a step.
+        params_fn: the parameters of a state that validation and cross-validation measure:
+            those after the last step, or their mean (`optimizers.averaged`).
+
+    Raises:
+        TypeError, ValueError: a part of another kind, by name.
+    """
+
+    objective: Objective = Objective()  # noqa: RUF009 (immutable)
+    optimizer: Optimizer = optimizers.sgd
+    sampling: Sampling = batches.shuffled
+    batch_size: int = 256
+    params_fn: Callable[[TrainState], LinearParams] = last
+
+    def __post_init__(self) -> None:
+        wanted = "Objective(losses.softmax, penalties.l2)"
+        checks.kind(self.objective, Objective, "objective", wanted)
+        wanted = "optimizers.sgd, a function of the numbers in hyper.optimizer"
+        checks.kind(self.optimizer, Callable, "optimizer", wanted)
+        checks.kind(self.sampling, Sampling, "sampling", "batches.shuffled")
+        checks.kind(self.params_fn, Callable, "params_fn", "optimizers.averaged")
+        object.__setattr__(self, "batch_size", checks.count(self.batch_size, "batch_size"))
+
+
+def start(key: jax.Array, params: LinearParams, recipe: Recipe, hyper: Hyper) -> TrainState:
+    """The state before the first step.
+
+    Args:
+        key: a typed key; it belongs to the run and is shared by all settings of a grid.
+        params: W (C, D), b (C,); for a grid the same start for all, or leaves (G, ...).
+        recipe: how to train.
+        hyper: numbers; a number with G values makes a grid.
+
+    Returns:
+        TrainState, whose params, opt and alive have a leading axis G for a grid.
+
+    Raises:
+        TypeError, ValueError: a key or a recipe of another kind, and what `Hyper` must not hold.
+    """
+    if not jax.dtypes.issubdtype(getattr(key, "dtype", None), jax.dtypes.prng_key):
+        raise TypeError(f"key must be a typed key such as jax.random.key(0), got {key!r}")
+    checks.kind(recipe, Recipe, "recipe", "Recipe(Objective(losses.softmax))")
+    params = jax.tree.map(jnp.asarray, params)
+    hyper = numbers.as_arrays(hyper, params.W.dtype)
+
+    def init(params: LinearParams, hyper: Hyper) -> Any:
+        return recipe.optimizer(**hyper.optimizer).init(params)
+
+    settings = numbers.num_settings(hyper)
+    if settings is None:
+        opt, alive = init(params, hyper), jnp.ones((), bool)
+    else:
+        if params.W.ndim == 2:
+            params = jax.tree.map(lambda p: jnp.broadcast_to(p, (settings, *p.shape)), params)
+        opt = jax.vmap(init, (0, numbers.axes(hyper)))(params, hyper)
+        alive = jnp.ones((settings,), bool)
+    # optax's L-BFGS begins with weak types and goes on without: the loop would compile twice.
+    opt = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), opt)
+    return TrainState(params, opt, alive, key, jnp.zeros((), jnp.int32))
+
+
+def step(
+    state: TrainState, batch: Examples, recipe: Recipe, hyper: Hyper
+) -> tuple[TrainState, StepInfo]:
+    """One setting, one batch: W <- W + update(gradient) (slide 59).
+
+    A setting whose loss, gradient or new parameters are not finite keeps its last finite
+    parameters for good: `alive` turns False.
+
+    Args:
+        state: of one setting (no axis G).
+        batch: X (B, D), y (B,), weight (B,), already preprocessed.
+        recipe: how to train.
+        hyper: scalars.
+
+    Returns:
+        The next state, and StepInfo of scalars, measured at the old parameters.
+    """
+    dtype = state.params.W.dtype
+    given = numbers.as_numbers(dict(hyper.optimizer), dtype)
+    transformation = optax.with_extra_args_support(recipe.optimizer(**given))
+    if hyper.dropout is not None:
+        rate = jnp.asarray(hyper.dropout, dtype)
+        batch = batch._replace(X=batches.drop(batch.X, state.key, state.step, rate))
+
+    def value_fn(params: LinearParams) -> jax.Array:
+        return evaluate(recipe.objective, params, batch, hyper)[0]
+
+    (loss, parts), grads = jax.value_and_grad(
+        lambda params: evaluate(recipe.objective, params, batch, hyper), has_aux=True
+    )(state.params)
+    updates, opt = transformation.update(
+        grads, state.opt, state.params, value=loss, grad=grads, value_fn=value_fn
+    )
+    params = optax.apply_updates(state.params, updates)
+    grad_norm = optax.tree.norm(grads)
+    alive = state.alive & jnp.isfinite(loss) & jnp.isfinite(grad_norm) & _all_finite(params)
+    kept, kept_opt = where(alive, (params, opt), (state.params, state.opt))
+    info = StepInfo(loss, parts.data, parts.penalty, grad_norm, alive)
+    return TrainState(kept, kept_opt, alive, state.key, state.step + 1), info
+
+
+def run(
+    state: TrainState,
+    data: Examples,
+    affine: Affine,
+    recipe: Recipe,
+    hyper: Hyper,
+    *,
+    num_steps: int,
+    stop: Any = None,
+) -> tuple[TrainState, StepInfo]:
+    """The one loop: `num_steps` steps in one program.  Pure; composes under jit and sharding.
+
+    Args:
+        state: of `start`, or of an earlier run.
+        data: X (N, D) uint8 or floating, y (N,) int32, weight (N,), or (G, N) where
+            settings see different examples.
+        affine: preprocessing, applied to each batch.
+        recipe: how to train (static).
+        hyper: numbers, scalars or (G,).
+        num_steps: T (static).
+        stop: a step number, traced; steps from there on change nothing, and their info is to be
+            dropped.  It lets equal chunks end anywhere without a new compilation.
+
+    Returns:
+        The state after the last step, and StepInfo with leaves (T,) or (T, G).
+    """
+    num_examples, dtype = data.X.shape[0], state.params.W.dtype
+    chex.assert_axis_dimension(data.y, 0, num_examples)
+    chex.assert_axis_dimension(data.weight, -1, num_examples)
+    epoch_steps = batches.steps_per_epoch(num_examples, recipe.batch_size)
+    hyper = numbers.as_arrays(hyper, dtype)
+    take_step = _over_settings(recipe, hyper, data.weight)
+
+    def order_of(step: jax.Array) -> Any:
+        return recipe.sampling.order(state.key, step // epoch_steps, num_examples)
+
+    def body(carry: tuple[TrainState, Any], i: jax.Array) -> tuple[Any, StepInfo]:
+        state, order = carry
+        begins = (i == 0) | (state.step % epoch_steps == 0)
+        order = jax.lax.cond(begins, order_of, lambda _: order, state.step)
+        rows, present = recipe.sampling.rows(
+            order, state.key, state.step, num_examples, recipe.batch_size
+        )
+        new_state, info = take_step(state, batches.take(data, affine, rows, present, dtype), hyper)
+        if stop is not None:
+            new_state = where(state.step < stop, new_state, state)
+        return (new_state, order), info
+
+    # Not yet an order: the first step makes it, so that a sort is compiled once, not twice.
+    order = jax.tree.map(jnp.zeros_like, jax.eval_shape(order_of, state.step))
+    steps = jnp.arange(num_steps, dtype=jnp.int32)
+    (state, _), info = jax.lax.scan(body, (state, order), steps)
+    return state, info
+
+
+compiled_run = jax.jit(run, static_argnames=("recipe", "num_steps"))
+
+
+def _over_settings(recipe: Recipe, hyper: Hyper, weight: jax.Array) -> Callable[..., Any]:
+    """`step` for one setting or, vmapped, for all; key, step and batch are shared."""
+
+    def take_step(state: TrainState, batch: Examples, hyper: Hyper) -> Any:
+        return step(state, batch, recipe, hyper)
+
+    if numbers.num_settings(hyper) is None:
+        return take_step
+    state_axes = TrainState(params=0, opt=0, alive=0, key=None, step=None)
+    batch_axes = Examples(None, None, 0 if weight.ndim == 2 else None)
+    return jax.vmap(take_step, (state_axes, batch_axes, numbers.axes(hyper)), (state_axes, 0))
+
+
+def _all_finite(tree: Any) -> jax.Array:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
+
+
+def where(condition: Any, new: Any, old: Any) -> Any:
+    """Leaf by leaf `new` where the condition, () or (G,), holds, `old` elsewhere."""
+
+    def pick(new: Any, old: Any) -> jax.Array:
+        axes = tuple(range(condition.ndim, new.ndim))
+        return jnp.where(jnp.expand_dims(condition, axes), new, old)
+
+    return jax.tree.map(pick, new, old)
