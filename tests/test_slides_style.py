@@ -154,6 +154,17 @@ def test_a_title_stands_beside_pictures_that_are_narrow():
     assert axes.bbox.height > 0.9 * figure.bbox.height
 
 
+def test_names_of_columns_are_written_once_where_the_title_moves_beside():
+    figure, axes, _ = templates(rows=2, names=NAMES)
+    figure.suptitle("A title")
+    _, texts = shown(figure)
+    narrow, _, _ = templates(rows=3, names=[str(digit) for digit in range(10)])
+    _, of_narrow = shown(narrow)
+    for found, names in ((texts, NAMES), (of_narrow, "0123456789")):
+        told = [text.get_text() for text in found]
+        assert [told.count(name) for name in names] == [1] * 10
+
+
 def test_a_mark_at_the_edge_of_a_panel_is_whole():
     figure, axes = style.canvas()
     (inside,) = axes.plot([0, 1], [0, 1], "o", ms=30)

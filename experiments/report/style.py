@@ -35,6 +35,7 @@ WIDTH = 7.2  # inches: a text column
 DPI = 200
 TITLE: Any = {"weight": "bold", "size": 12}
 LINE = 0.24  # inches: a line of the title
+COLUMN = "name of a column"  # the gid of those that `lay` writes
 
 # Names of classes may be of any script; which of these fonts there are depends on the machine.
 SCRIPTS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "Hiragino Sans", "PingFang SC", "Yu Gothic",
@@ -256,7 +257,7 @@ def lay(
         place = canvas[top : top + height, left : left + width]
         place[..., :3], place[..., 3] = mosaic.pictures[row, column], 1
         mosaic.outlines[row][column].set_xy((left - 0.5, top - 0.5))
-    for old in axes.images:
+    for old in [*axes.images, *(text for text in axes.texts if text.get_gid() == COLUMN)]:
         old.remove()
     axes.imshow(canvas, interpolation="nearest")
     axes.set_yticks(y + (height - 1) / 2, list(mosaic.rows) * blocks)
@@ -264,7 +265,7 @@ def lay(
     for column, name in enumerate(mosaic.columns[wide:], wide):
         block, place = divmod(column, wide)
         axes.text(x[place] + (width - 1) / 2, block * tall - gaps[0], name, size=size,
-                  ha="center", va="bottom")  # fmt: skip
+                  ha="center", va="bottom", gid=COLUMN)  # fmt: skip
     axes.set(xlim=(-gaps[1] / 2, canvas.shape[1] + gaps[1] / 2),
              ylim=(canvas.shape[0] + gaps[0] / 2, -gaps[0]))  # fmt: skip
     axes.xaxis.tick_top()
