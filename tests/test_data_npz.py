@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from lincls import data, files
+from lincls import data, files, placement
 from lincls.data import cache
 
 
