@@ -39,7 +39,7 @@ from experiments.bench.knn_timing import Effort, Problem
 from experiments.lab import gate, options, progress, record
 from experiments.lab.options import flag
 from experiments.report import style, words
-from lincls import data, knn
+from lincls import data, files, knn
 
 SHARES = {"engines": 0.45, "float": 0.2, "cv": 0.15, "growth": 0.2}  # of the minutes
 PIXELS = ("l1", "l2")
@@ -246,7 +246,7 @@ def measured(inputs: Inputs, settings: Settings) -> dict[str, Any]:
 def write(folder: Path, found: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(record.plain(found), indent=2) + "\n"
-    record.write_file(folder / record.RESULTS, lambda file: file.write(text.encode()))
+    files.write(folder / record.RESULTS, lambda file: file.write(text.encode()))
     if "growth" in found:
         with mpl.rc_context(style.PARAMETERS):
             style.save(knn_telling.draw(found["growth"]), folder)

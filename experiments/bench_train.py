@@ -31,7 +31,7 @@ from experiments.lab.options import flag
 from experiments.probe import choosing, probing
 from experiments.report import style
 from experiments.report.findings import Plot
-from lincls import crossval, linear, losses, preprocessing, splits
+from lincls import crossval, files, linear, losses, preprocessing, splits
 from lincls.objective import Objective
 from lincls.structs import Hyper
 from lincls.training import Recipe
@@ -307,7 +307,7 @@ def main(argv: list[str] | None = None) -> int:
         "missing": trainers.missing(),
     } | measured(settings)  # fmt: skip
     text = json.dumps(record.plain(found), indent=2) + "\n"
-    record.write_file(folder / record.RESULTS, lambda file: file.write(text.encode()))
+    files.write(folder / record.RESULTS, lambda file: file.write(text.encode()))
     if "growth" in found:
         with mpl.rc_context(style.PARAMETERS):
             style.save(draw(found), folder)

@@ -1,4 +1,4 @@
-"""Choosing a step size and a strength together by cross-validation, and one test of them."""
+"""Choosing a learning rate and a strength together by cross-validation, and one test of them."""
 
 import sys
 import time
@@ -19,7 +19,7 @@ class Settings:
     loss: str = flag("softmax", "which loss", choices=tuple(choices.LOSSES))
     rates: tuple[float, ...] = flag(
         (0.1, 1.0, 10.0, 100.0, 1000.0, 10000.0),
-        "step sizes tried, rising, as multiples of the one derived from data and loss",
+        "learning rates tried, rising, as multiples of the one derived from data and loss",
         low=0,
         smoke=(0.3, 3.0),
     )
@@ -27,7 +27,7 @@ class Settings:
         (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0), "strengths tried, rising", low=0, smoke=(0.0, 1e-2, 1.0)
     )
     num_folds: int = flag(5, "folds, stratified", low=2, smoke=3)
-    num_steps: int = flag(500, "minibatches, all the way to step size 0", low=1, smoke=30)
+    num_steps: int = flag(500, "minibatches, all the way to learning rate 0", low=1, smoke=30)
     batch_size: int = flag(256, "examples in a minibatch", low=1, smoke=64)
     max_folded: int = flag(
         5000, "training examples cross-validated, the first ones", low=2, smoke=300
@@ -74,7 +74,7 @@ def _cross_validated(
 
 
 def _pair(settings: Settings, row: int) -> dict[str, float]:
-    """Step size and strength of a row of the table of all pairs."""
+    """Learning rate and strength of a row of the table of all pairs."""
     rate, reg = divmod(row, len(settings.regs))
     return {"rate": settings.rates[rate], "reg": settings.regs[reg]}
 
@@ -83,13 +83,13 @@ def _tested(
     data: Data, params: LinearParams, best: dict[str, float], settings: Settings
 ) -> tuple[Classifier, float]:
     """The one use of the test set, and the seconds for an image of it."""
-    test = tuning.rows(data.open_test("accuracy of the chosen step size and strength"))
+    test = tuning.rows(data.open_test("accuracy of the chosen learning rate and strength"))
     linear.predict(params, test.X)  # compiles
     began = time.perf_counter()
     predicted = np.asarray(linear.predict(params, test.X))
     seconds = (time.perf_counter() - began) / len(test.y)
     correct = int(np.sum(predicted == test.y))
-    chosen = f"step size × {best['rate']:g}, strength {best['reg']:g}"
+    chosen = f"learning rate × {best['rate']:g}, strength {best['reg']:g}"
     found = Classifier(
         f"linear, {choices.NAMES[settings.loss]}, cross-validated", chosen, correct, len(test.y),
         params.W.size + params.b.size, params.W.nbytes + params.b.nbytes,

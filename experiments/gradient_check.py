@@ -62,7 +62,7 @@ class Settings:
     reg: float = flag(0.1, "strength of the L2 penalty", low=0)
     h: float = flag(1e-5, "step of the numerical gradient, as in slide 55's code", low=0)
     steps: tuple[float, ...] = flag(
-        tuple(10.0**-power for power in range(1, 12)), "steps h compared", low=0, smoke=(1e-2, 1e-5)
+        tuple(10.0**-power for power in range(1, 12)), "steps h compared", low=0, smoke=(1e-2, 1e-3)
     )
     table_h: float = flag(1e-4, "step of the table of W, W + h and dW (slides 52-54)", low=0)
     max_by_hand: int = flag(

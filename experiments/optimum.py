@@ -31,7 +31,7 @@ from lincls.structs import Affine, Examples, Hyper, LinearParams
 from lincls.training import Recipe
 
 SMOOTH = ("softmax", "squared hinge")  # L-BFGS needs gradients without jumps
-RUNS = ("constant step", "falling step", "mean of the iterates")
+RUNS = ("constant rate", "falling rate", "mean iterate")
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Settings:
     )
     reg: float = flag(1e-2, "strength of the L2 penalty, for features of variance 1", low=1e-9)
     rate: float = flag(
-        20.0, "step size, as a multiple of the one derived from data and loss", low=0
+        20.0, "learning rate, as a multiple of the one derived from data and loss", low=0
     )
     epochs: int = flag(40, "passes of SGD over the training examples", low=1, smoke=3)
     batch_size: int = flag(64, "examples in a minibatch", low=1)
@@ -84,7 +84,7 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
 
 
 def descent(learning_rate: Any, fall: Any, num_steps: Any, start: Any) -> Any:
-    """SGD whose step size stays (fall = 0) or falls to 0 as a cosine (1), and its mean iterate."""
+    """SGD whose rate stays (fall = 0) or falls to 0 as a cosine (1), and its mean iterate."""
     end = learning_rate * (1 - fall)
     rate = optimizers.warmup_cosine(learning_rate, 0, num_steps, end=end)
     return optax.chain(optimizers.sgd(rate), optimizers.averaging(start))
@@ -142,7 +142,7 @@ def _runs(key: jax.Array, task: Task, settings: Settings) -> LinearParams:
 
 
 def _candidates(state: Any) -> LinearParams:
-    """The parameters of RUNS: both settings' last ones, and the constant step's mean."""
+    """The parameters of RUNS: both settings' last ones, and the constant rate's mean."""
     return jax.tree.map(
         lambda last, mean: np.concatenate([last, mean[:1]]),
         state.params, optimizers.averaged(state),

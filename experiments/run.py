@@ -1,34 +1,44 @@
-"""Runs experiments: one alone, or all in the lecture's order, and writes the page.
+"""Runs questions: one alone, or all in the lecture's order, and writes the page.
 
-A finished experiment is read from its record.  One that fails is told on the page and in
-the exit status, and the others run.  Ctrl-C ends the work with the page of what stands.
+A finished question is read from its record.  One that fails is told on the page and in the exit
+status, and the others run.  The page shows every record that stands in the folder of results,
+also after one question alone, and after Ctrl-C.
 """
 
 import dataclasses
+import functools
+import re
 import shlex
+import signal
 import sys
+import tempfile
 import time
 import traceback
+import warnings
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import matplotlib as mpl
+import numpy as np
 
 from experiments import ORDER, QUICK
 from experiments.lab import fingerprint, gate, options, progress, record
 from experiments.lab.experiment import Question
-from experiments.loading import Broken, entries, without_flags
-from experiments.report import page, projector, style, words
+from experiments.loading import Broken, Entry, entries, without_flags
+from experiments.report import figures, page, projector, style, terminal, words
 from experiments.report.findings import Plot, Report
 from experiments.report.page import LeftOut, Section, closing
 
+STOPPED = 130  # the exit status of a program that Ctrl-C has ended
+DRAWING = 1.5  # seconds of a question that is read from its record
+
 
 class Job(NamedTuple):
-    """One experiment on one data set with its settings."""
+    """One question on one data set with its settings."""
 
     title: str
     question: Question
@@ -41,8 +51,100 @@ class Job(NamedTuple):
         return Path(sys.modules[f"experiments.{self.title}"].__file__ or "")
 
 
+class Work(NamedTuple):
+    """What a program was asked for.
+
+    Attributes:
+        jobs: what it runs.
+        others: titles of questions that it does not run, and shows if their records stand.
+        everything: the command that runs those as well.
+    """
+
+    jobs: Sequence[Job]
+    others: Sequence[str] = ()
+    everything: Sequence[str] = ()
+
+
+# --- the programs ----------------------------------------------------------------------------
+
+
+def main(source: str, argv: Sequence[str] | None = None) -> int:
+    """The program of one question, given its `__file__`; returns the exit status."""
+    title = Path(source).stem
+    report = entries([title])[title].report
+    description = f"Slides {report.SLIDES}: {report.QUESTION}"
+    return _program([title], f"python -m experiments.{title}", description, argv, options.Drawn)
+
+
+def main_all(argv: Sequence[str] | None = None) -> int:
+    """The program of all questions; returns the exit status."""
+    description = "Runs the lecture's questions on one data set, in order, and writes a page."
+    return _program(ORDER, "python -m experiments", description, argv, options.All)
+
+
+def _program(
+    titles: Sequence[str], prog: str, description: str, argv: Sequence[str] | None, shared: type
+) -> int:
+    try:
+        typed = sys.argv[1:] if argv is None else list(argv)
+        return run(_work(entries(titles), prog, description, typed, shared))
+    except KeyboardInterrupt:
+        progress.say("Stopped.")
+        return STOPPED
+
+
+def _work(
+    found: Mapping[str, Entry], prog: str, description: str, typed: Sequence[str], shared: type
+) -> Work:
+    """Read the command line and the data; whatever is wrong with them ends the program."""
+    groups = {title: question.Settings for title, (question, _) in found.items()}
+    reports = {title: report.QUESTION for title, (_, report) in found.items()}
+    parser = options.build(prog, description, groups, listing, shared, reports)
+    common, settings = options.parse(parser, groups, without_flags(typed, found), shared)
+    try:
+        gate.Data(gate.load(common.dataset, common.data_dir, common.data_url))
+        _check_writable(home(common))
+    except (ValueError, TypeError, OSError) as error:
+        parser.error(str(error))
+    jobs = [Job(title, *entry, settings[title], common) for title, entry in found.items()]
+    if not getattr(common, "quick", False):
+        others = [title for title in ORDER if title not in found]
+        return Work(jobs, others, _everything(common) if others else ())
+    for job in jobs:
+        given = job.settings != options.values(job.question.Settings, {}, common.smoke)
+        if given and job.title not in QUICK:
+            parser.error(f"--quick leaves {job.title} out, so its flags would do nothing")
+    return Work(
+        [job for job in jobs if job.title in QUICK],
+        [title for title in found if title not in QUICK],
+        ["python", "-m", "experiments", *(word for word in typed if word != "--quick")],
+    )
+
+
+def _everything(common: options.Drawn) -> list[str]:
+    """The command that adds all questions to the page of one."""
+    out = [] if common.out == type(common)().out else ["--out", common.out]
+    return [*shlex.split(options.command("experiments", common)), *out]
+
+
+def _check_writable(folder: Path) -> None:
+    """Raise OSError with a message for people if files cannot be written in a folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OSError(f"--out: cannot write to {folder}: {error.strerror}") from None
+
+
+def home(common: options.Common) -> Path:
+    """The folder of a data set's results, within --out whatever the data are called."""
+    name = gate.load(common.dataset, common.data_dir, common.data_url).name
+    plain = re.sub(r"[^\w.-]+", "-", name).strip(".-")[:100] or "data"
+    return Path(common.out) / (f"{plain}-smoke" if common.smoke else plain)
+
+
 def listing() -> str:
-    """One line per experiment for --list: slides, name, seconds, question; * of --quick."""
+    """One line per question for --list: slides, name, seconds, question; * of --quick."""
     rows = [
         f"{report.SLIDES:>7}  {title:<18} {report.SECONDS:>3.0f} s {'*' if title in QUICK else ' '}"
         f"  {report.QUESTION}"
@@ -52,97 +154,82 @@ def listing() -> str:
     return "\n".join([header, *rows])
 
 
-def main(source: str, argv: Sequence[str] | None = None) -> int:
-    """The program of one experiment, given its `__file__`; returns the exit status."""
-    title = Path(source).stem
-    report = entries([title])[title].report
-    description = f"Slides {report.SLIDES}: {report.QUESTION}"
-    return _program([title], f"python -m experiments.{title}", description, argv, options.Drawn)
+# --- running ---------------------------------------------------------------------------------
 
 
-def main_all(argv: Sequence[str] | None = None) -> int:
-    """The program of all experiments; returns the exit status."""
-    description = "The lecture's experiments, in its order, on one data set; ends with a page."
-    return _program(ORDER, "python -m experiments", description, argv, options.All)
-
-
-def _program(
-    titles: Sequence[str], prog: str, description: str, argv: Sequence[str] | None, shared: type
-) -> int:
-    found = entries(titles)
-    groups = {title: question.Settings for title, (question, _) in found.items()}
-    parser = options.build(prog, description, groups, listing, shared)
-    typed = sys.argv[1:] if argv is None else list(argv)
-    common, settings = options.parse(parser, groups, without_flags(typed, found), shared)
-    try:
-        gate.load(common.dataset, common.data_dir, common.data_url)
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
-    jobs = [Job(title, *found[title], settings[title], common) for title in titles]
-    if not getattr(common, "quick", False):
-        return run(jobs)
-    omitted = [job for job in jobs if job.title not in QUICK]
-    for job in omitted:
-        if job.settings != options.values(job.question.Settings, {}, common.smoke):
-            parser.error(f"--quick leaves {job.title} out, so its flags would do nothing")
-    whole = [*prog.split(), *(word for word in typed if word != "--quick")]
-    left_out = LeftOut([section(job) for job in omitted], shlex.join(whole))
-    return run([job for job in jobs if job.title in QUICK], left_out)
-
-
-def run(jobs: Sequence[Job], left_out: LeftOut | None = None) -> int:
+def run(work: Work) -> int:
     """Run the jobs and write the page after each; 0, 1 if one failed, 130 after Ctrl-C."""
-    began, sections, folder = time.perf_counter(), list[Section](), home(jobs[0].common)
+    began, done, jobs = time.perf_counter(), dict[str, Section](), work.jobs
+    folder, common = home(jobs[0].common), jobs[0].common
+    stood = functools.cache(partial(standing_sections, work, folder))
     clock = progress.Clock({job.title: expected(job, folder) for job in jobs})
     try:
         for place, job in enumerate(jobs, 1):
-            left = f" (about {clock.left():.0f} s left)" if len(jobs) > 1 else ""
+            left = f" ({_told(clock.left())})" if len(jobs) > 1 else ""
             progress.say(f"[{place}/{len(jobs)}] {job.title}: {job.report.QUESTION}{left}")
-            sections.append(attempt(job, folder))
+            done[job.title] = attempt(job, folder)
             clock.done(job.title)
-            if len(jobs) > 1 or left_out:
-                publish(jobs, sections, left_out)
+            publish(work, folder, stood() | done, whole=place == len(jobs))
     except KeyboardInterrupt:
-        progress.say("Stopped. The same command goes on from here.")
-        return 130
-    print("\n".join(summary(folder, sections, time.perf_counter() - began)))
-    if left_out:
-        print(f"{len(left_out.sections)} experiments were left out; add them: {left_out.command}")
-    return int(any(section.error for section in sections))
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one ends at once, in silence
+        publish(work, folder, stood() | done, whole=True)
+        progress.say(f"Stopped; the same command goes on. {terminal.opened(folder)}")
+        return STOPPED
+    progress.say(f"{words.duration(time.perf_counter() - began)} in all")
+    left_out = [title for title in work.others if title not in stood()]
+    lines = terminal.in_full(done.values()) if common.verbose else terminal.short(done.values())
+    print("\n".join([*lines, *terminal.end(folder, left_out, work.everything)]))
+    return int(any(section.error for section in done.values()))
 
 
-def publish(jobs: Sequence[Job], sections: Sequence[Section], left_out: LeftOut | None) -> None:
-    """Write the page of what stands, at the end with the figure of all classifiers."""
+def _told(seconds: float | None) -> str:
+    if seconds is None:
+        return "time left unknown"
+    return f"about {words.duration(seconds) if seconds >= 60 else f'{max(1, seconds):.0f} s'} left"
+
+
+def publish(work: Work, folder: Path, found: Mapping[str, Section], whole: bool) -> None:
+    """Write the page of the sections there are, at the end with the figure of all classifiers."""
+    order = [*ORDER, *(job.title for job in work.jobs if job.title not in ORDER)]
+    sections = [found[title] for title in order if title in found]
     records = [section.record for section in sections if section.record]
-    folder, pending = home(jobs[0].common), [job.title for job in jobs[len(sections) :]]
-    comparison = None
-    if not pending and closing.rows(records):
-        (comparison,) = drawn(lambda: [closing.draw(records)], folder, jobs[0].common.style)
-    page.write(folder, sections, comparison, pending, left_out)
-
-
-def home(common: options.Common) -> Path:
-    """The folder of a data set's results."""
-    name = gate.load(common.dataset, common.data_dir, common.data_url).name
-    return Path(common.out) / (f"{name}-smoke" if common.smoke else name)
+    comparison, common = list[figures.Shown](), work.jobs[0].common
+    if whole and closing.rows(records):
+        comparison = [
+            *drawn(lambda: [closing.draw(records)], folder, common.style),
+            *drawn(lambda: [closing.draw_narrow(records)], folder, "page"),
+        ]
+    pending = [job.title for job in work.jobs if job.title not in found]
+    left_out = [
+        section(
+            Job(title, *entry, options.values(entry.question.Settings, {}, common.smoke), common)
+        )
+        for title, entry in entries([one for one in work.others if one not in found]).items()
+    ]
+    more = LeftOut(left_out, shlex.join(work.everything)) if left_out else None
+    page.write(folder, sections, comparison, pending, more)
 
 
 def section(job: Job) -> Section:
     """What the page knows of a job before it has run."""
-    return Section(job.title, job.report, options.command(job.title, job.common, job.settings))
+    command = options.command(f"experiments.{job.title}", job.common, job.settings)
+    return Section(job.title, job.report, command)
 
 
 def attempt(job: Job, folder: Path) -> Section:
     """Run one job; whatever goes wrong becomes a section that says so."""
     try:
-        found = finished(job, folder / job.title)
+        found = readable(finished(job, folder / job.title))
         draw = partial(job.report.draw, found)
-        plots = drawn(draw, folder / job.title, job.common.style)
+        shown = drawn(draw, folder / job.title, job.common.style)
         findings = job.report.findings(found)
-        return section(job)._replace(record=found, findings=findings, plots=plots)
+        return section(job)._replace(record=found, findings=findings, figures=shown)
     except Exception as error:
-        traceback.print_exc()
-        return section(job)._replace(error=f"{type(error).__name__}: {error}")
+        told = f"{type(error).__name__}: {error}"
+        progress.say(f"    failed: {told}")
+        if job.common.verbose:
+            traceback.print_exc()
+        return section(job)._replace(error=told)
 
 
 def finished(job: Job, folder: Path) -> record.Record:
@@ -162,6 +249,9 @@ def finished(job: Job, folder: Path) -> record.Record:
     return found
 
 
+# --- what stands on disk ---------------------------------------------------------------------
+
+
 def standing(job: Job, folder: Path) -> record.Record | None:
     """The record in a folder if it is the job's own, finished and of the code as it is now."""
     if isinstance(job.question, Broken):
@@ -170,9 +260,50 @@ def standing(job: Job, folder: Path) -> record.Record | None:
     return found if found and found.meta["fingerprint"] == _mark(job) else None
 
 
-def expected(job: Job, folder: Path) -> float:
-    """Seconds that a job should take; drawing what stands takes one or two."""
-    return min(job.report.SECONDS, 1.5) if standing(job, folder / job.title) else job.report.SECONDS
+def standing_sections(work: Work, folder: Path) -> dict[str, Section]:
+    """The sections of all records in a folder that are of these data, whatever their settings."""
+    common, found = work.jobs[0].common, dict[str, Section]()
+    for title, entry in entries([*work.others, *(job.title for job in work.jobs)]).items():
+        of_record = record.load(folder / title)
+        drawn_once = (folder / title / figures.LIST).is_file()
+        if (
+            of_record is None
+            or not drawn_once
+            or of_record.data["digest"] != _data(work.jobs[0]).digest
+        ):
+            continue
+        try:
+            settings = options.values(entry.question.Settings, of_record.settings, common.smoke)
+            told = readable(of_record)
+            found[title] = section(
+                Job(title, *entry, settings, dataclasses.replace(common, seed=told.meta["seed"]))
+            )._replace(
+                record=told,
+                findings=entry.report.findings(told),
+                figures=figures.standing(folder / title),
+            )
+        except Exception as error:  # a record of an older program need not suit the report
+            progress.say(f"    {title}: its record is not shown ({type(error).__name__})")
+    return found
+
+
+def readable(found: record.Record) -> record.Record:
+    """A record whose names of classes are of a length and of letters that can be shown."""
+    names = words.labels(found.class_names)
+    return dataclasses.replace(
+        found, meta=found.meta | {"data": found.data | {"class_names": names}}
+    )
+
+
+def expected(job: Job, folder: Path) -> progress.Expected:
+    """Seconds that a job should take: from its own record, or a guess from the size of the data."""
+    if standing(job, folder / job.title):
+        return progress.Expected(DRAWING, measured=True)
+    data, found = _data(job), record.load(folder / job.title)
+    if found and found.data["digest"] == data.digest:
+        return progress.Expected(found.seconds["all"], measured=True)
+    scale = progress.scale(len(data.train.labels) * int(np.prod(data.image_shape)))
+    return progress.Expected(job.report.SECONDS * scale, measured=False)
 
 
 def _data(job: Job) -> gate.Data:
@@ -181,7 +312,10 @@ def _data(job: Job) -> gate.Data:
 
 def _mark(job: Job) -> str:
     """The fingerprint of all that decides the job's numbers."""
-    return fingerprint.of(job.source, job.settings, job.common.seed, _data(job).digest)
+    return _fingerprint(job.source, job.settings, job.common.seed, _data(job).digest)
+
+
+_fingerprint = functools.cache(fingerprint.of)  # which reads every file that counts
 
 
 def _provenance(job: Job, data: gate.Data) -> dict[str, Any]:
@@ -201,32 +335,19 @@ def _provenance(job: Job, data: gate.Data) -> dict[str, Any]:
 
 
 def _key(job: Job) -> jax.Array:
-    """The key of a job, from the seed and the name: no two experiments draw alike."""
+    """The key of a job, from the seed and the name: no two questions draw alike."""
     return jax.random.fold_in(jax.random.key(job.common.seed), zlib.crc32(job.title.encode()))
 
 
-def drawn(draw: Callable[[], Iterable[Plot]], folder: Path, look: str) -> list[Plot]:
+# --- figures ---------------------------------------------------------------------------------
+
+
+def drawn(draw: Callable[[], Iterable[Plot]], folder: Path, look: str) -> list[figures.Shown]:
     """The page's figures, saved in the folder; for slides each once more, in that look."""
-    with mpl.rc_context(style.PARAMETERS):
-        plots = list(draw())
-        for plot in plots:
-            style.save(plot, folder)
-        if look == "slides":
-            for plot in draw():
-                style.save(projector.for_slides(plot), folder, projector.DPI)
-    return plots
-
-
-def summary(folder: Path, sections: Sequence[Section], seconds: float) -> list[str]:
-    """What is printed at the end: the findings, the classifiers, the paths."""
-    lines = []
-    for section in sections:
-        lines += ["", f"{section.title} (slides {section.report.SLIDES})"]
-        if section.findings is None:
-            lines.append(f"  FAILED: {section.error}")
-            continue
-        lines += [f"  {sentence}" for sentence in section.findings.sentences]
-        lines.append(f"  The slides' claim: {section.findings.summary}.")
-    lines += ["", *closing.texts([section.record for section in sections if section.record])]
-    wrote = folder / "index.html" if len(sections) > 1 else folder / sections[0].title
-    return [*lines, "", f"{words.duration(seconds)}; wrote {wrote}"]
+    with mpl.rc_context(style.PARAMETERS), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # a box is drawn
+        shown = figures.publish(draw(), folder)
+        for plot in draw() if look == "slides" else ():
+            for slide in projector.for_slides(plot):
+                style.save(slide, folder, projector.DPI)
+    return shown

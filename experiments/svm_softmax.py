@@ -16,15 +16,15 @@ from lincls.structs import LinearParams
 
 LOSSES = {"svm": losses.hinge, "softmax": losses.softmax}
 TITLES = {name: f"linear, {choices.NAMES[name]}" for name in LOSSES}
-NUM_MEASURED = 5000  # training examples on which the loss is told
-SIGNIFICANT = 0.05 / len(LOSSES)  # one test for each
+TEMPLATE_RATE = 1.0  # a low learning rate: it is stable at any strength that one would show
+NUM_MEASURED = 5000  # training examples on which the loss is measured
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
     rates: tuple[float, ...] = flag(
         (0.4, 2.0, 10.0, 50.0, 250.0, 1000.0),
-        "step sizes tried, as multiples of the one derived from data and loss",
+        "learning rates tried, as multiples of the one derived from data and loss",
         low=0,
         smoke=(0.4, 2.0),
     )
@@ -35,20 +35,28 @@ class Settings:
     num_validated: int = flag(
         1000, "held-out examples that choose: as many folds as bring them", low=1, smoke=50
     )
-    num_steps: int = flag(2000, "minibatches, all the way to step size 0", smoke=20, low=1)
+    num_steps: int = flag(2000, "minibatches, all the way to learning rate 0", smoke=20, low=1)
     batch_size: int = flag(256, "examples in a minibatch", low=1, smoke=32)
     max_train: int = flag(60000, "training examples used, the first ones", low=2, smoke=300)
+    template_reg: float = flag(
+        1.0, "strength for the templates that are shown: a strong penalty smooths them", low=0
+    )
+
+    def problem(self, name: str, examples: tuning.Rows, num_classes: int) -> tuning.Problem:
+        recipe = tuning.recipe(name, self.batch_size)
+        return tuning.problem(examples, num_classes, recipe, self.num_steps)
 
 
 def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
-    """Tune on held-out folds, train again on all, open the test set once for all that is tested."""
+    """Tune on held-out folds, train again on all, open the test set once for all that is tested.
+
+    `tested_templates` are those of the two tested classifiers.  `softmax_templates`, to be shown,
+    are of one more softmax classifier with the strength `template_reg`; it is not tested.
+    """
     outcome, trained = Outcome({}), {}
     examples = tuning.rows(data.train, settings.max_train)
     for name, loss in LOSSES.items():
-        problem = tuning.problem(
-            examples, data.num_classes, tuning.recipe(name, settings.batch_size),
-            settings.num_steps,
-        )  # fmt: skip
+        problem = settings.problem(name, examples, data.num_classes)
         began = time.perf_counter()
         grid = tuning.search(key, problem, settings)
         outcome.seconds[f"{name}: tuned"] = time.perf_counter() - began
@@ -59,12 +67,16 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
     test = tuning.rows(data.open_test("the two chosen classifiers, and both without a penalty"))
     for name, (weakest, chosen) in trained.items():
         outcome.classifiers.append(_tested(outcome, name, chosen, weakest, test))
-        outcome.arrays[f"{name}_templates"] = linear.templates(chosen, data.image_shape)
+    tested = [linear.templates(chosen, data.image_shape) for _, chosen in trained.values()]
+    outcome.arrays["tested_templates"] = np.stack(tested)
+    problem = settings.problem("softmax", examples, data.num_classes)
+    smooth, _ = tuning.refit(key, problem, TEMPLATE_RATE, settings.template_reg)
+    outcome.arrays["softmax_templates"] = linear.templates(smooth, data.image_shape)
     return outcome
 
 
 def _chosen(grid: tuning.Grid) -> dict[str, float]:
-    """The best pair on the held-out folds, and the weakest strength at its own best step size."""
+    """The best pair on the held-out folds, and the weakest strength at its own best rate."""
     weakest = (int(grid.accuracy[:, 0].argmax()), 0)
     return {
         "rate": grid.rates[grid.best[0]],
@@ -110,7 +122,7 @@ def _tested(
     chosen["p"] = evaluation.mcnemar(predictions, by_weakest, test.y)
     return Classifier(
         TITLES[name],
-        f"step size × {chosen['rate']:g}, strength {chosen['reg']:g}",
+        f"learning rate × {chosen['rate']:g}, strength {chosen['reg']:g}",
         correct=int(np.trace(confusion)),
         total=int(confusion.sum()),
         stored=params.W.size + params.b.size,

@@ -30,6 +30,8 @@ FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-
 # The browser reads commands from file descriptor 3 and answers on 4.
 LAUNCH = "import os, sys; os.dup2({}, 3); os.dup2({}, 4); os.execv(sys.argv[1], sys.argv[1:])"
 
+if os.environ.get("LINCLS_BROWSER") and not PROGRAM:
+    raise RuntimeError("LINCLS_BROWSER is set, so tests in a browser must run: install Chromium")
 needed = pytest.mark.skipif(
     not PROGRAM or os.name == "nt", reason="no Chromium on the PATH: the page is not looked at"
 )

@@ -28,7 +28,7 @@ import numpy as np
 import pytest
 from tensorflow_datasets.core.download import checksums
 
-from lincls.data import catalog
+from lincls.data import catalog, download
 
 # LINCLS_WHOLE=1 makes the tests that damage and kill do so more often.
 WHOLE = bool(os.environ.get("LINCLS_WHOLE"))
@@ -199,6 +199,18 @@ def publish(
     known = known._replace(downloads=downloads)
     monkeypatch.setitem(catalog.OFFICIAL, name, known)
     return known
+
+
+def quiet(progress: download.Progress) -> None:
+    """For a load whose progress nobody looks at."""
+
+
+def assert_says_it_all(message: str, address: str) -> None:
+    """One sentence on why CIFAR-10 is not there, what to download, and where to put it."""
+    wanted = catalog.OFFICIAL["cifar10"].downloads[0]
+    for part in ("cifar10", address, f"{wanted.size:,}", wanted.sha256, "data_dir", "'digits'"):
+        assert part in message, (part, message)
+    assert "\n" not in message
 
 
 @contextlib.contextmanager

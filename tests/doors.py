@@ -107,7 +107,7 @@ BAD = {
     "function": ["adam", None, 0.1],
     "functions": ["softmax", losses.softmax, objective.Objective("softmax"),
                   objective.Objective(penalty=0.1)],
-    "leaf": [{"a": "text"}, {"a": object()}, {"a": np.array(["x"], object)}, {"a": masked(X)}],
+    "leaf": [{"a": object()}, {"a": np.array(["x"], object)}, {"a": masked(X)}],
     "data": [DATA._replace(X=X[0]), DATA._replace(X=X[:, :2]), DATA._replace(y=Y[:, None]),
              DATA._replace(y=Y[:-1]), DATA._replace(weight=np.ones((N, 1))), DATA._replace(X="X"),
              DATA._replace(weight=np.ones(N - 1)), DATA._replace(weight="1"),

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lincls import checkpoint, linear, training
+from lincls import checkpoint, files, linear, training
 from lincls.structs import Hyper
 from lincls.training import Recipe
 
@@ -33,6 +33,32 @@ def test_another_tree_shape_or_dtype_is_refused_by_leaf(tmp_path):
     half = jax.tree.map(lambda p: p.astype(jnp.float16), STATE.params)
     with pytest.raises(ValueError, match="expected float16"):
         checkpoint.restore(path, like=half)
+    checkpoint.save(path, {"W": jnp.ones(3, jnp.bfloat16)})
+    with pytest.raises(ValueError, match=r"is bfloat16\(3,\), expected float16"):
+        checkpoint.restore(path, like={"W": jnp.ones(3, jnp.float16)})
+
+
+def test_float64_is_not_narrowed_in_silence(tmp_path):
+    with jax.enable_x64(True):
+        tree = {"W": jnp.arange(3, dtype=jnp.float64) / 7}
+        checkpoint.save(tmp_path / "tree.npz", tree)
+    with pytest.raises(ValueError, match="64-bit types are off"):
+        checkpoint.restore(tmp_path / "tree.npz", like=tree)
+
+
+def test_a_flipped_bit_anywhere_is_found_or_changes_nothing(tmp_path):
+    path = tmp_path / "state.npz"
+    checkpoint.save(path, STATE.params)
+    content = path.read_bytes()
+    for place in range(0, len(content), 7):
+        damaged = bytearray(content)
+        damaged[place] ^= 16
+        path.write_bytes(damaged)
+        try:
+            found = checkpoint.restore(path, like=STATE.params)
+        except ValueError:
+            continue
+        assert (np.asarray(found.W) == np.asarray(STATE.params.W)).all(), place
 
 
 def test_an_interrupted_save_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
@@ -43,7 +69,7 @@ def test_an_interrupted_save_leaves_the_old_file_and_no_litter(tmp_path, monkeyp
     def interrupted(*arguments, **keywords):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(np, "savez", interrupted)
+    monkeypatch.setattr(files, "save_npz", interrupted)
     with pytest.raises(KeyboardInterrupt):
         checkpoint.save(path, STATE)
     assert path.read_bytes() == before
@@ -90,16 +116,6 @@ def test_a_dtype_is_kept_by_its_name(tmp_path, saved, like):
             checkpoint.restore(tmp_path / "tree.npz", like=other)
 
 
-def test_float64_comes_back_as_float64_where_64_bits_are_off(tmp_path):
-    with jax.enable_x64(True):
-        tree = {"a": jnp.asarray(np.arange(3) / 7), "n": jnp.asarray(2**40)}
-    checkpoint.save(tmp_path / "tree.npz", tree)
-    back = checkpoint.restore(tmp_path / "tree.npz", like=tree)
-    assert (back["a"].dtype, back["n"].dtype) == (np.float64, np.int64)
-    assert np.asarray(back["a"]).tolist() == (np.arange(3) / 7).tolist()
-    assert int(np.asarray(back["n"])) == 2**40
-
-
 def test_a_key_of_another_generator_is_refused(tmp_path):
     kinds = ("rbg", "unsafe_rbg")  # their data are alike
     one, other = ({"key": jax.random.key(0, impl=kind)} for kind in kinds)
@@ -117,24 +133,6 @@ def test_arrays_of_the_other_byte_order_are_the_same_arrays(tmp_path):
     assert checkpoint.restore(tmp_path / "tree.npz", like=swapped)["a"].tolist() == [0, 1, 2, 3, 4]
 
 
-def test_no_damage_of_one_byte_is_read_as_something_else(tmp_path):
-    path = tmp_path / "state.npz"
-    checkpoint.save(path, STATE)
-    whole, rng = path.read_bytes(), np.random.default_rng(0)
-    refused = 0
-    for place in rng.choice(len(whole), 300, replace=False):
-        damaged = bytearray(whole)
-        damaged[place] ^= 1 << int(rng.integers(8))
-        path.write_bytes(damaged)
-        try:
-            back = checkpoint.restore(path, like=STATE)
-        except ValueError as error:
-            refused += "state.npz" in str(error)
-        else:  # a byte that says nothing, such as a date
-            assert (back.params.W == STATE.params.W).all()
-    assert refused > 150
-
-
 @pytest.mark.parametrize("what", ["leaf", "about", "swapped", "cut member"])
 def test_a_file_that_was_changed_is_refused(tmp_path, what):
     path = tmp_path / "tree.npz"
@@ -143,7 +141,7 @@ def test_a_file_that_was_changed_is_refused(tmp_path, what):
     if what == "leaf":
         arrays["leaf['a']"] = arrays["leaf['a']"] + 1
     elif what == "about":
-        del arrays["lincls"]
+        del arrays["checkpoint"]
     elif what == "swapped":
         arrays["leaf['a']"], arrays["leaf['b']"] = arrays["leaf['b']"], arrays["leaf['a']"]
     else:
@@ -163,8 +161,8 @@ def test_what_is_no_file_of_bytes_is_refused_at_once(tmp_path):
         checkpoint.restore(tmp_path / "none.npz", like=STATE)
 
 
-@pytest.mark.parametrize("leaf", ["text", object(), np.array("2026-01-01", "datetime64[D]")])
+@pytest.mark.parametrize("leaf", [object(), np.array([None]), np.ma.array([1, 2], mask=[0, 1])])
 def test_a_leaf_that_is_no_array_is_refused_by_name(tmp_path, leaf):
-    with pytest.raises(TypeError, match=r"leaf\['a'\] must be an array of numbers"):
+    with pytest.raises((TypeError, ValueError), match=r"leaf\['a'\] (must be|has masked)"):
         checkpoint.save(tmp_path / "tree.npz", {"a": leaf})
     assert not list(tmp_path.iterdir())

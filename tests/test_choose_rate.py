@@ -68,10 +68,19 @@ def test_the_choices_are_of_the_table_and_the_simplest_is_no_weaker(found):
 def test_findings_and_the_map_tell_the_record(found):
     findings = choose_rate_report.findings(found)
     assert f"{found.numbers['best']['rate']:g}" in findings.sentences[0]
-    told = re.search(r"× 0.01 is ([-+][\d.]+) to ([-+][\d.]+) points below", findings.sentences[2])
-    chosen, least, _ = choose_rate_report._nested(found)
+    told = re.search(r"costs ([-+][\d.]+) to ([-+][\d.]+) points", findings.sentences[2])
     middle = sum(map(float, told.groups())) / 2  # of the interval, whose ends are rounded
-    assert middle == pytest.approx(100 * (chosen - least).mean(), abs=0.051)
+    lost = []
+    for fold in range(3):
+        others = np.delete(found.arrays["accuracies"], fold, axis=-1).mean(axis=-1)
+        here = found.arrays["accuracies"][..., fold]
+        best = np.unravel_index(others.argmax(), others.shape)
+        lost.append(here[best] - here[0, others[0].argmax()])
+    assert middle == pytest.approx(100 * np.mean(lost), abs=0.051)
+    (table,) = findings.tables
+    shares = [float(row[3].split()[0]) for row in table.rows]
+    assert shares[0] == max(shares)
+    assert shares[2] == pytest.approx(100 * found.arrays["accuracies"][0].mean(-1).max(), abs=0.06)
     (plot,) = choose_rate_report.draw(found)
     cells = [text.get_text() for text in plot.figure.axes[0].texts]
     assert cells == [f"{100 * v:.1f}" for v in found.arrays["accuracies"].mean(axis=-1).ravel()]

@@ -128,16 +128,16 @@ def test_after_a_kill_while_caching_there_is_no_entry(address, tmp_path):
         file.write(b"PK")
         file.flush()
         os.kill(os.getpid(), 9)
-    from lincls.data import arrays
-    arrays.save_npz = half
+    from lincls import files
+    files.save_npz = half
     """
     ended = data_fakes.fork(code(textwrap.dedent(die) + LOAD, address, tmp_path), tmp_path)
     assert ended.signal == 9
-    assert list((tmp_path / "cache").glob("cifar10-*")) == []
+    assert list((tmp_path / "cache").glob("cifar10-*.npz")) == []
     nowhere = "http://127.0.0.1:9/"
     fine = data_fakes.fork(code(LOAD + LOOK, nowhere, tmp_path), tmp_path)  # what was downloaded
     assert fine.stdout.startswith("True "), fine.stderr
-    assert len(list((tmp_path / "cache").glob("cifar10-*"))) == 1
+    assert len(list((tmp_path / "cache").glob("cifar10-*.npz"))) == 1
 
 
 def test_two_loads_at_once(address, tmp_path):

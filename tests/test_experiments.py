@@ -2,20 +2,23 @@
 
 import json
 import re
+import shlex
 import shutil
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.image import imread
 from sklearn.datasets import load_digits
 from sklearn.model_selection import KFold, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from experiments import ORDER, run
 from experiments.lab import gate, options
-from experiments.report import style, words
-from experiments.report.findings import AGREES, DIFFERS, UNDECIDED
+from experiments.report import readme, style, words
+from experiments.report.findings import LEGEND
 
 TESTING = ("nearest_neighbor", "choose_k", "choose_rate", "svm_softmax", "random_search")
 USES_OF_TEST_SET = dict.fromkeys(ORDER, 0) | dict.fromkeys(TESTING, 1)
@@ -28,6 +31,12 @@ SLIPS = {  # slide, printed, computed: the errata of the lecture that are number
     ("46", "0.016", "0.01545"),
     ("46", "0.452", "1.04019"),
 }
+
+
+def nothing_drawn(_, folder):
+    """What the page is told of figures that a test does not look at."""
+    is_home = folder.name.endswith("-smoke")
+    return [run.figures.Shown("classifiers", "", "", "", 7, 4)] if is_home else []
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +58,7 @@ def no_figures(monkeypatch):
         monkeypatch.setattr(
             import_module(f"experiments.report.{title}"), "draw", lambda _: iter(())
         )
-    monkeypatch.setattr(run.style, "save", lambda *_: None)
+    monkeypatch.setattr(run.figures, "publish", nothing_drawn)
 
 
 def record(folder, title, data="digits-smoke"):
@@ -199,8 +208,8 @@ def test_confusion_counts_every_test_example(out):
 def test_page_shows_every_figure_and_every_finding_and_nothing_else(out):
     folder = out / "digits-smoke"
     page = (folder / "first.html").read_text()
-    shown = set(re.findall(r'<img src="([^"]+)"', page))
-    assert shown == {str(path.relative_to(folder).as_posix()) for path in folder.rglob("*.png")}
+    shown = set(re.findall(r'(?:<img src|srcset)="([^"]+)"', page))
+    assert shown == {str(path.relative_to(folder).as_posix()) for path in folder.rglob("*.svg")}
     assert len(shown) > len(ORDER)
     links = set(re.findall(r'(?:href|src)="([^"#]+)"', page))
     assert all((folder / target).is_file() for target in links)
@@ -217,28 +226,42 @@ def test_page_shows_every_figure_and_every_finding_and_nothing_else(out):
 
 def test_slips_of_the_slides_are_told_and_nothing_else_is_called_one(out):
     page = (out / "digits-smoke" / "first.html").read_text()
-    rows = [re.findall("<td>(.*?)</td>", row) for row in re.findall("<tr>.*?</tr>", page)]
-    found = {(row[0], *row[2:4]) for row in rows if row and row[-1].startswith("slip: ")}
+    rows = [re.findall("<td.*?>(.*?)</td>", row) for row in re.findall("<tr>.*?</tr>", page)]
+    found = {(row[0], *row[2:4]) for row in rows if row and row[-1].startswith("misprint: ")}
     assert found == SLIPS
     closing = {(row[0], row[1].split(": ")[-1], row[2]) for row in rows if len(row) == 4}
     assert closing >= SLIPS
 
 
 def test_every_slide_has_a_row_with_a_number_and_a_verdict(out):
-    page = (out / "digits-smoke" / "first.html").read_text().split('<section id="slides">')[1]
-    row = r"<tr><td>(\d+)(?:–(\d+))?</td>\n" + 3 * r"<td>(.*?)</td>\n?"
+    page = (out / "digits-smoke" / "first.html").read_text().split('id="slides"')[1]
+    row = r"<tr><td>(\d+)(?:–(\d+))?</td>\n" + 3 * r"<td[^>]*>(.*?)</td>\n?"
     slides = re.findall(row, page)
     covered = [n for first, last, *_ in slides for n in range(int(first), int(last or first) + 1)]
     assert covered == list(range(1, 61))
     told = {re.findall('href="#(.*?)"', what)[0] for _, _, what, *_ in slides}
     assert told == set(ORDER) - {"optimum"}  # which goes beyond the slides
-    assert {verdict for *_, verdict, _ in slides} <= {AGREES, DIFFERS, UNDECIDED}
+    assert {verdict for *_, verdict, _ in slides} <= set(LEGEND)
     assert all(re.search(r"\d", because) for *_, because in slides)
 
 
 def test_alternative_texts_say_what_figures_show(out):
     alts = re.findall(r'alt="([^"]*)"', (out / "digits-smoke" / "first.html").read_text())
     assert min(map(len, alts)) > 40
+
+
+def test_readmes_picture_is_composed_of_records(out, tmp_path, capsys):
+    path = tmp_path / "readme.png"
+    assert readme.main(["--results", str(out / "digits-smoke"), "--out", str(path)]) == 0
+    assert path.stat().st_size < 300_000
+    image = imread(path)
+    assert image.shape[1] == 1280
+    quarters = [half for rows in np.split(image, 2) for half in np.split(rows, 2, axis=1)]
+    assert min(np.ptp(part) for part in quarters) > 0.5  # something is drawn in each
+    with pytest.raises(SystemExit) as stopped:
+        readme.main(["--results", str(tmp_path), "--out", str(path)])
+    assert stopped.value.code == 2
+    assert "no finished nearest_neighbor" in " ".join(capsys.readouterr().err.split())
 
 
 # --- going on --------------------------------------------------------------------------------
@@ -251,10 +274,12 @@ def test_finished_experiments_are_not_computed_again_and_the_table_is_printed(
     assert run.main_all(["--smoke", "--out", str(out)]) == 0
     told = capsys.readouterr()
     assert told.err.count("already finished") == len(ORDER)
-    table = told.out.split("test accuracy")[1]
-    shares = [float(share) for share in re.findall(r"(\d+\.\d\d)%", table)]
+    table = told.out.split("test accuracy")[-1]
+    shares = [float(share) for share in re.findall(r"(\d+\.\d) % \(", table)]
     assert len(shares) == 7
     assert shares == sorted(shares, reverse=True)  # the closing table, the best first
+    assert len(told.out.splitlines()) <= len(ORDER) + len(shares) + 4
+    assert [line.split()[0] for line in told.out.splitlines()[: len(ORDER)]] == list(ORDER)
 
 
 def test_another_setting_or_seed_computes_again(out, monkeypatch, capsys, no_figures):
@@ -270,7 +295,7 @@ def test_another_setting_or_seed_computes_again(out, monkeypatch, capsys, no_fig
 def test_a_failure_is_told_on_the_page_and_in_the_status(out, monkeypatch, capsys, no_figures):
     no_compute(monkeypatch, "choose_k")
     assert run.main_all(["--smoke", "--out", str(out), "--choose-k.num-folds", "4"]) == 1
-    assert "FAILED: AssertionError: computed again" in capsys.readouterr().out
+    assert re.search("choose_k +failed +AssertionError: computed again", capsys.readouterr().out)
     page = (out / "digits-smoke" / "index.html").read_text()
     assert "This experiment failed" in page
     assert run.main_all(["--smoke", "--out", str(out)]) == 0
@@ -287,7 +312,9 @@ def test_ctrl_c_keeps_what_is_finished_and_the_next_run_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(import_module("experiments.choose_k"), "compute", interrupted)
         assert run.main_all(arguments) == 130
-    assert "The same command goes on from here" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "the same command goes on" in told
+    assert "Traceback" not in told
     assert "Not run yet: choose_k" in (tmp_path / "digits-smoke" / "index.html").read_text()
     no_compute(monkeypatch, *ORDER)
     run.main_all(arguments)
@@ -344,7 +371,11 @@ def test_rows_of_features_without_pictures_run_too(tmp_path):
         (["--nonsense"], "there is no flag --nonsense"),
         (["--choose-k.num-folds", "1"], "must be a whole number, at least 2, got '1'"),
         (["--gradient-check.h", "small"], "must be a number"),
-        (["--choose-k.metrics", "l3"], "invalid choice: 'l3'"),
+        (["--choose-k.metrics", "l3"], "must be l1 or l2 or cosine, got 'l3'"),
+        (["--choose-k.metrics", "cosin"], "did you mean cosine?"),
+        (["--ks", "1"], "did you mean --nearest-neighbor.ks or "),
+        (["choose-k", "--ks", "1"], "did you mean: python -m experiments.choose_k --ks 1"),
+        (["--dataset", "mnsit"], "did you mean mnist?"),
         (["--seed", "-1"], "must be a whole number, at least 0"),
         (["--dataset", "no-such-data"], "there is no data set and no path no-such-data"),
         (["--dataset", "mnist", "--data-dir", "no/such/folder"], "no/such/folder"),
@@ -358,15 +389,29 @@ def test_wrong_words_are_told_without_a_traceback(arguments, message, tmp_path, 
     assert not (tmp_path / "out").exists()
 
 
-def test_help_has_every_flag_with_its_default(capsys):
-    with pytest.raises(SystemExit):
-        run.main_all(["--help"])
-    text = " ".join(capsys.readouterr().out.split())
+def told_by_help(program, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        program()
+    assert stopped.value.code == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("title", ORDER)
+def test_help_of_a_question_has_every_flag_with_its_default(title, capsys):
+    module = import_module(f"experiments.{title}")
+    text = " ".join(told_by_help(lambda: run.main(module.__file__, ["--help"]), capsys).split())
+    for name, field in options.fields(module.Settings).items():
+        assert f"--{name}".replace("_", "-") in text
+        assert f"(default: {options.shown(field.default)})" in text
+
+
+def test_help_of_all_is_short_and_names_the_questions(capsys):
+    text = told_by_help(lambda: run.main_all(["--help"]), capsys)
+    assert len(text.splitlines()) < 60
     for title in ORDER:
-        settings = import_module(f"experiments.{title}").Settings
-        for name, field in options.fields(settings).items():
-            assert f"--{title}.{name}".replace("_", "-") in text
-            assert f"(default: {options.shown(field.default)})" in text
+        assert title in text
+        assert import_module(f"experiments.report.{title}").QUESTION in text
+    assert "--choose-k.num-folds" not in text  # accepted, and shown where the question is alone
 
 
 def test_list_names_slides_question_and_seconds(capsys):
@@ -384,13 +429,60 @@ def test_command_of_a_record_reads_back_as_its_settings(out):
     program = import_module("experiments.choose_k")
     common = options.Common(smoke=True, seed=3)
     settings = program.Settings(ks=(1, 4), metrics=("l1",), sizes=(300,))
-    words_of = options.command("choose_k", common, settings).split()[3:]
+    words_of = shlex.split(options.command("experiments.choose_k", common, settings))[3:]
     groups = {"choose_k": program.Settings}
     parser = options.build("", "", groups, str)
     again, read = options.parse(parser, groups, words_of)
     assert again == common
     assert read["choose_k"].ks == (1, 4)
     assert read["choose_k"].metrics == ("l1",)
+
+
+def test_a_command_is_quoted_for_a_shell():
+    common = options.Common(dataset="my pictures; $(touch pwned)")
+    told = options.command("experiments.images", common)
+    assert shlex.split(told)[-1] == "my pictures; $(touch pwned)"
+
+
+@pytest.mark.parametrize("out", ["a file", "a file/below"])
+def test_where_nothing_can_be_written_one_sentence_says_so_before_anything_runs(
+    out, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "a file").touch()
+    no_compute(monkeypatch, *ORDER)
+    with pytest.raises(SystemExit) as stopped:
+        run.main_all(["--smoke", "--out", str(tmp_path / out)])
+    told = capsys.readouterr()
+    assert stopped.value.code == 2
+    assert told.err.startswith("error: --out")
+    assert told.err.count("\n") == 1
+    assert told.out == ""
+
+
+@pytest.mark.parametrize("name", ["..", "../../x", "a/b", "", "/etc", "C:\\x", "." * 300])
+def test_results_stay_within_out_whatever_the_data_are_called(name, monkeypatch):
+    monkeypatch.setattr(run.gate, "load", lambda *_: SimpleNamespace(name=name))
+    folder = run.home(options.Common(out="results"))
+    assert folder.parent == Path("results")
+    assert folder.name not in ("", ".", "..")
+    assert "\\" not in folder.name
+    assert len(folder.name) <= 100
+
+
+def test_names_of_classes_of_any_kind_are_shown_and_run_nothing(tmp_path):
+    names = ["$5_bill$", "$^$", "<script>alert(1)</script>", "犬", "x" * 200, "new\nline"]
+    y = np.repeat(np.arange(6), 12)
+    images = np.random.default_rng(30).integers(0, 99, (72, 4, 4, 3)) + 20 * y[:, None, None, None]
+    np.savez(tmp_path / "odd.npz", images=images.astype(np.uint8), labels=y, class_names=names)
+    program = import_module("experiments.svm_softmax")
+    arguments = ["--smoke", "--dataset", str(tmp_path / "odd.npz"), "--out", str(tmp_path / "out")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(style.PARAMETERS, "savefig.dpi", 40)
+        assert run.main(program.__file__, arguments) == 0
+    page = (tmp_path / "out" / "odd-smoke" / "index.html").read_text()
+    assert "$5_bill$" in page
+    assert "<script>alert" not in page
+    assert "x" * 50 not in page
 
 
 @pytest.mark.parametrize(

@@ -79,13 +79,15 @@ def drag(shown, start, end):
 @pytest.mark.parametrize("kind", LOSSES)
 @pytest.mark.parametrize("steps", [0, 1, 10])
 def test_loss_after_steps_of_gradient_descent_is_lincls_own(shown, kind, steps):
-    given, objective = interactive.start(), Objective(LOSSES[kind], penalties.none)
+    given, objective = interactive.start(), Objective(LOSSES[kind], penalties.l2)
     with jax.enable_x64(True):
         params = LinearParams(*(jax.numpy.asarray(given[name]) for name in ("W", "b")))
         points, labels = (np.array(given[name]) for name in ("points", "labels"))
         batch = Examples(points, labels, np.ones(len(labels)))
         loss = jax.jit(
-            jax.value_and_grad(lambda params: evaluate(objective, params, batch, Hyper({}))[0])
+            jax.value_and_grad(
+                lambda params: evaluate(objective, params, batch, Hyper({}, given["reg"]))[0]
+            )
         )
         for _ in range(steps):
             slopes = loss(params)[1]
@@ -95,7 +97,8 @@ def test_loss_after_steps_of_gradient_descent_is_lincls_own(shown, kind, steps):
     choose(shown, kind)
     if steps:
         act(shown, {1: "step", 10: "ten"}[steps])
-    assert value(shown, "mean") == pytest.approx(expected, abs=1e-6)
+    assert value(shown, "total") == pytest.approx(expected, abs=1e-6)
+    assert value(shown, "mean") + value(shown, "penalty") == pytest.approx(expected, abs=1e-6)
     assert value(shown, "accuracy") == pytest.approx(right, abs=1e-6)
     found = np.hstack([parameters(shown).W, parameters(shown).b])
     np.testing.assert_allclose(found[:, :2], params.W, atol=1e-6)
@@ -118,7 +121,8 @@ def test_without_scripts_the_same_numbers_and_the_picture_stand_there(file):
     with open_page(file, scripts=False) as shown:
         text = shown.evaluate("document.body.innerText")
         assert "With scripts switched on" in text
-        for number in (*given["scores"], *given["of_marked"].values(), given["mean"]["hinge"]):
+        numbers = (*given["scores"], *given["of_marked"].values(), given["mean"]["hinge"])
+        for number in (*numbers, given["penalty"]):
             assert f"{number:.3f}" in text
         assert shown.evaluate("document.querySelectorAll('path').length") == len(given["points"])
         assert shown.evaluate("document.querySelectorAll('line').length") == 9
@@ -172,3 +176,56 @@ def test_a_slider_changes_its_parameter(shown):
         "one.dispatchEvent(new Event('input')); })()"
     )
     assert value(shown, "parameter12") == 1.5
+
+
+def set_range(shown, name, value):
+    shown.evaluate(
+        f"(() => {{ const one = document.querySelector('[name={name}]'); one.value = {value};"
+        "one.dispatchEvent(new Event('input')); })()"
+    )
+
+
+@needed
+@pytest.mark.parametrize("kind", LOSSES)
+def test_a_large_step_size_explodes_and_all_that_can_be_grasped_stays_within_the_frame(shown, kind):
+    choose(shown, kind)
+    set_range(shown, "rate", 1)  # 10, as its logarithm
+    before = value(shown, "total")
+    for _ in range(3):
+        act(shown, "step")
+    assert value(shown, "total") > 10 * before
+    for _ in range(20):
+        act(shown, "ten")
+    assert np.isfinite(value(shown, "total"))
+    assert shown.evaluate("document.querySelector('.exploded').hidden") is False
+    tips = shown.evaluate(
+        "[...document.querySelectorAll('.tip')]"
+        ".map(tip => [+tip.getAttribute('cx'), +tip.getAttribute('cy')])"
+    )
+    assert np.abs(tips).max() < 1.9
+
+
+@needed
+def test_start_again_resets_all_that_one_can_change(shown):
+    seen = "[...document.querySelectorAll('output')].map(one => one.dataset.exact).join()"
+    inputs = "[...document.querySelectorAll('input')].map(one => [one.value, one.checked]).join()"
+    before = shown.evaluate(seen), shown.evaluate(inputs)
+    choose(shown, "softmax")
+    set_range(shown, "rate", 0)
+    set_range(shown, "reg", 0.4)
+    act(shown, "ten")
+    drag(shown, interactive.start()["points"][7], (-1.5, -1.5))
+    act(shown, "reset")
+    assert (shown.evaluate(seen), shown.evaluate(inputs)) == before
+
+
+@needed
+def test_a_tip_that_the_frame_holds_back_can_be_dragged_home(shown):
+    set_range(shown, "rate", 1)
+    for _ in range(4):
+        act(shown, "step")
+    tip = shown.evaluate(
+        "['cx', 'cy'].map(name => +document.querySelector('.tip').getAttribute(name))"
+    )
+    drag(shown, tip, 0.8 * np.array(tip))
+    assert np.abs(parameters(shown).W[0]).max() < 10

@@ -13,9 +13,6 @@ from experiments.report import gradient_descent as gradient_descent_report
 from experiments.report import intervals, words
 from experiments.report.findings import AGREES, Answer, Findings, Printed
 from experiments.report.page import closing, lecture
-from lincls import losses, penalties
-from lincls.evaluation import Interval
-from lincls.objective import Objective
 
 
 def blobs(num_examples=60):
@@ -28,9 +25,9 @@ def blobs(num_examples=60):
 @pytest.mark.parametrize(("num_validated", "folds"), [(12, 1), (1000, 5)])
 def test_as_many_folds_are_held_out_as_bring_the_examples_asked_for(num_validated, folds):
     settings = SimpleNamespace(num_folds=5, num_validated=num_validated)
-    plan = tuning.Plan(Objective(losses.softmax, penalties.l2), 16, 30)
+    problem = tuning.problem(blobs(), 2, tuning.recipe("softmax", 16), 30)
     regs = np.array([0.0, 1.0])
-    found = tuning.held_out(jax.random.key(0), blobs(), 2, plan, np.ones(2), regs, settings)
+    found = tuning.held_out(jax.random.key(0), problem, np.ones(2), regs, settings)
     assert found.scores.shape == (2, 12 * folds, 2)
     assert found.labels.shape == (12 * folds,)
     right = (found.scores.argmax(axis=-1) == found.labels).mean(axis=1)
@@ -43,8 +40,8 @@ def test_held_out_examples_are_not_trained_on():
     rng = np.random.default_rng(27)
     examples = tuning.Rows(rng.normal(size=(40, 80)), rng.integers(0, 2, 40))
     settings = SimpleNamespace(num_folds=5, num_validated=1000)
-    plan = tuning.Plan(Objective(losses.softmax, penalties.l2), 16, 100)
-    found = tuning.held_out(jax.random.key(0), examples, 2, plan, np.ones(1), np.zeros(1), settings)
+    problem = tuning.problem(examples, 2, tuning.recipe("softmax", 16), 100)
+    found = tuning.held_out(jax.random.key(0), problem, np.ones(1), np.zeros(1), settings)
     assert (found.scores[0].argmax(axis=-1) == found.labels).mean() < 0.8  # trained: 1.0
 
 
@@ -90,6 +87,7 @@ def test_printed_numbers_are_counted_and_the_wrong_ones_told():
     ("text", "printed"),
     [
         ("slides 4-8, (52-55)", "slides 4–8, (52–55)"),
+        ("95.6 % of 5 × 10⁻³", "95.6\u00a0% of 5\u00a0×\u00a010⁻³"),
         ("-0.5 to +1.0, [10, -2]", "−0.5 to +1.0, [10, −2]"),
         ("5-fold, 3-D, 1e-05, x-1, 10⁻⁵", "5-fold, 3-D, 1e-05, x-1, 10⁻⁵"),
     ],
@@ -103,13 +101,30 @@ def test_another_value_falls_where_students_prediction_interval_says():
     assert (low, high) == pytest.approx((3 - 4.80894, 3 + 4.80894), abs=1e-4)
 
 
-def test_overlapping_intervals_of_the_best_are_named():
-    rows = [
-        closing.Row((), name, 0.9, Interval(low, high))
-        for name, low, high in (("a", 0.8, 0.9), ("b", 0.75, 0.8), ("c", 0.5, 0.79))
-    ]
-    assert closing.beside_the_best(rows).endswith("with those of: b.")
-    assert "no other" in closing.beside_the_best(rows[::2])
+def classifier(name, chosen, correct, total=100):
+    return Classifier(name, chosen, correct, total, 650)
+
+
+def result(*classifiers):
+    record = SimpleNamespace(classifiers=classifiers, seconds={}, data={"name": "x"})
+    return closing.finding([record]), closing.caption(closing.rows([record]))
+
+
+def test_the_page_begins_with_the_best_classifier_and_its_interval():
+    finding, caption = result(classifier("a", "nothing", 50), classifier("b", "k = 1", 90))
+    assert finding == "Best on x: b, k = 1: 90.0 % (95 % CI 82.6 to 94.5)."
+    assert "overlap" not in caption
+    _, caption = result(*(classifier("a", "nothing", right) for right in (90, 85, 30)))
+    assert "overlaps 1 of the 2 others" in caption
+
+
+def test_of_equal_classifiers_the_chosen_one_is_the_best_and_of_none_there_is_no_sentence():
+    finding, _ = result(
+        classifier("a", "nothing", 90), classifier("b", "k = 1", 90), classifier("c", "", 9)
+    )
+    assert finding.startswith("Best on x: b, k = 1")
+    assert "Best" not in result(classifier("a", "nothing", 90), classifier("b", "nothing", 90))[0]
+    assert closing.finding([SimpleNamespace(classifiers=[], seconds={}, data={})]) == ""
 
 
 def test_settings_of_each_kind_stand_one_after_another():

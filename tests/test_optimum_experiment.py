@@ -69,9 +69,14 @@ def test_the_mean_of_the_iterates_begins_with_the_first_epochs_last_one(found):
 
 def test_findings_tell_the_numbers_of_the_record(found):
     findings = optimum_report.findings(found)
-    assert f"{found.numbers['softmax']['least']:.5f}" in findings.sentences[0]
-    wrong = 60 - found.arrays["softmax: right"].sum(axis=1)
-    assert f"{wrong[-1]} of 60 validation examples are wrong" in findings.sentences[-1]
+    left = found.arrays["softmax: loss"] - found.numbers["softmax"]["least"]
+    assert f"{100 * left[-1].min() / left[0, 0]:.1f} % (softmax)" in findings.sentences[0]
+    right = 100 * found.arrays["softmax: right"].mean(axis=1)
+    both = f"{right[-1]:.1f} % and {right[left[-1].argmin()]:.1f} %"
+    assert both in findings.sentences[1]
     (table,) = findings.tables
-    assert [row[1] for row in table.rows] == [*optimum.RUNS, "L-BFGS"]
+    *runs, minimum = [row[1] for row in table.rows]
+    assert runs == [f"SGD, {run}" for run in optimum.RUNS]
+    assert f"{found.numbers['softmax']['least']:.4f}" in minimum
+    assert [row[3] for row in table.rows] == [f"{share:.1f} %" for share in right]
     assert len(list(optimum_report.draw(found))) == 2

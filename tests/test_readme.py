@@ -1,17 +1,37 @@
-"""README's code runs as it stands, prints what its comments say, and stays as short as it says."""
+"""What the READMEs show runs as it stands, prints what its comments say, and stays short."""
 
 import contextlib
+import importlib
 import io
 import re
+import shlex
 import sys
 from pathlib import Path
 
 import jax
 import pytest
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)
+from experiments.lab import options
+
+ROOT = Path(__file__).parent.parent
+FOLDERS = (".", "lincls", "lincls/data", "lincls/knn", "experiments", "experiments/bench")
+TEXTS = {folder: (ROOT / folder / "README.md").read_text() for folder in FOLDERS}
+BLOCKS = [
+    block for text in TEXTS.values() for block in re.findall(r"```python\n(.*?)```", text, re.S)
+]
 FILES = [block for block in BLOCKS if block.startswith("# experiments/")]
+COMMANDS = [
+    command
+    for text in TEXTS.values()
+    for block in re.findall(r"```(?:sh|text)\n(.*?)```", text, re.S)
+    for command in re.findall(r"\.venv/bin/python -m (experiments[^\n&]*?)(?:  .*)?$", block, re.M)
+] + [
+    command
+    for text in TEXTS.values()
+    for command in re.findall(r"`\.venv/bin/python -m (experiments[^`]*)`", text)
+]
+OTHERS = ("check_homework", "class_counts", "knn_memory")  # without `options`; tested elsewhere
+COMMANDS = sorted({one for one in COMMANDS if not any(name in one for name in OTHERS)})
 NUMBER = r"[-+]?\d+(?:\.\d+)?"
 
 
@@ -49,13 +69,50 @@ def test_the_experiment_runs(tmp_path, monkeypatch, capsys):
         sys.modules.pop(f"{place}.{name}")
 
 
+class Read(Exception):
+    """The command line has been read; the rest of the program need not run."""
+
+
+def start(command):
+    """Run a program of `options` by the words of its command line."""
+    name, *words = shlex.split(command)
+    run, program = importlib.import_module("experiments.run"), importlib.import_module(name)
+    if name == "experiments":
+        return run.main_all(words)
+    if hasattr(program, "__path__"):
+        program = importlib.import_module(f"{name}.__main__")
+    main = getattr(program, "main", None)
+    return main(words) if main else run.main(program.__file__, words)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_are_read_as_they_stand(command, monkeypatch, capsys):
+    parse = options.parse
+
+    def only_read(*arguments):
+        raise Read from (parse(*arguments) and None)
+
+    monkeypatch.setattr(options, "parse", only_read)
+    with pytest.raises((Read, SystemExit)) as ended:
+        start(command)
+    assert ended.type is Read or ended.value.code == 0, capsys.readouterr().err
+
+
+def test_commands_were_found():
+    assert len(COMMANDS) > 8
+
+
 def test_recipes_are_short():
-    recipes = README.split("## Recipes")[1]
-    for block in re.findall(r"```python\n(.*?)```", recipes, re.S):
-        assert len(block.strip().splitlines()) <= 15, block
+    for folder in (".", "lincls"):
+        for block in re.findall(r"```python\n(.*?)```", TEXTS[folder], re.S):
+            assert len(block.strip().splitlines()) <= 16, block
 
 
-def test_files_it_names_exist():
-    root = Path(__file__).parent.parent
-    for path in re.findall(r"\]\(([^):]+)\)", README):
-        assert (root / path).exists(), path
+def test_readme_is_short():
+    assert len(TEXTS["."].splitlines()) <= 180
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_files_it_names_exist(folder):
+    for path in re.findall(r"\]\(([^):]+)\)", TEXTS[folder]):
+        assert (ROOT / folder / path).exists(), path

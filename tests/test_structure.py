@@ -3,18 +3,23 @@
 import ast
 import importlib
 import inspect
+import re
 import statistics
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
+import experiments
 import lincls
+from experiments.lab import fingerprint
 
 ROOT = Path(__file__).parent.parent
 ORDER = [
     "structs",
+    "files",
     "checks",
     "precision",
     "placement",
@@ -96,7 +101,7 @@ def test_public_names_are_there_and_documented():
     for name in lincls.__all__:
         value = getattr(lincls, name)
         assert inspect.getdoc(value), name
-    assert set(ORDER) - {"checks", "precision"} <= set(lincls.__all__)
+    assert set(ORDER) - {"checks", "files", "precision"} <= set(lincls.__all__)
 
 
 def public_functions():
@@ -128,9 +133,78 @@ def test_functions_are_short():
     assert max(lengths) <= 45
 
 
-def test_the_wheel_holds_lincls_alone():
-    import tomllib
+def test_signatures_and_files_are_short():
+    for parameter in public_functions():
+        fn = parameter.values[0]
+        assert len(inspect.signature(fn).parameters) <= 12, fn
+    for path in SOURCES:
+        assert len(path.read_text().splitlines()) <= 350, path
+    for title in experiments.ORDER:  # what a reader of the lecture opens
+        for folder in ("experiments", "experiments/report"):
+            path = ROOT / folder / f"{title}.py"
+            assert len(path.read_text().splitlines()) <= 310, path
 
+
+def packages_imported(folder):
+    """The packages that the files of a folder import, anywhere in them."""
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                yield from (alias.name.split(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                yield node.module.split(".")[0]
+
+
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "sklearn": "scikit-learn",
+    "tensorflow_datasets": "tensorflow-datasets",
+    "mpl_toolkits": "matplotlib",
+    "cycler": "matplotlib",
+}
+INDIRECT = {"jaxlib", "importlib_resources"}  # what jax and TFDS need and lincls does not import
+OF_TFDS = {"absl", "array_record"}
+OPTIONAL = {"tensorflow", "torch", "faiss", "cv2", "usearch", "numkong", "IPython"}
+
+
+def needed(folder):
+    """The distributions that a folder imports and Python does not have."""
+    names = set(packages_imported(folder)) - set(sys.stdlib_module_names)
+    names -= {"lincls", "experiments", "tests"} | OPTIONAL | OF_TFDS
+    return {DISTRIBUTIONS.get(name, name) for name in names}
+
+
+def declared(requirements):
+    return {re.match(r"[\w.-]+", one)[0] for one in requirements} - {"lincls"}
+
+
+def test_the_wheel_needs_what_lincls_imports_and_the_extra_what_experiments_import():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wheel = declared(project["dependencies"])
+    assert wheel - INDIRECT == needed(ROOT / "lincls")
+    extra = declared(project["optional-dependencies"]["experiments"])
+    assert needed(ROOT / "experiments") - wheel == extra
+
+
+def test_the_library_shows_nothing():
+    shown = {"matplotlib", "jinja2", "argparse", "tqdm"} & set(packages_imported(ROOT / "lincls"))
+    assert not shown
+
+
+@pytest.mark.parametrize("title", experiments.ORDER)
+def test_a_question_never_imports_what_tells_it(title):
+    """The law behind the fingerprints: a reworded sentence computes nothing again."""
+    closure = fingerprint.closure(ROOT / "experiments" / f"{title}.py")
+    assert (
+        ROOT / "lincls" / "linear.py" in closure or ROOT / "lincls" / "knn" / "model.py" in closure
+    )
+    places = {path.relative_to(ROOT).parts[:2] for path in closure}
+    assert ("experiments", "report") not in places
+    others = {f"{other}.py" for other in experiments.ORDER} - {f"{title}.py"}
+    assert not others & {place[1] for place in places if place[0] == "experiments"}
+
+
+def test_the_wheel_holds_lincls_alone():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     packages = {".".join(path.parent.relative_to(ROOT).parts) for path in SOURCES}
     assert set(project["tool"]["setuptools"]["packages"]) == packages

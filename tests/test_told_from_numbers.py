@@ -8,8 +8,6 @@ import pytest
 from experiments import linear_plane
 from experiments.report import unintuitive as unintuitive_report
 from experiments.report.findings import AGREES, DIFFERS, ELSEWHERE, UNDECIDED
-from experiments.report.page import closing
-from lincls.evaluation import Interval
 
 
 def copies(*shares, count=1000):
@@ -72,26 +70,3 @@ def test_slide_23_no_interval_leaves_100_points(shares):
 )
 def test_slide_26_a_linear_program_finds_a_line_wherever_there_is_one(points, labels, divided):
     assert linear_plane._divided(np.array(points, float), np.array(labels)) is divided
-
-
-@pytest.mark.parametrize(
-    ("lows", "title"),
-    [
-        ([0.8, 0.5], "Best on x: a, 90.0% right (80.0 to 95.0%)"),
-        (
-            [0.8, 0.75],
-            "Best on x: a, 90.0% right; its interval (80.0 to 95.0%) overlaps with that of b",
-        ),
-        (
-            [0.8, 0.75, 0.7],
-            "Best on x: a, 90.0% right; its interval (80.0 to 95.0%) overlaps with those of 2 "
-            "others",
-        ),
-    ],
-)
-def test_the_best_is_named_with_how_many_intervals_overlap_its_own(lows, title):
-    rows = [
-        closing.Row((), name, 0.9, Interval(low, 0.95 if low > 0.6 else 0.6))
-        for name, low in zip("abc", lows, strict=False)
-    ]
-    assert closing._finding("x", rows) == title

@@ -14,7 +14,8 @@ from experiments.report import linear_plane as linear_plane_report
 from experiments.report import nearest_neighbor as nearest_neighbor_report
 from experiments.report import operations, words
 from experiments.report import optimum as optimum_report
-from experiments.report.findings import AGREES, DIFFERS, MISPRINT, UNDECIDED
+from experiments.report import random_search as random_search_report
+from experiments.report.findings import AGREES, DIFFERS, ELSEWHERE, MISPRINT, UNDECIDED
 from lincls import evaluation
 from lincls.structs import LinearParams
 
@@ -119,6 +120,52 @@ def test_slide_21_a_step_size_must_be_better_than_a_lower_and_a_higher_one(by_ra
     assert choose_rate_report.findings(chosen(by_rate)).verdict == verdict
 
 
+def test_each_end_of_the_learning_rates_costs_what_it_is_below_the_choice():
+    (table,) = choose_rate_report.findings(chosen([0.5, 0.9, 0.6])).tables
+    costs = {row[0]: row[-1] for row in table.rows}
+    assert costs["lowest learning rate"] == "+40.0 to +40.0 points"
+    assert costs["highest learning rate"] == "+30.0 to +30.0 points"
+    assert costs["weakest penalty"] == costs["strongest penalty"] == "0 points"  # only one
+
+
+def drawn_at_random(accuracies, name="cifar10"):
+    """A record of random searches that end with these accuracies on 1,000 examples."""
+    losses = np.array([9.0, 8.0, 8.5])[None] + np.zeros((len(accuracies), 1))
+    other = {"right": 120, "least_loss": 8.9}
+    return SimpleNamespace(
+        settings={"num_draws": 3},
+        numbers={"accuracies": accuracies, "chance": 0.1, "total": 1000, "greatest_pixel": 255.0,
+                 "as printed": other, "divided": other},
+        arrays={"loss": losses, "best": np.minimum.accumulate(losses, axis=1)},
+        data={"name": name}, classifiers=[Classifier("", "", 150, 1000, 1)],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "name", "verdict"),
+    [
+        ([0.14, 0.15, 0.17], "cifar10", AGREES),
+        ([0.25, 0.26, 0.27], "cifar10", DIFFERS),
+        ([0.14, 0.15, 0.17], "digits", ELSEWHERE),
+    ],
+)
+def test_slide_50_is_one_more_search_on_cifar10(accuracies, name, verdict, monkeypatch):
+    monkeypatch.setattr(random_search_report, "SLIDE_LOSSES", (9.4, 8.9, 9.0))
+    findings = random_search_report.findings(drawn_at_random(accuracies, name))
+    assert findings.verdict == verdict
+    assert [row[1:] for row in findings.tables[0].rows[:2]] == [
+        ("8.000", "15.0 % (95 % CI 12.9 to 17.3)"),
+        ("8.900", "12.0 % (95 % CI 10.1 to 14.2)"),
+    ]
+
+
+def test_the_interval_of_one_more_search_stays_within_0_and_1():
+    low, high = random_search_report._another(np.array([0.02, 0.9, 0.5]))
+    assert (low, high) == (0, 1)
+    narrow = random_search_report._another(np.array([0.14, 0.15, 0.17]))
+    assert 0 < narrow.low < 0.14 < 0.17 < narrow.high < 1
+
+
 @pytest.mark.parametrize(
     ("islands", "own", "ks", "verdicts"),
     [
@@ -167,15 +214,35 @@ def test_slide_28_prints_one_score_wrong():
     assert "60.75" in found.answers["28"].because
 
 
-@pytest.mark.parametrize(("end", "verdict"), [(1.001, AGREES), (1.5, UNDECIDED), (3.0, DIFFERS)])
-def test_what_is_on_its_way_down_contradicts_nothing(end, verdict):
-    right = np.ones((4, 20), bool)
-    record = SimpleNamespace(
+def descended(end, converged=True, right=None):
+    """A record of three runs of SGD from a loss of 2 towards a minimum of 1."""
+    right = np.ones((4, 20), bool) if right is None else right
+    return SimpleNamespace(
         settings={"losses": ["softmax"], "epochs": 1, "reg": 0.1},
-        numbers={"softmax": {"least": 1.0, "grad_norm": 0.0, "steps": 3, "converged": True}},
+        numbers={"softmax": {"least": 1.0, "grad_norm": 0.0, "steps": 3, "converged": converged}},
         arrays={"softmax: loss": np.array([[2.0] * 3, [end] * 3]), "softmax: right": right},
     )
-    assert optimum_report.findings(record).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("end", "converged", "verdict"),
+    [
+        (1.001, True, AGREES),
+        (1.001, False, UNDECIDED),  # the minimum lies lower than what was found
+        (1.5, True, UNDECIDED),
+        (3.0, True, DIFFERS),
+    ],
+)
+def test_what_is_on_its_way_down_contradicts_nothing(end, converged, verdict):
+    assert optimum_report.findings(descended(end, converged)).verdict == verdict
+
+
+@pytest.mark.parametrize(("wrong", "differs"), [(0, False), (3, False), (12, True)])
+def test_accuracies_differ_if_the_least_of_all_p_values_is_small_for_so_many(wrong, differs):
+    right = np.ones((4, 20), bool)
+    right[0, :wrong] = False
+    told = optimum_report.findings(descended(1.001, right=right)).sentences[-1]
+    assert ("do not differ" not in told) == differs
 
 
 def test_centred_scores_decide_alike_and_have_mean_zero():

@@ -8,15 +8,18 @@ An experiment declares its numbers as a frozen dataclass of flags,
 
 and gets `--num-folds`, its default in --help, its value under `--smoke` and a plain error
 from here.  `python -m experiments` takes the same flags with the experiment's name before
-them (`--choose-k.num-folds 10`), so that no number exists that a flag cannot change.
+them (`--choose-k.num-folds 10`), so that no number exists that a flag cannot change; its
+--help names the experiments instead, whose own --help shows them.
 """
 
 import argparse
 import dataclasses
 import difflib
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NoReturn
 
 from experiments.lab.experiment import flag
 
@@ -39,34 +42,58 @@ class Drawn(Common):
     """The flags of an experiment with figures."""
 
     style: str = flag(
-        "page", "slides: also NAME.slides.png and .svg, 16:9 for a projector; nothing is "
-        "computed again", choices=("page", "slides"),
+        "page", "slides: each figure also as NAME.slides.png and .svg, 16:9, for a projector",
+        choices=("page", "slides"),
     )  # fmt: skip
+    verbose: bool = flag(False, "print every sentence, table and verdict")
 
 
 @dataclasses.dataclass(frozen=True)
 class All(Drawn):
     """The flags of all experiments together."""
 
-    quick: bool = flag(False, "only the quick ones, at most a minute on digits; see --list")
+    quick: bool = flag(False, "only those that end within a minute on digits")
 
 
-NUMBERLESS = ("again", "out", "quick", "style")  # shared flags that decide no number
+NUMBERLESS = ("again", "out", "quick", "style", "verbose")  # shared flags that decide no number
+METAVARS = {int: "N", float: "X", str: "NAME"}
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse that suggests the flag which was probably meant."""
+    """argparse that says what is wrong in one line, with what was probably meant.
+
+    Attributes:
+        programs: names of experiments that are programs of their own.
+    """
+
+    programs: Sequence[str] = ()
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        known, unknown = self.parse_known_args(args, namespace)
+        typed = sys.argv[1:] if args is None else list(args)
+        known, unknown = self.parse_known_args(typed, namespace)
         if unknown:
-            self.error(self._about(unknown[0]))
+            self.error(self._about(unknown[0], typed))
         return known
 
-    def _about(self, word: str) -> str:
-        close = difflib.get_close_matches(word.split("=")[0], self._option_string_actions, n=1)
-        meant = f"; did you mean {close[0]}?" if close else "; --help lists the flags"
-        return f"there is no flag {word}{meant}"
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {' '.join(message.split())}\n")
+
+    def _about(self, word: str, typed: list[str]) -> str:
+        if not word.startswith("-"):
+            return self._about_a_bare_word(word, typed)
+        flags = list(self._option_string_actions)
+        wanted = word.split("=")[0]
+        of_others = [flag for flag in flags if flag.endswith(f".{wanted.lstrip('-')}")]
+        meant = of_others or difflib.get_close_matches(wanted, flags, n=1)
+        told = f"; did you mean {' or '.join(meant)}?" if meant else "; --help lists the flags"
+        return f"there is no flag {word}{told}"
+
+    def _about_a_bare_word(self, word: str, typed: list[str]) -> str:
+        near = difflib.get_close_matches(word.replace("-", "_"), self.programs, n=1)
+        if not near:
+            return f"{word!r} belongs to no flag; --help lists them"
+        others = [each for each in typed if each != word]
+        return f"did you mean: {shlex.join([*f'{self.prog}.{near[0]}'.split(), *others])}"
 
 
 def fields(settings: type) -> dict[str, dataclasses.Field[Any]]:
@@ -88,6 +115,7 @@ def build(
     groups: Mapping[str, type],
     listing: Callable[[], str],
     common: type = Common,
+    questions: Mapping[str, str] | None = None,
 ) -> Parser:
     """A parser of the shared flags and of each group's Settings.
 
@@ -95,40 +123,59 @@ def build(
         prog: how the program is called.
         description: what it does, for --help.
         groups: title -> Settings class.  One group's flags stand bare; of several, each
-            flag carries its title (`--choose-k.num-folds`).
+            flag carries its title (`--choose-k.num-folds`), and --help leaves it out.
         listing: makes what --list prints.
         common: the shared flags, Common or more.
+        questions: title -> the question of each group, for the --help of several.
     """
     parser = Parser(prog=prog, usage=f"{prog} [flags]", description=description, allow_abbrev=False)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
         "--list", action=_List, nargs=0, const=listing, help="list the experiments and exit"
     )
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add(parser, common)
+    if len(groups) == 1:
+        ((title, settings),) = groups.items()
+        add(parser.add_argument_group(title.replace("_", " ")), settings)
+        return parser
+    parser.programs = list(groups)
+    parser.epilog = _of_questions(prog, questions or {})
     for title, settings in groups.items():
-        prefix = f"{title}." if len(groups) > 1 else ""
-        add(parser.add_argument_group(title.replace("_", " ")), settings, prefix)
+        add(parser, settings, f"{title}.", hidden=True)
     return parser
 
 
-def add(parser: Any, settings: type, prefix: str = "") -> None:
+def _of_questions(prog: str, questions: Mapping[str, str]) -> str:
+    """What --help says of the programs of single questions."""
+    lines = [f"  {title:<18}  {question}" for title, question in questions.items()]
+    return "\n".join([
+        "questions:", *lines, "",
+        f"Each is a program too: `{prog}.choose_k --help` shows its numbers.",
+        "Here the same flags begin with its name: --choose-k.ks 1 3 5.",
+    ])  # fmt: skip
+
+
+def add(parser: Any, settings: type, prefix: str = "", hidden: bool = False) -> None:
     """Add the flags of a Settings class to a parser or to a group of it."""
     for name, field in fields(settings).items():
         word = f"--{prefix}{name}".replace("_", "-")
         text = field.metadata["help"].replace("%", "%%")
-        shared = {"dest": prefix + name, "default": argparse.SUPPRESS}
+        shared: Any = {"dest": prefix + name, "default": argparse.SUPPRESS}
         if field.default is False:
-            parser.add_argument(word, action="store_true", help=text, **shared)
+            shared["help"] = argparse.SUPPRESS if hidden else text
+            parser.add_argument(word, action="store_true", **shared)
             continue
         default: Any = field.default
         many = isinstance(default, tuple)
+        example = default[0] if many else default
+        choices = field.metadata["choices"]
+        usual = "" if default == "" else f" (default: {shown(default)})"
         parser.add_argument(
             word,
-            type=_reader(default[0] if many else default, field.metadata["low"]),
+            type=_choice(choices) if choices else _reader(example, field.metadata["low"]),
             nargs="+" if many else None,
-            choices=field.metadata["choices"],
-            metavar=name.rsplit("_", 1)[-1].upper() if not field.metadata["choices"] else None,
-            help=f"{text} (default: {shown(default)})",
+            metavar="{" + ",".join(choices) + "}" if choices else METAVARS[type(example)],
+            help=argparse.SUPPRESS if hidden else text + usual,
             **shared,
         )
 
@@ -150,6 +197,23 @@ def _reader(example: Any, low: float | None) -> Any:
         return value
 
     return read
+
+
+def _choice(choices: Sequence[str]) -> Callable[[str], str]:
+    """Read one of several words; the error names the nearest."""
+
+    def read(word: str) -> str:
+        if word not in choices:
+            told = f"must be {' or '.join(choices)}, got {word!r}{_near(word, choices)}"
+            raise argparse.ArgumentTypeError(told)
+        return word
+
+    return read
+
+
+def _near(word: str, words: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word.lower(), words, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def shown(value: Any) -> str:
@@ -184,14 +248,15 @@ def parse(
     }
 
 
-def command(title: str, common: Common, settings: Any) -> str:
-    """The command line that makes one experiment with exactly these settings."""
-    words = ["python -m experiments." + title]
-    for instance in (common, settings):
+def command(program: str, common: Common, settings: Any = None) -> str:
+    """The command line, quoted for a shell, that runs a program with exactly these settings."""
+    words = ["python", "-m", program]
+    for instance in filter(None, (common, settings)):
         for name, field in fields(type(instance)).items():
             value = getattr(instance, name)
             usual = field.metadata["smoke"] if common.smoke else field.default
             if name not in NUMBERLESS and (value != usual or (name == "smoke" and value)):
-                word = f"--{name}".replace("_", "-")
-                words.append(word if value is True else f"{word} {shown(value)}")
-    return " ".join(words)
+                words.append(f"--{name}".replace("_", "-"))
+                several = value if isinstance(value, tuple) else (value,)
+                words += [] if value is True else [shown(each) for each in several]
+    return shlex.join(words)

@@ -8,8 +8,7 @@ import json
 import os
 import platform
 import subprocess
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,11 @@ import numpy as np
 
 from experiments.lab.experiment import Classifier, Outcome
 from experiments.lab.gate import Data
+from lincls import files
 
 RESULTS = "results.json"
 ARRAYS = "arrays.npz"
+PARTS = {"fingerprint", "settings", "seed", "data", "numbers", "classifiers", "seconds"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,37 +113,25 @@ def save(folder: Path, meta: dict[str, Any], outcome: Outcome) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RESULTS).unlink(missing_ok=True)
     arrays = {name: np.asarray(array) for name, array in outcome.arrays.items()}
-    write_file(folder / ARRAYS, lambda file: np.savez_compressed(file, **arrays))  # type: ignore[arg-type]
+    files.write(folder / ARRAYS, lambda file: np.savez_compressed(file, **arrays))  # type: ignore[arg-type]
     body = meta | {
         "numbers": plain(outcome.numbers),
         "classifiers": [plain(row._asdict()) for row in outcome.classifiers],
         "seconds": plain(outcome.seconds),
     }
     text = json.dumps(body, indent=2, allow_nan=False) + "\n"
-    write_file(folder / RESULTS, lambda file: file.write(text.encode()))
+    files.write(folder / RESULTS, lambda file: file.write(text.encode()))
 
 
 def load(folder: Path) -> Record | None:
-    """The record in a folder, or None where no finished one stands."""
+    """The record in a folder, or None where no finished and undamaged one stands."""
     try:
         meta = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
-        with np.load(folder / ARRAYS, allow_pickle=False) as arrays:
-            return Record(meta, dict(arrays))
-    except (OSError, ValueError):
+        with (folder / ARRAYS).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            found = Record(meta, dict(arrays))
+    except Exception:  # zip, zlib, numpy and json each have errors of their own for damage
         return None
-
-
-def write_file(path: Path, fill: Callable[[Any], object]) -> None:
-    """Write a file beside its place and rename it over: a reader never sees half of it."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            fill(file)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    return found if isinstance(meta, dict) and meta.keys() >= PARTS else None
 
 
 def plain(value: Any) -> Any:

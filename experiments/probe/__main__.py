@@ -31,7 +31,7 @@ from experiments.lab import gate, options, record
 from experiments.probe import probing, results
 from experiments.probe.choosing import Settings, compute, held_out, read_groups
 from experiments.report import words
-from lincls import checks
+from lincls import checks, files
 
 
 def save(folder: Path, found: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
@@ -42,10 +42,10 @@ def save(folder: Path, found: dict[str, Any], arrays: dict[str, np.ndarray]) -> 
     writer = csv.DictWriter(text, list(found["results"][0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(found["results"])
-    record.write_file(folder / "results.csv", lambda f: f.write(text.getvalue().encode()))
-    record.write_file(folder / "predictions.npz", lambda f: np.savez(f, **arrays))  # type: ignore[arg-type]
+    files.write(folder / "results.csv", lambda f: f.write(text.getvalue().encode()))
+    files.write(folder / "predictions.npz", lambda f: np.savez(f, **arrays))  # type: ignore[arg-type]
     body = json.dumps(record.plain(found), indent=2, allow_nan=False) + "\n"
-    record.write_file(folder / record.RESULTS, lambda f: f.write(body.encode()))
+    files.write(folder / record.RESULTS, lambda f: f.write(body.encode()))
 
 
 def refuse(settings: Settings, data: gate.Data, groups: np.ndarray | None) -> None:

@@ -1,7 +1,9 @@
-"""What `experiments.choose_k` found, told and drawn."""
+"""What `experiments.choose_k` found, in words and figures."""
 
 from collections.abc import Iterator
+from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 
@@ -9,107 +11,68 @@ from experiments.lab import choices
 from experiments.lab.record import Record
 from experiments.report import intervals, style, words
 from experiments.report.findings import (
-    AGREES,
     DIFFERS,
-    UNDECIDED,
+    ELSEWHERE,
     Answer,
     Findings,
     Plot,
     Table,
+    together,
 )
-from lincls import evaluation
+from lincls.evaluation import Interval
 
 SLIDES = "20-22"
 QUESTION = "Which k and which distance?"
 CLAIM = (
-    "Hyperparameters are tuned by cross-validation: cycle through the folds and average (21). To "
-    "choose them on the test set is a very bad idea; it is used once, at the end (20). In the "
-    "5-fold example k of about 7 works best for its data (22)."
+    "Choosing hyperparameters on the test set is a very bad idea; it is used once, at the end "
+    "(20). In cross-validation each fold validates once, and the results are averaged (21). In "
+    "the 5-fold example k of about 7 works best (22)."
 )
 SECONDS = 3
 SLIDE_K = 7
+RULES = ("best", "one_standard_error")
 
 
 def findings(record: Record) -> Findings:
-    """The choices, the test of the last, the bad idea, and how the slide's k compares."""
-    numbers = record.numbers
-    places = range(len(numbers["sizes"]))
-    about, verdicts = zip(*(_about_size(record, place) for place in places), strict=True)
-    simplest = numbers["choices"][-1]["one_standard_error"]
-    fewest, most = _class_shares(record)
+    """The choice, its one test, and by how much choosing on the test set overstates accuracy."""
+    best, overstated = _chosen(record), _overstated(record)
+    folds = _of(record, -1, best)
+    parts, total = record.arrays["flattery_of_parts"], record.arrays["test_right"].shape[-1]
+    bias = (
+        f"Choosing on {total // len(parts) // 2:,} test examples overstates accuracy by "
+        f"{_points(overstated)} (95 % CI)"
+    )
     sentences = [
-        f"The {record.settings['num_folds']} folds are contiguous parts of the training set: of "
-        f"{numbers['sizes'][-1]:,} images, {fewest:,} to {most:,} of a class in each.",
-        *about,
-        "The simplest choice within one standard error of the last, the one with the largest k, "
-        f"is k = {simplest['k']} with {choices.NAMES[simplest['metric']]}.",
-        f"Tested once, with all training images: {words.right(record.classifiers[0])}.",
-        *_about_bad_idea(record),
+        f"Cross-validation chooses {_named(best)}: {words.percent(folds.mean())} accuracy on "
+        f"held-out folds (standard deviation {100 * folds.std(ddof=1):.1f} points).",
+        f"Tested once, this choice reaches {words.accuracy(record.classifiers[0])}.",
+        f"{bias}.",
     ]
-    flattery = _flattered(record)
-    claimed, tested = record.arrays["test_right"].sum(axis=-1).max(), record.classifiers[0]
-    more = 100 * (claimed - tested.correct) / tested.total
+    whole = f"on {total // 2:,}, by {100 * record.arrays['flattery'].mean():.1f} points"
     answers = {
-        "20": Answer(
-            intervals.above_zero(flattery),
-            f"the best on half of a part of the test set ({_images_of_a_part(record):,} images) is "
-            f"{words.signed(flattery)} points worse on the other half; chosen on the whole "
-            f"test set it would claim {more:.1f} points more than was tested",
-        ),
-        "22": Answer(verdicts[-1], _beside_seven(record, len(numbers["sizes"]) - 1)),
+        "20": Answer(intervals.above_zero(overstated), f"{bias}; {whole}."),
+        "22": _of_seven(record),
     }
     return Findings(sentences, answers, (_table(record),))
 
 
-def _flattered(record: Record) -> evaluation.Interval:
-    """How much worse a choice is elsewhere, an interval over the disjoint parts."""
+def _chosen(record: Record) -> dict[str, Any]:
+    """The pair that cross-validation chose on the most examples."""
+    return record.numbers["choices"][-1]["best"]
+
+
+def _named(pair: dict[str, Any]) -> str:
+    return f"k = {pair['k']} with {choices.NAMES[pair['metric']]}"
+
+
+def _of(record: Record, place: int, pair: dict[str, Any]) -> np.ndarray:
+    """The accuracies (folds,) of a pair on one of the sizes."""
+    return record.arrays[pair["metric"]][place, record.settings["ks"].index(pair["k"])]
+
+
+def _overstated(record: Record) -> Interval:
+    """By how much a choice on half of a part exceeds the other half, over disjoint parts."""
     return intervals.of_mean(record.arrays["flattery_of_parts"].mean(axis=1))
-
-
-def _images_of_a_part(record: Record) -> int:
-    return int(record.arrays["test_right"].shape[-1] // len(record.arrays["flattery_of_parts"]))
-
-
-def _class_shares(record: Record) -> tuple[int, int]:
-    """The least and the greatest number of images of a class in a fold."""
-    folds, labels = record.arrays["folds"], record.arrays["labels"]
-    counts = np.zeros((folds.max() + 1, labels.max() + 1), int)
-    np.add.at(counts, (folds, labels), 1)
-    return int(counts.min()), int(counts.max())
-
-
-def _of(record: Record, place: int, metric: str, k: int) -> np.ndarray:
-    """The accuracies (folds,) of a k and a distance on one of the sizes."""
-    return record.arrays[metric][place, record.settings["ks"].index(k)]
-
-
-def _about_size(record: Record, place: int) -> tuple[str, str]:
-    """What one size chooses, and the slide's k beside it: no worse than the best, and a peak?"""
-    best = record.numbers["choices"][place]["best"]
-    metric, near = best["metric"], _near(record)
-    of_best, of_near = (_of(record, place, metric, k) for k in (best["k"], near))
-    loss = _below_choice(record, place)
-    ends = {k: intervals.of_mean(of_near - _of(record, place, metric, k)) for k in _ends(record)}
-    sentence = (
-        f"On {record.numbers['sizes'][place]:,} images cross-validation chooses k = {best['k']} "
-        f"with {choices.NAMES[metric]}: {of_best.mean():.1%} right, with a standard deviation of "
-        f"{100 * of_best.std(ddof=1):.1f} points over the folds. k = {near} is "
-        f"{words.signed(loss)} points below what the other folds choose (95% interval over the "
-        f"folds). {_about_ends(near, ends)}"
-    )
-    if loss.low > 0 or any(end.high < 0 for end in ends.values()):
-        return sentence, DIFFERS
-    return sentence, AGREES if all(end.low > 0 for end in ends.values()) else UNDECIDED
-
-
-def _about_ends(near: int, ends: dict[int, evaluation.Interval]) -> str:
-    """Which ends the slide's k beats: "k = 7 beats k = 100 beyond chance, but not k = 1."."""
-    beaten = [f"k = {k}" for k, end in ends.items() if end.low > 0]
-    others = [f"k = {k}" for k, end in ends.items() if end.low <= 0]
-    if not beaten:
-        return f"k = {near} beats neither {' nor '.join(others)} beyond chance."
-    but = f", but not {others[0]}" if others else ""
-    return f"k = {near} beats {' and '.join(beaten)} beyond chance{but}."
 
 
 def _near(record: Record) -> int:
@@ -117,212 +80,169 @@ def _near(record: Record) -> int:
     return min(record.settings["ks"], key=lambda k: abs(k - SLIDE_K))
 
 
-def _below_choice(record: Record, place: int) -> evaluation.Interval:
-    """How far the slide's k is below the choice, by the choice's distance.
+def _of_seven(record: Record) -> Answer:
+    """Whether the slide's k is better than both ends and no worse than the choice."""
+    best, near, ks = _chosen(record), _near(record), record.settings["ks"]
+    of_near, minus_choice = _of(record, -1, best | {"k": near}), _minus_choice(record, -1)
+    low, high = (intervals.of_mean(of_near - _of(record, -1, best | {"k": k}))
+                 for k in (min(ks), max(ks)))  # fmt: skip
+    verdict = DIFFERS if minus_choice.high < 0 else together(map(intervals.above_zero, (low, high)))
+    return Answer(
+        verdict if record.data["name"] == "cifar10" else ELSEWHERE,
+        f"Cross-validation chooses {_named(best)}. k = {near} minus the choice: "
+        f"{_points(minus_choice)}; minus k = {min(ks)}: {_points(low)}; minus k = {max(ks)}: "
+        f"{_points(high)} (95 % CI).",
+    )
+
+
+def _points(difference: Interval) -> str:
+    return "0 points" if np.allclose(difference, 0) else words.points(difference)
+
+
+def _minus_choice(record: Record, place: int) -> Interval:
+    """How far the slide's k is above the choice, by the choice's distance.
 
     For each fold the others choose, and this fold compares.  On the folds that chose, the
     best of many pairs is above any other by chance already.
     """
-    ks, metrics = record.settings["ks"], record.settings["metrics"]
+    near, metrics = record.settings["ks"].index(_near(record)), record.settings["metrics"]
     table = np.stack([record.arrays[name][place] for name in metrics])  # (metrics, ks, folds)
     apart = []
     for fold in range(table.shape[-1]):
         others = np.delete(table, fold, axis=-1).mean(axis=-1)
         metric, k = np.unravel_index(others.argmax(), others.shape)
-        apart.append(table[metric, k, fold] - table[metric, ks.index(_near(record)), fold])
+        apart.append(table[metric, near, fold] - table[metric, k, fold])
     return intervals.of_mean(np.array(apart))
 
 
-def _beside_seven(record: Record, place: int) -> str:
-    """The best k of a size, and how far the slide's is below it."""
-    best, near = record.numbers["choices"][place]["best"], _near(record)
-    size, name = record.numbers["sizes"][place], choices.NAMES[best["metric"]]
-    told = f"on {size:,} images k = {best['k']} with {name} is best"
-    if near == best["k"]:
-        return told
-    below = words.signed(_below_choice(record, place))
-    return f"{told}; k = {near} is {below} points below the folds' choice"
-
-
-def _ends(record: Record) -> tuple[int, int]:
-    """The least and the greatest k: what works best in between is above both."""
-    return min(record.settings["ks"]), max(record.settings["ks"])
-
-
-def _about_bad_idea(record: Record) -> list[str]:
-    """What the test set would have chosen, and how much such a choice flatters itself."""
-    claimed, right = record.numbers["on_test"], record.arrays["test_right"]
-    tested, best = record.classifiers[0], right.sum(axis=-1).max()
-    settings = right.shape[0] * right.shape[1]
-    return [
-        "Chosen on the test set, which is done here on purpose, once, and for this sentence: "
-        f"k = {claimed['k']} with {choices.NAMES[claimed['metric']]}, claiming "
-        f"{best / tested.total:.1%}, {100 * (best - tested.correct) / tested.total:.1f} points "
-        "more than was tested above.",
-        f"Does such a claim flatter? Of {settings} settings, the best on a random half of "
-        f"{_images_of_a_part(record):,} test images is {words.signed(_flattered(record))} points "
-        "worse on the other half (95% interval over "
-        f"{len(record.arrays['flattery_of_parts'])} disjoint parts of the test set); with more "
-        "images less: on halves of the whole test set "
-        f"{100 * record.arrays['flattery'].mean():.2f} points, which is told of these images only.",
-    ]
-
-
 def _table(record: Record) -> Table:
-    """The choice for every size, and the accuracy of the nearest k to the slide's."""
+    """What is chosen on how many training examples, and the slide's k beside it."""
     rows = []
     for place, size in enumerate(record.numbers["sizes"]):
-        for metric in record.settings["metrics"]:
-            means = record.arrays[metric][place].mean(axis=1)
-            k = record.settings["ks"][int(means.argmax())]
-            deviation = _of(record, place, metric, k).std(ddof=1)
-            cells = (f"{k}", f"{means.max():.1%}", f"{100 * deviation:.1f}", f"{means[0]:.1%}")
-            rows.append((f"{size:,}", choices.NAMES[metric], *cells))
-    first = f"k = {record.settings['ks'][0]}"
-    header = ("images", "distance", "best k", "mean of folds", "deviation (points)", first)
-    return Table("Cross-validation on more and more training images.", header, rows)
+        best, simplest = (record.numbers["choices"][place][how] for how in RULES)
+        accuracy = words.percent(_of(record, place, best).mean())
+        difference = _points(_minus_choice(record, place))
+        rows.append((f"{size:,}", _named(best), accuracy, _named(simplest), difference))
+    header = ("training examples", "choice", "held-out folds", "one-standard-error rule",
+              f"k = {_near(record)} minus the choice (95 % CI)")  # fmt: skip
+    caption = (
+        "Cross-validation by the number of training examples. The rule takes the largest k within "
+        "one standard error of the best."
+    )
+    return Table(caption, header, rows)
 
 
 def draw(record: Record) -> Iterator[Plot]:
-    """The folds; slide 22's figure for every size and distance; the test set against the folds."""
+    """The folds (slide 21), the accuracy of every k (slide 22), and the test set beside them."""
     yield _draw_split(record)
     yield _draw_choice(record)
     yield _draw_test(record)
 
 
 def _draw_split(record: Record) -> Plot:
-    """The index arrays as bars: what is trained on, what validates, what waits."""
-    folds, num_test = record.arrays["folds"], record.data["num_test"]
-    num_folds, size = int(folds.max()) + 1, len(folds)
-    names = ["the data", "one split", *(f"round {fold + 1}" for fold in range(num_folds))]
-    held_out = [np.zeros(size, bool), folds == num_folds - 1]
-    held_out += [folds == fold for fold in range(num_folds)]
-    title = (
-        f"Each of {size:,} training images validates once in {num_folds} rounds; the "
-        f"{num_test:,} test images wait"
-    )
+    """What is trained on, what validates, and what is kept for the test."""
+    folds, labels = record.arrays["folds"], record.arrays["labels"]
+    counts, size, num_test = np.bincount(folds), len(folds), record.data["num_test"]
+    rounds, last = range(len(counts)), counts[-1]
+    of_class = [np.bincount(labels[folds == n], minlength=labels.max() + 1) for n in rounds]
+    bars: list[tuple[str, Any, int | None, list[str]]] = [
+        ("all data", [size], None, ["training set"]),
+        ("one split", [size - last, last], 1, ["train", "validate"]),
+        *((f"round {n + 1}", counts, n, [f"fold {m + 1}" for m in rounds]) for n in rounds),
+    ]
+    title = f"Each training example validates once in {len(counts)} rounds"
     figure, axes = style.canvas(height=2.9, title=title)
-    start = round(1.03 * size)
-    for row, mask in enumerate(held_out):
-        axes.broken_barh(_runs(~mask), (row - 0.38, 0.76), color=style.SKY)
-        axes.broken_barh(_runs(mask), (row - 0.38, 0.76), color=style.ORANGE)
-        axes.broken_barh([(start, num_test)], (row - 0.38, 0.76), color="#D0D0D0")
-        for fold in range(num_folds) if row > 1 else ():
-            middle = np.flatnonzero(folds == fold).mean()
-            axes.text(middle, row, f"fold {fold + 1}", ha="center", va="center", size=8.5)
-    labels = ((0, size / 2, "training set"), (1, size * (1 - 1 / num_folds) / 2, "train"),
-              (1, size * (1 - 0.5 / num_folds), "validate"))  # fmt: skip
-    for row, place, text in (*labels, (0, start + num_test / 2, "test set")):
-        axes.text(place, row, text, ha="center", va="center", size=8.5)
-    axes.set_yticks(range(len(names)), names)
-    axes.set(ylim=(len(names) - 0.5, -0.5), xlim=(0, start + num_test))
-    axes.set_xlabel("place of the training image in the data", x=0.5 * size / (start + num_test))
-    style.ticks(axes, [*(int(np.argmax(folds == fold)) for fold in range(num_folds)), size])
+    for row, (_, widths, held_out, texts) in enumerate(bars):
+        colors = [style.ORANGE if n == held_out else style.SKY for n in range(len(widths))]
+        parts = axes.barh(row, widths, 0.76, np.cumsum(widths) - widths, color=colors)
+        axes.bar_label(parts, texts, label_type="center", size=8.5)
+        kept = axes.barh(row, num_test, 0.76, 1.03 * size, color="#D0D0D0")
+        axes.bar_label(kept, ["" if row else "test set"], label_type="center", size=8.5)
+    axes.set_yticks(range(len(bars)), [name for name, *_ in bars])
+    axes.set(ylim=(len(bars) - 0.5, -0.5), xlim=(0, 1.03 * size + num_test))
+    axes.set_xlabel("training example, in file order", x=0.5 * size / (1.03 * size + num_test))
+    style.ticks(axes, [*(np.cumsum(counts) - counts).tolist(), size])
     axes.grid(False)
     axes.tick_params(axis="y", length=0)
     return Plot(
         "folds",
         figure,
-        "Drawn from the arrays of indices that were used: blue trains, orange validates, grey is "
-        "the test set, which no round touches. Cross-validation goes through the rounds and "
-        "averages; one split is its last round alone.",
-        f"Bars of training, validation and test images in {num_folds} rounds. {title}.",
+        "Blue trains, orange validates; grey is the test set, which no round touches. One split "
+        f"is the last round alone. Each fold holds {np.min(of_class):,} to {np.max(of_class):,} "
+        "examples of each class.",
+        f"Bars of training, validation and test examples. {title}.",
     )
-
-
-def _runs(mask: np.ndarray) -> list[tuple[int, int]]:
-    """Where the true stretches of a mask begin and how long they are."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(int), [0]])))
-    return [(int(begin), int(end - begin)) for begin, end in edges.reshape(-1, 2)]
 
 
 def _draw_choice(record: Record) -> Plot:
-    """Slide 22's figure: points, means, standard deviations, a panel for each size and distance."""
-    numbers, metrics = record.numbers, record.settings["metrics"]
-    rows = len(numbers["sizes"])
-    title = words.capital(_beside_seven(record, rows - 1))
-    figure, places = style.canvas(
-        rows, len(metrics), height=max(3.3, 2.2 * rows), title=title, sharey="row", sharex=True,
-        squeeze=False,
-    )  # fmt: skip
-    for place, size in enumerate(numbers["sizes"]):
-        for axes, name in zip(places[place], metrics, strict=True):
-            _draw_folds(axes, name, record, place)
-            axes.set_title(f"{choices.NAMES[name]}, {size:,} images", size=10)
-        places[place, 0].set_ylabel("accuracy (%)")
-    for axes in places[-1]:
-        axes.set_xlabel("neighbours k")
+    """Slide 22's figure: points, means, standard deviations, a panel for each distance."""
+    title = f"Cross-validation chooses {_named(_chosen(record))}"
+    figure, places = _panels(record, title)
+    for axes, name in zip(places, record.settings["metrics"], strict=True):
+        _draw_folds(axes, name, record)
+    style.legend(figure, "training examples")
     return Plot(
         "cross_validation",
         figure,
-        f"{record.settings['num_folds']}-fold cross-validation on the first training images. Each "
-        "grey point is one fold, the line goes through the means, bars are one standard "
-        "deviation; the ring is the choice. Axes differ from row to row.",
-        "Accuracy against k, one panel for each distance "
-        f"({', '.join(choices.NAMES[name] for name in metrics)}) and number of images. {title}.",
+        f"{record.settings['num_folds']}-fold cross-validation on the first training examples. "
+        "Points: single folds of the largest run; bars: one standard deviation. The ring marks the "
+        "choice.",
+        f"Accuracy against k, one panel for each distance. {title}.",
     )
 
 
-def _draw_folds(axes: Axes, name: str, record: Record, place: int) -> None:
-    """One panel: a point for each fold, the means with their deviations, the choice."""
-    best, ks = record.numbers["choices"][place]["best"], record.settings["ks"]
-    scores = 100 * record.arrays[name][place]
-    axes.plot(ks, scores, ".", color=style.FAINT, ms=5)
-    axes.errorbar(ks, scores.mean(1), scores.std(1, ddof=1), color=style.COLORS[name], capsize=3)
+def _panels(record: Record, title: str) -> tuple[Any, Any]:
+    """A panel of accuracy against k for each distance."""
+    metrics, ks = record.settings["metrics"], record.settings["ks"]
+    figure, places = style.canvas(
+        1, len(metrics), height=3.2, title=title, sharey=True, squeeze=False
+    )
+    for axes, name in zip(places[0], metrics, strict=True):
+        axes.set(title=choices.NAMES[name], xlabel="neighbours k", xscale="log")
+        style.ticks(axes, [k for k in ks if k in (1, 3, 7, 20, 50, 100)] or ks)
+        axes.margins(y=0.09)  # room for a ring at the top
+    places[0, 0].set_ylabel("accuracy (%)")
+    return figure, places[0]
+
+
+def _draw_folds(axes: Axes, name: str, record: Record) -> None:
+    """One panel: a line for each size, the folds of the largest, the choice."""
+    ks, sizes = record.settings["ks"], record.numbers["sizes"]
+    best, scores = _chosen(record), 100 * record.arrays[name]
+    for place, size in enumerate(sizes[:-1]):
+        grey = mpl.colormaps["Greys"](0.35 + 0.3 * place / len(sizes))
+        axes.plot(ks, scores[place].mean(1), color=grey, label=f"{size:,}")
+    mean, color = scores[-1].mean(1), style.COLORS[name]
+    axes.plot(ks, scores[-1], ".", color=style.FAINT, ms=5)
+    axes.plot(ks, mean, color=color, label=f"{sizes[-1]:,}, {choices.NAMES[name]}")
+    axes.errorbar(ks, mean, scores[-1].std(1, ddof=1), fmt="none", color=color, capsize=3)
     if name == best["metric"]:
-        mean = scores[ks.index(best["k"])].mean()
-        axes.plot(best["k"], mean, "o", ms=14, mfc="none", mec=style.RED, mew=2)
-    _draw_axis(axes, ks)
+        _ring(axes, best["k"], 100 * _of(record, -1, best).mean(), style.RED, 14)
 
 
-def _draw_axis(axes: Axes, ks: list[int]) -> None:
-    axes.set_xscale("log")
-    style.ticks(axes, [k for k in ks if k in (1, 3, 7, 20, 50, 100)] or ks)
-
-
-def _reach(record: Record) -> float:
-    """Half the width of the widest interval of a test accuracy, in points."""
-    right = record.arrays["test_right"].reshape(-1, record.arrays["test_right"].shape[-1])
-    ends = [evaluation.wilson_interval(int(one.sum()), one.size) for one in right]
-    return 50 * max(end.high - end.low for end in ends)
+def _ring(axes: Axes, k: int, accuracy: float, color: str, size: float) -> None:
+    axes.plot(k, accuracy, "o", ms=size, mfc="none", mec=color, mew=2)
 
 
 def _draw_test(record: Record) -> Plot:
     """The means of the folds and the test accuracy of every k, and what either would choose."""
-    numbers, metrics, ks = record.numbers, record.settings["metrics"], record.settings["ks"]
-    claimed, best = numbers["on_test"], numbers["choices"][-1]["best"]
+    ks, best, on_test = record.settings["ks"], _chosen(record), record.numbers["on_test"]
+    title = f"The test set would choose {_named(on_test)}"
+    figure, places = _panels(record, title)
     shares = 100 * record.arrays["test_right"].mean(axis=-1)
-    gap = shares.max() - shares[metrics.index(best["metric"]), ks.index(best["k"])]
-    title = (
-        f"Choosing on the test set would claim {gap:.1f} points more; on half of "
-        f"{_images_of_a_part(record):,} images, {words.signed(_flattered(record))} more than the "
-        "other half gives"
-    )
-    figure, places = style.canvas(
-        1, len(metrics), height=2.9, title=title, sharey=True, squeeze=False
-    )
-    for axes, name, share in zip(places[0], metrics, shares, strict=True):
+    for axes, name, share in zip(places, record.settings["metrics"], shares, strict=True):
         axes.plot(ks, 100 * record.arrays[name][-1].mean(axis=1), color=style.COLORS[name],
                   marker="o", ms=4, label="mean of the folds")  # fmt: skip
         axes.plot(ks, share, "--", color=style.INK, marker="s", ms=4, label="test set")
-        for pair, row, color in ((best, None, style.RED), (claimed, share, style.PURPLE)):
-            if pair["metric"] == name:
-                place = ks.index(pair["k"])
-                value = share[place] if row is None else row[place]
-                size = 14 if row is None else 9
-                axes.plot(pair["k"], value, "o", ms=size, mfc="none", mec=color, mew=2)
-        axes.set(title=choices.NAMES[name], xlabel="neighbours k")
-        axes.margins(y=0.09)  # room for a ring at the top
-        _draw_axis(axes, ks)
-    places[0, 0].set_ylabel("accuracy (%)")
-    places[0, -1].legend()
+        if name == best["metric"]:
+            _ring(axes, best["k"], 100 * _of(record, -1, best).mean(), style.RED, 14)
+        if name == on_test["metric"]:
+            _ring(axes, on_test["k"], share[ks.index(on_test["k"])], style.PURPLE, 9)
+    places[-1].legend()
     return Plot(
         "test_set",
         figure,
-        "Every k on the test set, shown on purpose and after the choice: the bad idea of slide 20. "
-        "The large red ring is what cross-validation chose, the small purple one what the test set "
-        f"would have chosen. Of a test accuracy the 95% interval reaches {_reach(record):.1f} "
-        "points to either side, at most.",
-        "Accuracy on the folds and on the test set against k, one panel for each distance. "
-        f"{title}.",
+        "Every k on the test set, shown on purpose after the choice. The large red ring is the "
+        "choice of cross-validation, the small purple one that of the test set.",
+        f"Accuracy on the folds and on the test set against k. {title}.",
     )

@@ -1,182 +1,175 @@
-"""What `experiments.optimum` found, told and drawn."""
+"""What `experiments.optimum` found, in words and figures."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from experiments.lab.choices import NAMES
 from experiments.lab.record import Record
 from experiments.optimum import RUNS
 from experiments.report import style, words
 from experiments.report.findings import AGREES, DIFFERS, UNDECIDED, Answer, Findings, Plot, Table
-from lincls import (
-    evaluation,
-)
+from lincls import evaluation
 
 SLIDES = "58-60"
-QUESTION = "Does SGD arrive at the minimum, and would it help?"
+QUESTION = "Does SGD reach the minimum, and would it help?"
 CLAIM = (
-    "Following the gradient leads down to W of the least loss (58). Minibatches only estimate the "
-    "gradient, and the loss still goes down over time (59), as far as the step size lets it (60)."
+    "Following the gradient leads down to W of least loss (58). With minibatches the loss still "
+    "falls over time (59), as far as the learning rate allows (60)."
 )
 SECONDS = 9
-ENOUGH = 0.01  # of the way down: nearer to the minimum counts as arrived
+ENOUGH = 0.01  # of the initial excess loss: less left counts as arrived
 
 
 def findings(record: Record) -> Findings:
-    """How near each run came, what is left to gain, and whose the remaining errors are."""
-    sentences = [_about(record, name) for name in record.settings["losses"]]
-    lefts = [_left(record, name) for name in record.settings["losses"]]
-    shares = _shares(record)
-    # What has not arrived may be on its way: only what went up contradicts the slides.
-    down = all(left[-1].min() < left[0].max() for left in lefts)
-    verdict = AGREES if max(shares.values()) < ENOUGH else UNDECIDED if down else DIFFERS
-    sentences.append(_about_errors(record))
-    return Findings(sentences, {"beyond the slides": Answer(verdict, "")}, (_table(record),))
+    """How near SGD comes to the minimum, and whether the minimum is more accurate."""
+    names = record.settings["losses"]
+    left = " and ".join(_left(record, name) for name in names)
+    tests = [p for name in names for p in _p_values(record, name)]
+    differ = "differ" if min(tests) * len(tests) < 0.05 else "do not differ"  # Bonferroni
+    sentences = [
+        f"After {record.settings['epochs']} epochs, SGD has {left} of the initial excess loss "
+        "left.",
+        "Validation accuracy at the minimum and after SGD: "
+        f"{', '.join(_both(record, name) for name in names)}.",
+        f"The two {differ} significantly (least p of {len(tests)} McNemar tests: "
+        f"{min(tests):.2g}).",
+    ]
+    answer = Answer(_verdict(record), sentences[0])
+    return Findings(sentences, {"beyond the slides": answer}, (_table(record),))
 
 
-def _shares(record: Record) -> dict[str, float]:
-    """Of each loss, the part of the way down that the nearest run has left."""
-    lefts = {name: _left(record, name) for name in record.settings["losses"]}
-    return {name: float(left[-1].min() / left[0].max()) for name, left in lefts.items()}
-
-
-def _of_the_way(record: Record) -> str:
-    """How much of it is left for each loss; below a least value that L-BFGS did not reach, more."""
-    told = []
-    for name, share in _shares(record).items():
-        bound = "" if record.numbers[name]["converged"] else "at least "
-        told.append(f"{bound}{share:.1%} ({name})" if share >= 5e-4 else f"below 0.1% ({name})")
-    return ", ".join(told)
-
-
-def _left(record: Record, name: str) -> np.ndarray:
-    """The objective of each run above the least, before the first and after every epoch."""
+def _excess(record: Record, name: str) -> np.ndarray:
+    """The loss of each run above the minimum, before the first and after every epoch."""
     return record.arrays[f"{name}: loss"] - record.numbers[name]["least"]
 
 
-def _about(record: Record, name: str) -> str:
-    """The optimum with its certificate, and the nearest and the farthest run."""
-    number, left = record.numbers[name], _left(record, name)
-    near, far = int(left[-1].argmin()), int(left[-1].argmax())
-    certificate = f"gradient norm {words.power(number['grad_norm'])}"
-    if "gap" in number:
-        certificate += f", duality gap {words.power(max(number['gap'], 0))}"
-    found = "finds" if number["converged"] else "does not reach the minimum, but comes to"
-    return (
-        f"{words.capital(name)}: L-BFGS {found} {number['least']:.5f} ({certificate}). SGD begins "
-        f"{left[0, 0]:.2f} above that; after {record.settings['epochs']} epochs the {RUNS[near]} "
-        f"is {words.power(left[-1, near])} above it, the {RUNS[far]} {words.power(left[-1, far])}."
-    )
+def _share(record: Record, name: str) -> float:
+    """The part of the initial excess loss that the nearest run has left."""
+    excess = _excess(record, name)
+    return float(excess[-1].min() / excess[0].max())
 
 
-def _about_errors(record: Record) -> str:
-    """The validation errors of the optimum, and what the runs add to them or take away."""
-    parts = []
-    for name in record.settings["losses"]:
-        right = record.arrays[f"{name}: right"]
-        wrong, optimum = len(right[0]) - right.sum(axis=1), right[-1]
-        p = min(evaluation.mcnemar(*_as_labels(each, optimum)) for each in right[:-1])
-        ends = ", ".join(f"{way} {count}" for way, count in zip(RUNS, wrong[:-1], strict=True))
-        parts.append(
-            f"with {name} {wrong[-1]} of {len(optimum)} validation examples are wrong; of SGD's "
-            f"ends {ends} (least p of McNemar's tests: {p:.2g})"
-        )
-    return f"Even where L-BFGS ends some errors stay, which no optimiser mends: {'; '.join(parts)}."
+def _left(record: Record, name: str) -> str:
+    """The same in words; where L-BFGS did not reach the minimum, it is more."""
+    share, converged = _share(record, name), record.numbers[name]["converged"]
+    told = "less than 0.1 %" if share < 1e-3 and converged else words.percent(share)
+    return f"{'' if converged else 'at least '}{told} ({NAMES[name]})"
 
 
-def _as_labels(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Right or wrong as predictions of the label 1, for `evaluation.mcnemar`."""
-    return a.astype(np.int32), b.astype(np.int32), np.ones(len(a), np.int32)
+def _verdict(record: Record) -> str:
+    """What has not arrived may be on its way: only a loss that rose contradicts the slides."""
+    names = record.settings["losses"]
+    shares = [_share(record, name) for name in names]
+    if max(shares) >= 1:
+        return DIFFERS
+    known = all(record.numbers[name]["converged"] for name in names)
+    return AGREES if known and max(shares) < ENOUGH else UNDECIDED
+
+
+def _accuracy(record: Record, name: str) -> np.ndarray:
+    """Validation accuracies (runs + 1,), at the end of each run and at the minimum."""
+    return record.arrays[f"{name}: right"].mean(axis=1)
+
+
+def _both(record: Record, name: str) -> str:
+    """The accuracy at the minimum, and that of the run that ends nearest to it."""
+    accuracy, nearest = _accuracy(record, name), _excess(record, name)[-1].argmin()
+    both = words.percent(accuracy[-1]), words.percent(accuracy[nearest])
+    return f"{' and '.join(both)} ({NAMES[name]})"
+
+
+def _p_values(record: Record, name: str) -> list[float]:
+    """McNemar's test of each run's end against the minimum."""
+    *runs, minimum = record.arrays[f"{name}: right"].astype(np.int32)
+    return [evaluation.mcnemar(run, minimum, np.ones_like(run)) for run in runs]
 
 
 def _table(record: Record) -> Table:
-    """Objective, certificate and validation accuracy of every run and of the optimum."""
+    """Excess loss and validation accuracy of every run and of the minimum."""
     rows = []
     for name in record.settings["losses"]:
-        number, right = record.numbers[name], record.arrays[f"{name}: right"].mean(axis=1)
-        bounds = record.arrays.get(f"{name}: certificates")
-        for place, way in enumerate(RUNS):
-            bound = "" if bounds is None else words.power(bounds[place])
-            left = words.power(_left(record, name)[-1, place])
-            rows.append((name, way, left, bound, f"{right[place]:.1%}"))
-        bound = words.power(max(number["gap"], 0)) if "gap" in number else ""
-        rows.append((name, "L-BFGS", "0", bound, f"{right[-1]:.1%}"))
-    header = (
-        "loss",
-        "training",
-        "above the least",
-        "at most, by its own duality gap",
-        "validation",
-    )
+        number = record.numbers[name]
+        gap = f"at most {words.power(max(number['gap'], 0))}" if "gap" in number else "0"
+        columns = (
+            [*(f"SGD, {run}" for run in RUNS), f"L-BFGS, loss {number['least']:.4f}"],
+            [*map(words.power, _excess(record, name)[-1]), gap],
+            map(words.percent, _accuracy(record, name)),
+            [*(f"{p:.2g}" for p in _p_values(record, name)), ""],
+        )
+        rows += [(NAMES[name], *cells) for cells in zip(*columns, strict=True)]
     caption = (
-        f"After {record.settings['epochs']} epochs; L2 with strength {record.settings['reg']:g}."
+        f"After {record.settings['epochs']} epochs, L2 with strength {record.settings['reg']:g}. "
+        "The duality gap bounds the excess loss of L-BFGS. p: McNemar's test against L-BFGS."
     )
+    header = ("loss", "training", "excess loss", "validation accuracy", "p")
     return Table(caption, header, rows)
 
 
 def draw(record: Record) -> Iterator[Plot]:
     """The way down to the minimum, and the validation accuracy on it."""
-    yield _draw_left(record)
+    yield _draw_excess(record)
     yield _draw_accuracy(record)
 
 
-def _draw_left(record: Record) -> Plot:
-    names = record.settings["losses"]
-    epochs = record.settings["epochs"]
-    title = f"After {epochs} epochs SGD still has {_of_the_way(record)} of the way down to go"
-    figure, axes = style.canvas(1, len(names), height=3.3, title=title, sharey=True, squeeze=False)
-    for place, name in zip(axes[0], names, strict=True):
-        _draw_runs(place, _left(record, name)[1:])
-        bounds = record.arrays.get(f"{name}: certificates")
-        if bounds is not None:
-            for bound, color in zip(bounds, style.CYCLE, strict=False):
-                place.plot(record.settings["epochs"], bound, "v", color=color, mfc="none", ms=8)
-        place.set(title=name, xlabel="epoch", yscale="log")
-    axes[0, 0].set_ylabel("objective above the least found")
-    style.legend(figure, "SGD with")
+def _draw_excess(record: Record) -> Plot:
+    names, epochs = record.settings["losses"], record.settings["epochs"]
+    left = ", ".join(_left(record, name) for name in names)
+    title = f"Excess loss left after {epochs} epochs: {left}"
+    figure, places = _panels(record, title)
+    for name, place in places.items():
+        _draw_runs(place, _excess(record, name)[1:])
+        bounds = record.arrays.get(f"{name}: certificates", ())
+        for bound, color in zip(bounds, style.CYCLE, strict=False):
+            place.plot(epochs, bound, "v", color=color, mfc="none", ms=8)
+        place.plot([], [], "v", color=style.INK, mfc="none", ms=8, label="duality gap")
+        place.set_yscale("log")
+    next(iter(places.values())).set_ylabel("excess loss")
+    _legend(figure)
+    reached = all(record.numbers[name]["converged"] for name in names)
     return Plot(
         "above_the_minimum",
         figure,
-        "How far the objective on all training examples lies above the least value, which L-BFGS "
-        f"found{_unreached(record)}, after every epoch. A triangle is what the last parameters' "
-        "own duality gap allows at most: it needs no other training to be computed.",
-        "Two line charts on logarithmic axes of the distance of the objective to its least value "
-        f"against the epoch, for {' and '.join(names)}, a line for each way of SGD. {title}.",
+        "Excess loss: how far the loss on all training examples lies above the "
+        f"{'minimum' if reached else 'least value'} that L-BFGS found. A triangle is its upper "
+        "bound at the end, the duality gap.",
+        "Line charts on logarithmic axes of the excess loss against the epoch, a line for each way "
+        f"of SGD. {title}.",
     )
-
-
-def _unreached(record: Record) -> str:
-    """For which losses L-BFGS did not come to the minimum, as a part of a sentence."""
-    names = [name for name in record.settings["losses"] if not record.numbers[name]["converged"]]
-    return f" (for {' and '.join(names)} it lies lower still)" if names else ""
 
 
 def _draw_accuracy(record: Record) -> Plot:
-    names, falls = record.settings["losses"], RUNS.index("falling step")
-    rights = {name: record.arrays[f"{name}: right"].mean(axis=1) for name in names}
-    title = "Right in validation where L-BFGS and the falling step end: " + ", ".join(
-        f"{right[-1]:.1%} and {right[falls]:.1%} ({name})" for name, right in rights.items()
-    )
-    figure, axes = style.canvas(1, len(names), height=3.3, title=title, sharey=True, squeeze=False)
-    for place, name in zip(axes[0], names, strict=True):
+    names = record.settings["losses"]
+    ends = [f"{words.percent(_accuracy(record, name)[-1])} ({NAMES[name]})" for name in names]
+    title = f"Accuracy at the minimum: {', '.join(ends)}"
+    figure, places = _panels(record, title)
+    for name, place in places.items():
         right = record.arrays[f"{name}: right"][-1]
         interval = evaluation.wilson_interval(int(right.sum()), len(right))
         place.axhspan(100 * interval.low, 100 * interval.high, color=style.FAINT, alpha=0.15)
-        place.axhline(100 * right.mean(), color=style.INK, ls=":", label="L-BFGS")
         _draw_runs(place, 100 * record.arrays[f"{name}: accuracy"][1:])
-        place.set(title=name, xlabel="epoch")
-    axes[0, 0].set_ylabel("validation accuracy (%)")
-    style.legend(figure, "SGD with")
+        place.axhline(100 * right.mean(), color=style.INK, ls=":", label="L-BFGS")
+    next(iter(places.values())).set_ylabel("validation accuracy (%)")
+    _legend(figure)
     return Plot(
         "validation",
         figure,
-        "Accuracy on examples that no training sees. What lies between a line and the dotted one "
-        "is left to the training; what the dotted one lacks is the model's and the data's. Grey: "
-        "its 95% interval.",
-        f"Two line charts of validation accuracy against the epoch, for {' and '.join(names)}, "
-        f"with the accuracy of L-BFGS as a dotted line. {title}.",
+        "Accuracy of SGD on examples that no training sees. The dotted line is the minimum, found "
+        "by L-BFGS. Grey: its 95 % CI.",
+        f"Line charts of validation accuracy against the epoch, with that of L-BFGS. {title}.",
     )
+
+
+def _panels(record: Record, title: str) -> tuple[Figure, dict[str, Any]]:
+    """A panel for each loss, over the epochs."""
+    names = record.settings["losses"]
+    figure, axes = style.canvas(1, len(names), height=3.6, title=title, sharey=True, squeeze=False)
+    for place, name in zip(axes[0], names, strict=True):
+        place.set(title=NAMES[name], xlabel="epoch")
+    return figure, dict(zip(names, axes[0], strict=True))
 
 
 def _draw_runs(place: Axes, values: np.ndarray) -> None:
@@ -186,3 +179,9 @@ def _draw_runs(place: Axes, values: np.ndarray) -> None:
         place.plot(epochs, line, label=name, marker="o" if len(epochs) < 2 else "")
     place.set_xscale("log")
     style.ticks(place, [n for n in (1, 2, 5, 10, 20, 40, 80, 160) if n <= len(epochs)])
+
+
+def _legend(figure: Figure) -> None:
+    """One legend of all panels, below them."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))

@@ -24,131 +24,78 @@ from experiments.report.findings import (
 from lincls.evaluation import Interval
 
 SLIDES = "41-42"
-QUESTION = "What does regularisation do to the weights, and does it help?"
+QUESTION = "Does regularisation improve accuracy, and what does it do to the weights?"
 CLAIM = (
-    "L2, L1, elastic net, max norm and dropout (41). Regularisation tends to improve "
-    "generalisation; no input dimension can have a very large influence all by itself. The L2 "
-    "penalty of (1, 0, 0, 0) is 1.0, of (¼, ¼, ¼, ¼) only 0.25 (42)."
+    "Regularisation tends to improve generalisation: L2, L1, elastic net, max norm, dropout (41). "
+    "No input dimension can have a very large influence by itself. The L2 penalty of (1, 0, 0, 0) "
+    "is 1.0, and that of (¼, ¼, ¼, ¼) is 0.25 (42)."
 )
 SECONDS = 9
-PENALTIES = ("l2", "l1", "elastic")
 COLORS = dict(zip(KINDS, style.CYCLE, strict=False))
+COLUMNS = (  # of the figure: kinds, title, name of x
+    (("l2", "l1", "elastic"), "penalties", "strength λ"),
+    (("max_norm",), "max norm", "radius of a row"),
+    (("dropout",), "dropout", "share dropped"),
+)
+MEASURES = ("zeros", "influence", "share")
 ERROR = 0.05  # of all comparisons together
+MATERIAL = 0.1  # the least relative change of the influence that bears slide 42 out
+EFFECTS = {AGREES: "improves", DIFFERS: "lowers", UNDECIDED: "has no consistent effect on"}
 
 
-def findings(record: Record) -> Findings:
-    """What each kind gains over none, in accuracy and in influence of a single pixel."""
-    numbers = record.numbers
-    printed = (
-        Printed("42", "L2 penalty of W1", "1.0", numbers["W1"]),
-        Printed("42", "L2 penalty of W2", "0.25", numbers["W2"]),
-    )
-    helps, influence = _of_help(record, printed), _of_influence(record)
-    sentences = [
-        f"In {numbers['num_draws']} draws of {numbers['fitted']} training images, no image in two "
-        f"of them, none gives {accuracy(record, 0):.1%} on {numbers['judged_by']:,} "
-        f"others. The strength of a draw is the best of the other draws on "
-        f"{numbers['chosen_by']:,} further images; then the gain is {_gains(record)}.",
-        _at_the_end(record),
-        f"{words.capital(influence.because)}.",
-        _of_shares(record),
-        _of_zeros(record),
-    ]
-    answers = {"41": helps, "42": influence}
-    told = [one for one in sentences if one]
-    return Findings(told, answers, tables(record), printed)
-
-
-def _gains(record: Record) -> str:
-    told = ", ".join(
-        f"{one.name} {100 * one.mean:+z.1f} ({words.signed(one.interval)})"
-        for one in comparisons(record)
-    )
-    level = 1 - ERROR / num_tests(record)
-    return f"{told} points ({level:.1%} intervals, over draws and images, 95% for all together)"
-
-
-def _of_help(record: Record, printed: tuple[Printed, ...]) -> Answer:
-    """Whether what is gained on other images has one sign, in all comparisons that show one."""
-    found = comparisons(record)
-    helped = [one.name for one in found if one.interval.low > 0]
-    hurt = [one.name for one in found if one.interval.high < 0]
-    verdict = UNDECIDED if bool(helped) == bool(hurt) else AGREES if helped else DIFFERS
-    told = (
-        f"points gained in {record.numbers['num_draws']} draws: {_gains(record)}; "
-        f"{_listed('better', helped)}; {_listed('worse', hurt)}; {words.compared(printed)}"
-    )
-    return Answer(together([verdict, words.agreement(printed)]), told)
-
-
-def _listed(how: str, kinds: list[str]) -> str:
-    return f"{how} with {', '.join(kinds)}" if kinds else f"{how} with none of them"
-
-
-def _at_the_end(record: Record) -> str:
-    """Which kinds do best at the strongest setting tried, beyond which more might be better."""
-    ends = [
-        name
-        for name, kind in zip(KINDS.values(), KINDS, strict=True)
-        if np.any(
-            record.arrays["best"][list(KINDS).index(kind)]
-            == places_of(record.settings, kind).stop - 1
-        )
-    ]
-    return f"The strongest setting tried is chosen of {', '.join(ends)}." if ends else ""
-
-
-def _of_influence(record: Record) -> Answer:
-    """Whether L2, of which slide 42 speaks, lowers the greatest change of a score by one pixel."""
-    low, high = record.data["levels"]
-    found = changes(record, "influence")
-    told = ", ".join(f"{one.name} {words.signed(one.interval)}%" for one in found)
-    less = [one.name for one in found if one.interval.high < 0]
-    more = [one.name for one in found if one.interval.low > 0]
-    because = (
-        f"one pixel that goes from {low:g} to {high:g} changes a score by at most "
-        f"{record.arrays['influence'][:, 0].mean():.3g} without any, and relative to that with "
-        f"{told} (mean of {record.numbers['num_draws']} draws, 95% for all together): "
-        f"{_listed('less', less)}; {_listed('more', more)}; the verdict is that of L2, whose "
-        "penalty the slide computes"
-    )
-    of_l2 = found[list(KINDS).index("l2")].interval
-    return Answer(intervals.above_zero(type(of_l2)(-of_l2.high, -of_l2.low)), because)
-
-
-def _of_shares(record: Record) -> str:
-    """How much of a row of W is its greatest weight: whether the weight is spread."""
-    share = record.arrays["share"]
-    told = ", ".join(
-        f"{name} {at_best(record, 'share', kind).mean():.2%}" for kind, name in KINDS.items()
-    )
-    return (
-        "Whether the weight is spread, whatever its size: the greatest weight of a row of W is "
-        f"{share[:, 0].mean():.2%} of the sum of all |w| without any, with {told}."
-    )
-
-
-def _of_zeros(record: Record) -> str:
-    zeros = ", ".join(
-        f"{name} {record.arrays['zeros'][:, places_of(record.settings, kind)][:, -1].mean():.0%}"
-        for kind, name in KINDS.items()
-    )
-    return f"Exactly 0 at the greatest strength, of the weights of pixels that vary: {zeros}."
-
-
-def draw(record: Record) -> Iterator[Plot]:
-    """Accuracy, zeros and influence by strength; templates; accuracy by training images."""
-    yield strengths(record)
-    yield templates(record)
-    yield sizes(record)
-
-
-class Comparison(NamedTuple):
-    """What a kind changes beside none: the mean over draws, and its corrected interval."""
+class Gain(NamedTuple):
+    """Points of accuracy above no regularisation: the mean, and its interval among all gains."""
 
     name: str
     mean: float
     interval: Interval
+
+
+def findings(record: Record) -> Findings:
+    """The gain in accuracy of each kind, and what it does to the weights."""
+    gains, change = comparisons(record), influence_of_l2(record)
+    printed = (
+        Printed("42", "L2 penalty of W1", "1.0", record.numbers["W1"]),
+        Printed("42", "L2 penalty of W2", "0.25", record.numbers["W2"]),
+    )
+    influence = (
+        "L2 changes the largest influence of one input on a score by "
+        f"{50 * sum(change):+.1f} % (95 % CI {words.signed(change)})"
+    )
+    zeros = record.arrays["zeros"][:, places_of(record.settings, "l1").stop - 1].mean()
+    sentences = [
+        f"Regularisation {EFFECTS[_of_gains(gains)]} accuracy; {_best(gains)}.",
+        f"{influence}.",
+        f"At its strongest setting, L1 makes {words.percent(zeros)} of the weights exactly 0.",
+    ]
+    each = ", ".join(f"{one.name} {words.signed(one.interval)}" for one in gains)
+    in_42 = together([_of_influence(change), words.agreement(printed)])
+    needed = f"the claim needs {words.percent(-MATERIAL, 0)}"
+    answers = {
+        "41": Answer(_of_gains(gains), f"points gained: {each}"),
+        "42": Answer(in_42, f"{influence}; {needed}; {words.compared(printed)}"),
+    }
+    return Findings(sentences, answers, (_table(record, gains),), printed)
+
+
+def _of_gains(gains: list[Gain]) -> str:
+    """Whether accuracy rises in the comparisons whose interval shows a sign."""
+    helps = any(one.interval.low > 0 for one in gains)
+    hurts = any(one.interval.high < 0 for one in gains)
+    return UNDECIDED if helps == hurts else AGREES if helps else DIFFERS
+
+
+def _of_influence(change: Interval) -> str:
+    """Whether L2 lowers the influence of one input, and by an amount that matters."""
+    return AGREES if change.high <= -MATERIAL else DIFFERS if change.low > 0 else UNDECIDED
+
+
+def _best(gains: list[Gain]) -> str:
+    """The best gain; where all are equal, that of all."""
+    best = max(gains, key=lambda one: one.mean)
+    name = best.name if len({one.mean for one in gains}) > 1 else "all kinds"
+    interval = words.signed(best.interval)
+    return f"best: {name}, {100 * best.mean:+z.1f} points (95 % CI {interval})"
 
 
 def crossed(gains: np.ndarray, confidence: float) -> Interval:
@@ -167,235 +114,165 @@ def crossed(gains: np.ndarray, confidence: float) -> Interval:
     return Interval(mean - float(reach), mean + float(reach))
 
 
-def num_tests(record: Record) -> int:
-    """How many comparisons with none are made: of the kinds, and of other numbers of images."""
-    return len(KINDS) + len(record.numbers["sizes"]) - 1
+def comparisons(record: Record) -> list[Gain]:
+    """Accuracy gained by each kind, then by L2 on other numbers of examples."""
+    none, *right = record.arrays["right"]
+    gains = {name: of_kind.astype(np.float64) - none
+             for name, of_kind in zip(KINDS.values(), right, strict=True)}  # fmt: skip
+    for size in record.numbers["sizes"]:
+        none, with_l2 = record.arrays[f"right_{size}"].astype(np.float64)
+        gains.setdefault(_name(record, size), with_l2 - none)
+    confidence = 1 - ERROR / len(gains)
+    return [Gain(name, float(gain.mean()), crossed(gain, confidence))
+            for name, gain in gains.items()]  # fmt: skip
 
 
-def _compared(record: Record, name: str, without: np.ndarray, right: np.ndarray) -> Comparison:
-    gains = right.astype(np.float64) - without
-    return Comparison(name, gains.mean(), crossed(gains, 1 - ERROR / num_tests(record)))
+def _name(record: Record, size: int) -> str:
+    """The name of L2 on so many training examples."""
+    return KINDS["l2"] if size == record.numbers["fitted"] else f"L2 ({size:,} examples)"
 
 
-def comparisons(record: Record) -> list[Comparison]:
-    """Accuracy gained over none on the images that judge: by each kind, then by L2 on others."""
-    without, *right = record.arrays["right"]
-    kinds = zip(KINDS.values(), right, strict=True)
-    return [
-        *(_compared(record, name, without, of_kind) for name, of_kind in kinds),
-        *(by_size(record, size) for size in record.numbers["sizes"]
-          if size != record.numbers["fitted"]),
-    ]  # fmt: skip
+def influence_of_l2(record: Record) -> Interval:
+    """The relative change of the influence by L2 at its chosen strength, over the draws."""
+    influence, best = record.arrays["influence"], record.arrays["best"].astype(int)
+    with_l2 = influence[np.arange(len(influence)), best[list(KINDS).index("l2")]]
+    return intervals.of_mean((with_l2 - influence[:, 0]) / influence[:, 0].mean())
 
 
-def by_size(record: Record, size: int) -> Comparison:
-    """What L2 gains with so many training images."""
-    return _compared(record, f"L2 on {size:,} images", *record.arrays[f"right_{size}"])
-
-
-def accuracy(record: Record, place: int) -> float:
-    """Of none (0) and of each kind (1 to 5), on the images that judge."""
-    return float(record.arrays["right"][place].mean())
-
-
-def at_best(record: Record, measure: str, kind: str) -> np.ndarray:
-    """A measure of each draw at the strength that was chosen for it (draws,)."""
-    values = record.arrays[measure]
-    return values[np.arange(len(values)), record.arrays["best"][list(KINDS).index(kind)]]
-
-
-def changes(record: Record, measure: str) -> list[Comparison]:
-    """By which share of none's mean each kind changes a measure, over the draws."""
-    none = record.arrays[measure][:, 0]
-    relative = [(at_best(record, measure, kind) - none) / none.mean() for kind in KINDS]
-    return [
-        Comparison(name, float(one.mean()), intervals.of_mean(one, 1 - ERROR / len(KINDS)))
-        for name, one in zip(KINDS.values(), relative, strict=True)
-    ]
-
-
-def _numbers(record: Record, kind: str) -> str:
-    """The strengths, radii or shares that were chosen, from the least to the greatest."""
-    settings = record.settings[NUMBERS.get(kind, "regs")]
-    best = record.arrays["best"][list(KINDS).index(kind)] - places_of(record.settings, kind).start
-    return _range([settings[place] for place in best])
+def _numbers(record: Record) -> np.ndarray:
+    """The strength, radius or share of every setting, as they stand in the arrays (G,)."""
+    tried = [record.settings[NUMBERS.get(kind, "regs")] for kind in KINDS]
+    return np.concatenate([[0.0], *tried])
 
 
 def _range(values: Any) -> str:
     return " to ".join(f"{value:g}" for value in sorted({min(values), max(values)}))
 
 
-def tables(record: Record) -> tuple[Table, ...]:
-    """Each kind at its best; L2 and none for every number of training images."""
-    of_none = (record.arrays[name][:, 0].mean() for name in ("zeros", "influence", "share"))
-    rows = [("none", "", f"{accuracy(record, 0):.1%}", "", *_measures(*of_none))]
-    for place, (kind, found) in enumerate(zip(KINDS, comparisons(record), strict=False), 1):
-        means = (at_best(record, name, kind).mean() for name in ("zeros", "influence", "share"))
-        rows.append((found.name, _numbers(record, kind), f"{accuracy(record, place):.1%}",
-                     words.signed(found.interval), *_measures(*means)))  # fmt: skip
+def _table(record: Record, gains: list[Gain]) -> Table:
+    """Each kind at what was chosen for it, then L2 on other numbers of examples."""
+    numbers, arrays = record.numbers, record.arrays
+    gained = {"none": ""} | {one.name: words.signed(one.interval) for one in gains}
+    rows: list[tuple[str, ...]] = []
+    best, draws = arrays["best"].astype(int), np.arange(arrays["best"].shape[1])
+    settings = zip(("none", *KINDS.values()), [0 * draws, *best], arrays["right"], strict=True)
+    for name, places, right in settings:
+        zeros, influence, share = (arrays[one][draws, places].mean() for one in MEASURES)
+        rows.append((name, _range(_numbers(record)[places]), words.percent(right.mean()),
+                     gained[name], words.percent(zeros, 0), f"{influence:.3g}",
+                     words.percent(share)))  # fmt: skip
+    for size, regs in zip(numbers["sizes"], numbers["size_regs"], strict=True):
+        name = _name(record, size)
+        if name not in KINDS.values():
+            none, with_l2 = map(words.percent, arrays[f"right_{size}"].mean(axis=(1, 2)))
+            rows.append((name, _range(regs), f"{with_l2} (none: {none})", gained[name], *[""] * 3))
     caption = (
-        f"Means of {record.numbers['num_draws']} draws of {record.numbers['fitted']} training "
-        "images, each kind at the strength (of max norm: the radius; of dropout: the share "
-        "dropped) that was chosen without the images that judge. Gain: points above none, 95% for "
-        "all comparisons together. Influence: the greatest change of a score when one pixel goes "
-        "from the least to the greatest value. Share: of the greatest weight in the sum of a row."
+        f"Means of {numbers['num_draws']} draws of {numbers['fitted']} training examples, on "
+        f"{numbers['judged_by']:,} held-out ones. Gain: points, with 95 % CI corrected for "
+        f"{len(gains)} comparisons. Influence: the largest change of a score by one input; "
+        "largest weight: its share of a row of |W|."
     )
-    header = ("kind", "strength", "accuracy", "gain", "weights at 0", "influence", "share")
-    return Table(caption, header, rows), _size_table(record)
+    header = ("kind", "setting", "accuracy", "gain", "weights at 0", "influence", "largest weight")
+    return Table(caption, header, rows)
 
 
-def _measures(zeros: float, influence: float, share: float) -> tuple[str, ...]:
-    return f"{zeros:.0%}", f"{influence:.3g}", f"{share:.2%}"
-
-
-def _size_table(record: Record) -> Table:
-    rows = []
-    for size, regs in zip(record.numbers["sizes"], record.numbers["size_regs"], strict=True):
-        without, with_l2 = record.arrays[f"right_{size}"].mean(axis=(1, 2))
-        gain = words.signed(by_size(record, size).interval)
-        rows.append((f"{size:,}", f"{without:.1%}", f"{with_l2:.1%}", _range(regs), gain))
-    caption = "Accuracy by the number of training images; gain: points, 95% for all together."
-    return Table(caption, ("training images", "none", "L2", "strength", "gain"), rows)
+def draw(record: Record) -> Iterator[Plot]:
+    """Accuracy and influence by strength; templates; accuracy by training images."""
+    yield strengths(record)
+    yield templates(record)
+    yield sizes(record)
 
 
 def strengths(record: Record) -> Plot:
-    """Accuracy, exact zeros and influence against strength, radius and share."""
-    found = comparisons(record)
-    best = max(found[: len(KINDS)], key=lambda one: one.mean)
-    title = (
-        f"{words.capital(best.name)} gains most over none: {words.signed(best.interval)} points"
-        f"{'' if best.interval.low > 0 else ', within chance'}"
-    )
-    figure, axes = style.canvas(3, 3, height=6.0, title=title, sharey="row", sharex="col")
-    columns = (PENALTIES, ("max_norm",), ("dropout",))
-    for column, kinds in zip(axes.T, columns, strict=True):
+    """Accuracy and influence against strength, radius and share."""
+    title = words.capital(_best(comparisons(record)))
+    figure, axes = style.canvas(2, 3, height=4.6, title=title, sharey="row", sharex="col")
+    for (top, bottom), (kinds, name, label) in zip(axes.T, COLUMNS, strict=True):
         for kind, marker in zip(kinds, style.MARKERS, strict=False):
-            _draw_kind(column, record, kind, marker)
-    _label(axes, record.settings["radii"], record.settings["shares"])
+            _draw_kind(top, bottom, record, kind, marker)
+        top.set_title(name)
+        bottom.set_xlabel(label)
+        bottom.margins(x=0.12)  # room between the numbers of two panels
+    axes[0, 0].set(ylabel="gain (points)", xscale="log")
+    axes[1, 0].set(ylabel="influence", ylim=(0, None))
+    axes[1, 1].set_xscale("log")
+    axes[1, 1].invert_xaxis()
+    for axis, kind in ((axes[1, 1], "max_norm"), (axes[1, 2], "dropout")):
+        style.ticks(axis, _numbers(record)[places_of(record.settings, kind)][::2])
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower left", ncols=3)
     return Plot(
         "strengths",
         figure,
-        f"Softmax classifiers fitted to {record.numbers['num_draws']} draws of "
-        f"{record.numbers['fitted']} images. Top: points above none on the "
-        f"{record.numbers['chosen_by']:,} others that choose the strength, mean of the draws with "
-        "its 95% interval; the title's interval is of the images that judge. "
-        "Middle: the share of the weights, of pixels that vary, that is exactly 0. Bottom: the "
-        "greatest change of a score when one pixel goes from the least to the greatest value. "
-        "Dotted: without regularisation. To the right it is stronger; the radius falls.",
-        "Nine line charts: gain of accuracy (top), share of zero weights (middle) and influence of "
-        "a pixel (bottom) against the strength of the penalties, the radius of max norm and the "
+        f"Top: gain in accuracy on {record.numbers['chosen_by']:,} validation examples, mean of "
+        f"{record.numbers['num_draws']} draws with 95 % CI; the title counts held-out ones. "
+        "Bottom: the largest change of a score by one input. Dotted: without regularisation.",
+        "Six line charts: gain in accuracy and influence of an input against strength, radius and "
         f"share dropped. {title}.",
     )
 
 
-def _draw_kind(column: Any, record: Record, kind: str, marker: str) -> None:
-    top, middle, bottom = column
+def _draw_kind(top: Axes, bottom: Axes, record: Record, kind: str, marker: str) -> None:
     where, arrays = places_of(record.settings, kind), record.arrays
-    numbers = record.settings[NUMBERS.get(kind, "regs")]
-    gains = 100 * (arrays["accuracy"][:, where] - arrays["accuracy"][:, :1])
-    reaches = [gain.mean() - intervals.of_mean(gain).low for gain in gains.T]
+    numbers = _numbers(record)[where]
+    gains = 100 * (arrays["accuracy"][:, where] - arrays["accuracy"][:, :1]).T
     look: dict[str, Any] = {"color": COLORS[kind], "marker": marker, "label": KINDS[kind]}
-    top.errorbar(numbers, gains.mean(axis=0), reaches, capsize=2, **look)
-    middle.plot(numbers, 100 * arrays["zeros"][:, where].mean(axis=0), **look)
+    _draw_means(top, numbers, gains, [intervals.of_mean(gain) for gain in gains], **look)
     bottom.plot(numbers, arrays["influence"][:, where].mean(axis=0), **look)
     for axes, level in ((top, 0), (bottom, arrays["influence"][:, 0].mean())):
         axes.axhline(level, color=style.FAINT, ls=":", lw=1.5)
 
 
-def _label(axes: np.ndarray, radii: Any, shares: Any) -> None:
-    for place, text in enumerate(("gain\n(points)", "weights\nat 0 (%)", "influence\non a score")):
-        axes[place, 0].set_ylabel(text)
-    for place, (title, label) in enumerate(
-        (("penalties", "strength λ"), ("max norm", "radius of a row"), ("dropout", "share dropped"))
-    ):
-        axes[0, place].set_title(title)
-        axes[2, place].set_xlabel(label)
-    for axis in axes[:, :2].flat:
-        axis.set_xscale("log")
-    axes[2, 0].set_ylim(0, None)
-    axes[2, 1].invert_xaxis()
-    for axis in axes[2, 1:]:
-        axis.margins(x=0.12)  # room between the numbers of two panels
-    style.ticks(axes[2, 1], radii[::2])
-    style.ticks(axes[2, 2], shares[::2])
+def _draw_means(axes: Axes, x: np.ndarray, values: np.ndarray, ends: Any, **look: Any) -> None:
+    """The means of values (places, draws) and their intervals (places, 2)."""
+    means = values.mean(axis=1)
+    axes.errorbar(x, means, np.abs(np.array(ends).T - means), capsize=3, **look)
 
 
 def templates(record: Record) -> Plot:
-    """The rows of W as images, under none and under each kind when it is strong."""
-    names = record.class_names[:10]
+    """The rows of W as images, without regularisation and with much of each kind."""
+    names, shown = record.class_names[:10], record.arrays["shown"]
     pictures = style.weights(record.arrays["templates"][:, : len(names)])
-    shown = record.arrays["shown"]
-    numbers = (
-        _number(record, kind, int(place)) for kind, place in zip(KINDS, shown[1:], strict=True)
-    )
-    rows = ["none", *(f"{name}, {n:g}" for name, n in zip(KINDS.values(), numbers, strict=True))]
-    shape = record.image_shape
-    height = 6.2 / len(names) * len(rows) * shape[0] / shape[1] + 0.3
-    l1 = int(shown[1 + list(KINDS).index("l1")])
-    strength, left = _number(record, "l1", l1), 1 - record.arrays["zeros"][0, l1]
-    title = f"At strength {strength:g}, L1 leaves {left:.0%} of the weights"
-    figure, axes = style.canvas(height=height, title=title)
+    height, width = pictures.shape[2:4]
+    pictures = pictures.repeat(max(1, width // (4 * height)), axis=2)  # vectors become strips
+    numbers = _numbers(record)[shown[1:].astype(int)]
+    of_kinds = zip(KINDS.values(), numbers, strict=True)
+    rows = ["none", *(f"{name}, {number:g}" for name, number in of_kinds)]
+    left = 1 - record.arrays["zeros"][0, int(shown[1 + list(KINDS).index("l1")])]
+    title = f"L1 leaves {words.percent(left, 0)} of the weights different from 0"
+    gap = round(0.14 * width)
+    ratio = len(rows) * (pictures.shape[2] + gap) / (len(names) * (width + gap))
+    figure, axes = style.canvas(height=6.2 * ratio + 0.3, title=title)
     style.tiles(axes, pictures, rows, names)
     return Plot(
         "templates",
         figure,
-        f"The rows of W of softmax classifiers fitted to {record.numbers['fitted']} images, those "
-        "of the first draw, each kind at the strongest setting tried that leaves a tenth of the "
-        "weights (beside its name), each row of W scaled by its own greatest weight. "
-        "Red (or bright) speaks for the class, blue (or dark) against it, white (or grey) is a "
-        "weight of 0. The title counts pixels that vary.",
-        f"Small images in {len(rows)} rows: the weights of {', '.join(names)} for "
-        f"{', '.join(rows)}. {title}.",
+        f"The rows of W after {record.numbers['fitted']} training examples, each scaled by its "
+        "largest weight. Beside each kind: its strongest setting that leaves a tenth of the "
+        "weights. Red (or bright) is positive, blue (or dark) negative.",
+        f"The weights of {', '.join(names)} as images for {', '.join(rows)}. {title}.",
     )
-
-
-def _number(record: Record, kind: str, place: int) -> float:
-    """The strength, radius or share of the setting at a place."""
-    numbers = record.settings[NUMBERS.get(kind, "regs")]
-    return numbers[place - places_of(record.settings, kind).start]
 
 
 def sizes(record: Record) -> Plot:
-    """Accuracy with L2 and without, and what L2 gains, against the number of training images."""
-    numbers = record.numbers["sizes"]
-    found = [by_size(record, size) for size in numbers]
-    told = [f"{size:,} images" for size, one in zip(numbers, found, strict=True)
-            if one.interval.low > 0]  # fmt: skip
-    title = "With L2 or without: no gain beyond chance"
-    if told:
-        title = f"L2 gains beyond chance with {', '.join(told)}"
-    figure, (left, right) = style.canvas(1, 2, height=3.2, title=title)
-    _draw_accuracy(left, record)
-    means = 100 * np.array([one.mean for one in found])
-    reaches = means - 100 * np.array([one.interval.low for one in found])
-    right.errorbar(numbers, means, reaches, capsize=3, marker="o", color=COLORS["l2"])
-    right.axhline(0, color=style.FAINT, ls=":", lw=1.5)
-    right.set(ylabel="gain of L2 (points)")
-    for axes in (left, right):
-        axes.set(xscale="log", xlabel="training images")
-        axes.margins(x=0.1)
-        style.ticks(axes, numbers)
+    """Accuracy with L2 and without, against the number of training examples."""
+    numbers = np.array(record.numbers["sizes"])
+    gain = next(one for one in comparisons(record) if one.name == _name(record, numbers[0]))
+    title = f"With {numbers[0]} examples, L2 gains {words.points(gain.interval)} (95 % CI)"
+    figure, axes = style.canvas(height=3.2, title=title)
+    for place, label, color in ((0, "none", style.FAINT), (1, "L2", COLORS["l2"])):
+        shares = [record.arrays[f"right_{size}"][place].mean(axis=1) for size in numbers]
+        ends = [intervals.of_shares(of_size) for of_size in shares]
+        moved = numbers * (1.03 if place else 0.97)  # the two intervals stand side by side
+        _draw_means(axes, moved, 100 * np.array(shares), 100 * np.array(ends), color=color,
+                    marker="o", label=label)  # fmt: skip
+    axes.set(xscale="log", xlabel="training examples", ylabel="accuracy (%)",
+             xlim=(numbers[0] / 1.3, numbers[-1] * 1.3))  # fmt: skip
+    style.ticks(axes, numbers)
+    axes.legend(title="regularisation", loc="upper left")
     return Plot(
         "training_images",
         figure,
-        f"Left: accuracy on {record.numbers['judged_by']:,} images of classifiers fitted to so "
-        f"many training images, mean of {record.numbers['num_draws']} draws with its 95% interval. "
-        f"Right: what L2 gains, {1 - ERROR / num_tests(record):.1%} intervals over draws and "
-        f"images; the strength is chosen on {record.numbers['chosen_by']:,} others.",
-        "Left two lines, accuracy against the number of training images, with L2 and without; "
-        f"right the gain with intervals. {title}.",
+        f"Accuracy on {record.numbers['judged_by']:,} held-out examples, mean of "
+        f"{record.numbers['num_draws']} draws with 95 % CI; the title's is corrected as above.",
+        f"Two lines: accuracy with L2 and without, against the training examples. {title}.",
     )
-
-
-def _draw_accuracy(axes: Axes, record: Record) -> None:
-    numbers = np.array(record.numbers["sizes"])
-    for place, label, color in ((0, "none", style.FAINT), (1, "L2", COLORS["l2"])):
-        shares = [100 * record.arrays[f"right_{size}"][place].mean(axis=1) for size in numbers]
-        means = np.array([share.mean() for share in shares])
-        reaches = means - [intervals.of_mean(share).low for share in shares]
-        # Moved apart a little, so that the intervals can be told apart.
-        axes.errorbar(numbers * (1.03 if place else 0.97), means, reaches, capsize=3, marker="o",
-                      color=color, label=label)  # fmt: skip
-    axes.set_ylabel("accuracy (%)")
-    axes.legend(title="regularisation", loc="lower right")

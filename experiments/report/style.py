@@ -1,28 +1,26 @@
 """How every figure looks: one set of parameters, colours that the colour-blind can tell apart.
 
 Figures are made with `canvas`, which draws no window and keeps no global state, and are
-saved with `save` as PNG (for the page) and SVG (for print).  A figure's title is what it
-found; the axes carry the units.
+saved with `save` as PNG and SVG.  A figure's title is what it found; the axes carry the units.
 """
 
-import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import matplotlib as mpl
 import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
+from matplotlib.font_manager import FontProperties, fontManager
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 from matplotlib.textpath import TextPath
 
-from experiments.lab.record import write_file
 from experiments.report import words
 from experiments.report.findings import Plot
+from lincls import files
 
 # Okabe and Ito's palette (2008), one colour per method, the same in every figure.
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -36,9 +34,15 @@ PATCH: Any = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # behind a t
 WIDTH = 7.2  # inches: a text column
 DPI = 200
 TITLE: Any = {"weight": "bold", "size": 12}
+LINE = 0.24  # inches: a line of the title
+COLUMN = "name of a column"  # the gid of those that `lay` writes
+
+# Names of classes may be of any script; which of these fonts there are depends on the machine.
+SCRIPTS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "Hiragino Sans", "PingFang SC", "Yu Gothic",
+           "Microsoft YaHei", "Malgun Gothic", "Arial Unicode MS")  # fmt: skip
 
 PARAMETERS: Any = {
-    "font.family": "DejaVu Sans",
+    "font.family": ["DejaVu Sans", *sorted({*SCRIPTS} & {*fontManager.get_font_names()})],
     "font.size": 11,
     "axes.titlesize": 11,
     "axes.labelsize": 11,
@@ -64,6 +68,26 @@ PARAMETERS: Any = {
 }
 
 
+class Mosaic(NamedTuple):
+    """Pictures (R, C, H, W, 3) side by side in an axes, their names and their outlines."""
+
+    pictures: np.ndarray
+    rows: Sequence[str]
+    columns: Sequence[str]
+    outlines: list[list[Rectangle]]
+
+
+class Panel(Axes):
+    """The axes of a figure; what `tiles` has shown in it is kept to be laid out anew."""
+
+    mosaic: Mosaic | None = None
+
+
+def mosaic_of(axes: Axes) -> Mosaic | None:
+    """The pictures that `tiles` has shown in an axes, if any."""
+    return axes.mosaic if isinstance(axes, Panel) else None
+
+
 def canvas(
     rows: int = 1, columns: int = 1, *, height: float = 4.0, title: str = "", **kwargs: Any
 ) -> tuple[Figure, Any]:
@@ -74,43 +98,82 @@ def canvas(
         title: what the figure found, in one sentence.
         kwargs: to `Figure.subplots`.
     """
-    lines = _lines(words.typeset(title))
-    figure = Figure(figsize=(WIDTH, height + 0.24 * len(lines)))
+    lines = wrapped(words.typeset(title), 0.96 * WIDTH)
+    figure = Figure(figsize=(WIDTH, height + LINE * len(lines)))
     if lines:
         figure.suptitle("\n".join(lines), x=0.012, ha="left", **TITLE)
+    kwargs["subplot_kw"] = {"axes_class": Panel} | kwargs.get("subplot_kw", {})
     return figure, figure.subplots(rows, columns, **kwargs)
 
 
-def _lines(title: str) -> list[str]:
-    """A title in as few lines as the figure's width allows, whatever letters it is made of."""
-    font = FontProperties(**TITLE)
+def wrapped(title: str, width: float, size: float = TITLE["size"]) -> list[str]:
+    """A title in as few lines of at most so many inches as it takes, about equally long."""
+    font = FontProperties(weight=TITLE["weight"], size=size)
+    least = _broken(title, width, font)
+    narrower = (_broken(title, part * width, font) for part in (0.55, 0.7, 0.85))
+    return next((lines for lines in narrower if len(lines) == len(least) > 1), least)
 
-    def fits(line: str) -> bool:
-        return TextPath((0, 0), line, prop=font).vertices[:, 0].max() < 0.97 * 72 * WIDTH
 
-    for letters in range(len(title), 1, -1):
-        lines = textwrap.wrap(title, letters)
-        if all(map(fits, lines)):
-            return lines
-    return textwrap.wrap(title)
+def _broken(title: str, width: float, font: FontProperties) -> list[str]:
+    lines = list[str]()
+    for word in title.split(" "):
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and inches(longer, font) > width:
+            lines.append(word)
+        else:
+            lines[-1:] = [longer]
+    return lines
+
+
+def inches(line: str, font: FontProperties) -> float:
+    """How wide a line of text is."""
+    path = TextPath((0, 0), line.replace("$", r"\$"), prop=font)
+    return float(path.vertices[:, 0].max()) / 72 if line.strip() else 0.0
+
+
+def as_typed(figure: Figure) -> None:
+    """Show a dollar sign as one, instead of reading the letters behind it as a formula."""
+    for text in figure.findobj(Text):
+        formula = text.get_text().startswith(r"$\mathdefault")  # the tick of a logarithmic axis
+        if "$" in text.get_text() and not formula:
+            text.set_parse_math(False)
+
+
+def whole_marks(figure: Figure) -> None:
+    """Do not cut marks at the edge of their panel: lines that stay inside need no cutting."""
+    for axes in figure.axes:
+        low, high = np.sort(axes.viewLim.get_points(), axis=0)
+        for line in axes.get_lines():
+            points = line.get_xydata()
+            if line.get_transform() == axes.transData and np.all(
+                (low <= points) & (points <= high)
+            ):
+                line.set_clip_on(False)
 
 
 def save(plot: Plot, folder: Path, dpi: float | None = None) -> None:
     """Write <name>.png and <name>.svg, each at once or not at all."""
     dots = mpl.rcParams["savefig.dpi"] if dpi is None else dpi
+    as_typed(plot.figure)
     if plot.figure.get_layout_engine() is not None:
         if dots != "figure":
             plot.figure.set_dpi(dots)  # letters are as wide as their dots allow
-        for _ in range(2):  # pictures keep their shape, and only then is it known who has room
+        for _ in range(1 + _keeps_shapes(plot.figure)):
             plot.figure.draw_without_rendering()
         plot.figure.set_layout_engine("none")  # laid out for both, not again for each
+    whole_marks(plot.figure)
     for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-        write_file(
+        files.write(
             folder / f"{plot.name}.{kind}",
             lambda file, kind=kind, metadata=metadata: plot.figure.savefig(  # type: ignore[misc]
                 file, format=kind, metadata=metadata, dpi=dpi
             ),
         )
+
+
+def _keeps_shapes(figure: Figure) -> bool:
+    """Whether panels keep their shape: only once they have it is it known who has room."""
+    return any(axes.get_aspect() != "auto" for axes in figure.axes)
 
 
 def legend(figure: Figure, title: str = "") -> None:
@@ -144,20 +207,8 @@ def weights(templates: np.ndarray) -> np.ndarray:
     return mpl.colormaps["RdBu_r"](templates[..., 0])[..., :3]
 
 
-class Mosaic(NamedTuple):
-    """Pictures (R, C, H, W, 3) side by side in an axes, their names and their outlines."""
-
-    pictures: np.ndarray
-    rows: Sequence[str]
-    columns: Sequence[str]
-    outlines: list[list[Rectangle]]
-
-
-MOSAICS: WeakKeyDictionary[Axes, Mosaic] = WeakKeyDictionary()  # what `slides` lays out anew
-
-
 def tiles(
-    axes: Axes, pictures: np.ndarray, rows: Sequence[str], columns: Sequence[str] = ()
+    axes: Panel, pictures: np.ndarray, rows: Sequence[str], columns: Sequence[str] = ()
 ) -> list[list[Rectangle]]:
     """Pictures (R, C, H, W, 3) side by side, with names of the rows and of the columns.
 
@@ -166,10 +217,10 @@ def tiles(
     """
     down, across, height, width, _ = pictures.shape
     outlines = [[_outline(axes, width, height) for _ in range(across)] for _ in range(down)]
-    MOSAICS[axes] = Mosaic(pictures, rows, columns, outlines)
+    axes.mosaic = Mosaic(pictures, rows, columns, outlines)
     gap = max(1, round(0.14 * width))
-    lay(axes, MOSAICS[axes], (gap, gap))
-    longest = max(len(line) for row in rows for line in row.split("\n"))
+    lay(axes, axes.mosaic, (gap, gap))
+    longest = max(1, *(len(line) for row in rows for line in row.split("\n")))
     size = min(9, 70 / max(map(len, columns), default=1))
     axes.tick_params(axis="y", labelsize=min(10, 150 / longest))
     axes.tick_params(axis="x", labelsize=size)
@@ -198,13 +249,15 @@ def lay(
     tall = down * (height + gaps[0]) + head  # of a block
     y = np.concatenate([np.arange(down) * (height + gaps[0]) + block * tall
                         for block in range(blocks)])  # fmt: skip
-    canvas = np.ones((y[-1] + height, x[-1] + width, mosaic.pictures.shape[-1]))
+    canvas = np.ones((y[-1] + height, x[-1] + width, 4))
+    canvas[..., 3] = 0  # no colour of its own between the pictures
     for row, column in np.ndindex(down, across):
         block, place = divmod(column, wide)
         top, left = y[block * down + row], x[place]
-        canvas[top : top + height, left : left + width] = mosaic.pictures[row, column]
+        place = canvas[top : top + height, left : left + width]
+        place[..., :3], place[..., 3] = mosaic.pictures[row, column], 1
         mosaic.outlines[row][column].set_xy((left - 0.5, top - 0.5))
-    for old in axes.images:
+    for old in [*axes.images, *(text for text in axes.texts if text.get_gid() == COLUMN)]:
         old.remove()
     axes.imshow(canvas, interpolation="nearest")
     axes.set_yticks(y + (height - 1) / 2, list(mosaic.rows) * blocks)
@@ -212,7 +265,7 @@ def lay(
     for column, name in enumerate(mosaic.columns[wide:], wide):
         block, place = divmod(column, wide)
         axes.text(x[place] + (width - 1) / 2, block * tall - gaps[0], name, size=size,
-                  ha="center", va="bottom")  # fmt: skip
+                  ha="center", va="bottom", gid=COLUMN)  # fmt: skip
     axes.set(xlim=(-gaps[1] / 2, canvas.shape[1] + gaps[1] / 2),
              ylim=(canvas.shape[0] + gaps[0] / 2, -gaps[0]))  # fmt: skip
     axes.xaxis.tick_top()

@@ -68,11 +68,12 @@ def power(number: float, digits: int = 2) -> str:
 def prints(printed: Sequence[Printed]) -> Table:
     """The numbers of the slides beside ours; what a slide has wrong is told with its cause."""
     rows = [
-        (one.slide, one.what, one.printed, one.computed, "" if one.right else f"slip: {one.why}")
+        (one.slide, one.what, one.printed, one.computed,
+         AGREES if one.right else f"{MISPRINT}: {one.why}")
         for one in printed
-    ]
-    header = ("slide", "number", "printed", "computed", "")
-    return Table("What the slides print, computed again.", header, rows)
+    ]  # fmt: skip
+    header = ("slide", "number", "printed", "computed", "verdict")
+    return Table("Numbers printed on the slides.", header, rows)
 
 
 def compared(printed: Sequence[Printed]) -> str:
@@ -94,20 +95,48 @@ def capital(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
+def shortened(text: str, letters: int) -> str:
+    """The text on one line, of at most so many letters: "the first word…"."""
+    line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
+    if len(line) <= letters:
+        return line
+    cut = line[: letters - 1]
+    whole = cut.rpartition(" ")[0] if line[letters - 1] != " " else cut
+    return f"{whole if len(whole) > letters // 2 else cut}…"
+
+
+def labels(names: Sequence[str], letters: int = 24) -> list[str]:
+    """Names of classes, which may be any text, as figures and tables can hold them."""
+    short = [shortened(name, letters) for name in names]
+    return [
+        f"{name} ({place})" if short.count(name) > 1 else name for place, name in enumerate(short)
+    ]
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of texts as lines whose columns stand below each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
 def typeset(text: str) -> str:
-    """Text with the signs of print: a minus before a number, a dash between two slides."""
-    return re.sub(r"(?<=\d)-(?=\d)", "–", re.sub(r"(?<![\w⁻-])-(?=\d)", "−", text))
+    """Text as print has it: a minus before a number, a dash between two, no break in "5 %"."""
+    minus = re.sub(r"(?<![\w⁻-])-(?=\d)", "−", text)
+    dashes = re.sub(r"(?<=\d)-(?=\d)", "–", minus)
+    return re.sub(r"(?<=\d) (?=%)|(?<=\d) (?=× 10)|(?<=\d ×) (?=10)", "\u00a0", dashes)
 
 
 def duration(seconds: float) -> str:
-    """Seconds as one reads them: 12 µs, 850 ms, 4.2 s, 3 min 20 s."""
+    """Seconds as one reads them: 12 µs, 850 ms, 4.2 s, 3 min 20 s, 2 h 5 min."""
     if seconds < 1e-3:
         return f"{1e6 * seconds:.3g} µs"
     if seconds < 1:
         return f"{1e3 * seconds:.3g} ms"
     if seconds < 60:
         return f"{seconds:.1f} s"
-    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+    if seconds < 3600:
+        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+    return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
 
 
 def size(num_bytes: int) -> str:

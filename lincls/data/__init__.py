@@ -1,9 +1,12 @@
-"""Data sets: `load` gives one by its name or path, `from_...` make one of your own.
+"""Data sets: `load` returns one by its name or path, `from_...` make one of your own.
 
-A `Dataset` is two `Split`s of numpy arrays with names for the classes, and a `Source`
-that says where the bytes came from.  `catalog` holds what is known of the public data
-sets, `official` reads their files in the formats of `idx` and `cifar`, `digits` and
-`toys` need no file at all, and `arrays` and `folders` read everybody's own.
+A `Dataset` has a training and a test `Split` of numpy arrays, names for the classes, and a
+`Source` that says where the bytes came from.  README.md beside this file describes the data
+sets, where they are looked for, and what is verified.
+
+`catalog` holds the facts of the public data sets, and `official` reads their files, in the
+formats of `idx` and `cifar`.  `download`, `cache` and `tfds` fetch and keep them.  `digits`
+and `toys` need no file.  `arrays` and `folders` read your own.
 """
 
 from lincls.data.arrays import from_arrays, from_npz

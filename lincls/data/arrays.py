@@ -1,22 +1,19 @@
 """A data set of one's own: from arrays, from an .npz file, or from .npy files in a folder.
 
-Labels may be integers or text; whatever they are, they become numbers 0..C-1 with names.
+Labels are whole numbers or text.  They become numbers 0..C-1, and the classes get names.
 Arrays in files stay on disk and are memory-mapped, unless the file is compressed.
 """
 
-import io
-import struct
-import zipfile
+import numbers
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any
 
 import numpy as np
 
-from lincls import checks
+from lincls import checks, files
 from lincls.data import dataset
 from lincls.data.dataset import Dataset, Split
-from lincls.structs import ALIGNMENT
 
 # The names that an array may have in a file.
 KEYS: Mapping[str, tuple[str, ...]] = {
@@ -26,8 +23,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "test_labels": ("test_labels", "y_test"),
     "class_names": ("class_names", "target_names"),
 }
-_EXTRA = struct.Struct("<HH")  # number and length of an extra field
-_HEADER = 30 + _EXTRA.size + 16  # bytes of a member's header and of its field of long sizes
+EXACT = 2**53  # a floating number of 64 bits counts exactly up to here
 
 
 def from_arrays(
@@ -44,45 +40,55 @@ def from_arrays(
 ) -> Dataset:
     """Make a `Dataset` of arrays.
 
-    Without a test part, `test_fraction` of the examples become one: those that
+    Without a test part, a share of the examples is set aside: those that
     `numpy.random.default_rng(seed).permutation(N)` lists first, in their own order.  With
-    `seed=None` they are the last ones, and both parts are views: right for memory-mapped
+    `seed=None` they are the last ones, and both parts are views.  That suits memory-mapped
     arrays whose examples are already mixed.
 
     Args:
-        images: (N, H, W, C), (N, H, W) for one channel, or features (N, D).  uint8 and
-            floating values stay as they are; other integers must lie in 0..255 and
-            become uint8.
-        labels: (N,) or (N, 1), whole numbers or text.  Numbers stay as they are where
-            all lie in 0..C-1, with C the length of `class_names` or, without those, where
-            each of 0..C-1 occurs.  Others, and text, are numbered in sorted order.
-        test_images: the test part, likewise; give both or neither.
-        test_labels: the test part, likewise.
-        class_names: a name for each number; by default the labels as text.
-        test_fraction: the share of the test part where none is given, above 0, below 1.
-        seed: of the choice of the test part, or None for the last examples.
+        images: (N, H, W, C) with C = 1 or 3, (N, H, W) for one channel, or features (N, D).
+            uint8 and floating values stay as they are.  Other integers must lie in 0..255
+            and become uint8.
+        labels: (N,) or (N, 1), whole numbers or text.  Numbers stay as they are where all
+            lie in 0..C-1, with C the length of `class_names`, or, without class names, where
+            each of 0..C-1 occurs.  Other numbers, and text, are numbered in sorted order.
+        test_images: the test part, in the units of `images`.  Give both of it or neither.
+        test_labels: its labels, numbers or text as `labels` are.
+        class_names: C names, one for each number.  By default, the labels as text.
+        test_fraction: the share to set aside, above 0 and below 1.
+        seed: of the choice of the examples to set aside, or None for the last ones.
         name: what results call the data set.
-        location: where they say it lies.
+        location: where results say that it lies.
+
+    Returns:
+        The data set, with images (N, H, W, C) or (N, D) and int32 labels.
 
     Raises:
-        TypeError, ValueError: for anything else than the above.
+        TypeError: an argument of another kind, such as text, objects or a sparse matrix;
+            bytes in one part and floats in the other.
+        ValueError: another shape, values out of range, masked values.
     """
     if (test_images is None) != (test_labels is None):
         raise ValueError("test_images and test_labels must be given together, or neither")
-    images = _as_images(images, "images")
-    labels = _as_labels(labels, "labels")
+    images, labels = _as_images(images, "images"), _as_labels(labels, "labels")
     if test_images is None:
         train_index, test_index = _split(len(images), test_fraction, seed)
-        _check_length(images, labels, "labels")
+        if len(images) != len(labels):
+            raise ValueError(f"labels must have shape ({len(images)},), got {labels.shape}")
         test_images, test_labels = images[test_index], labels[test_index]
         images, labels = images[train_index], labels[train_index]
     else:
         test_images = _as_images(test_images, "test_images")
         test_labels = _as_labels(test_labels, "test_labels")
-    numbers, class_names = _number(np.concatenate([labels, test_labels]), class_names)
-    train = Split(images, numbers[: len(labels)])
-    test = Split(test_images, numbers[len(labels) :])
-    return dataset.build(name, class_names, train, test, location=location)
+        if (labels.dtype.kind == "U") != (test_labels.dtype.kind == "U"):
+            raise TypeError(
+                "labels and test_labels must both be numbers or both be text, got "
+                f"{labels.dtype} and {test_labels.dtype}"
+            )
+    indices, names = _number(np.concatenate([labels, test_labels]), class_names)
+    train = Split(images, indices[: len(labels)])
+    test = Split(test_images, indices[len(labels) :])
+    return dataset.build(name, names, train, test, location=location)
 
 
 def from_npz(
@@ -93,21 +99,28 @@ def from_npz(
 ) -> Dataset:
     """Read a data set from an .npz file, or from a folder of .npy files.
 
-    The arrays are those of `from_arrays`, called `images` and `labels` (or `X`, `y`; `x`;
-    `data`, `target`), or `train_images`, `train_labels`, `test_images`, `test_labels` (or
-    `X_train`, `y_train`, `X_test`, `y_test`; `x_train`, ...), and if you like
-    `class_names`.  In a folder each lies in a file of that name with `.npy`; `path` may
-    then also be one of the files.  Arrays of .npy files, and of .npz files that
-    `numpy.savez` wrote, are memory-mapped; `numpy.savez_compressed` forbids that.
+    The arrays are those of `from_arrays`.  Their names are `images` and `labels` (or `X`,
+    `y`; `x`; `data`, `target`), or `train_images`, `train_labels`, `test_images` and
+    `test_labels` (or `X_train`, `y_train`, `X_test`, `y_test`; `x_train`, `x_test`), and
+    `class_names` if there are any.  Arrays of other names are not used.
+
+    Arrays of .npy files, and of .npz files that `numpy.savez` wrote, are memory-mapped.
+    Those that `numpy.savez_compressed` wrote are read into memory.
+
+    Args:
+        path: an .npz file; a folder with an .npy file for each array; or one of those files.
+        test_fraction: the share to set aside where there is no test part.
+        seed: of the choice of these examples, as in `from_arrays`.
 
     Raises:
         FileNotFoundError: there is no such file or folder.
-        ValueError: it is damaged, or arrays are missing or unfit.
+        ValueError: it is damaged (the checksums of an .npz are compared), or arrays are
+            missing or unfit.
     """
     path = Path(path)
     if path.suffix == ".npy":
         path = path.parent
-    arrays = _open_folder(path) if path.is_dir() else open_npz(path)
+    arrays = _map_folder(path) if path.is_dir() else files.read_npz(path, mapped=True)
     found = {
         role: next((arrays[key] for key in keys if key in arrays), None)
         for role, keys in KEYS.items()
@@ -119,18 +132,28 @@ def from_npz(
                 f"it holds {', '.join(arrays) or 'none'}"
             )
     names = found.pop("class_names")
-    return from_arrays(
-        **found,
-        class_names=None if names is None else [str(n) for n in names.tolist()],
-        test_fraction=test_fraction,
-        seed=seed,
-        name=path.stem,
-        location=str(path),
-    )
+    try:
+        return from_arrays(
+            **found,
+            class_names=None if names is None else [*map(str, _as_labels(names, "class_names"))],
+            test_fraction=test_fraction,
+            seed=seed,
+            name=path.stem,
+            location=str(path),
+        )
+    except TypeError as error:  # the file is to blame, not the caller
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _map_folder(path: Path) -> Mapping[str, np.ndarray]:
+    """The .npy files of a folder whose names are known; a file of another name is not opened."""
+    known = {key for keys in KEYS.values() for key in keys}
+    found = sorted(file for file in path.glob("*.npy") if file.stem in known)
+    return {file.stem: files.map_npy(file) for file in found}
 
 
 def _as_images(images: Any, name: str) -> np.ndarray:
-    images = np.asanyarray(checks.as_array(images, name))
+    images = np.asanyarray(checks.as_array(_unmasked(images, name), name))
     if images.dtype.kind in "iub" and images.dtype != np.uint8:
         if images.size and (images.min() < 0 or images.max() > 255):
             raise ValueError(
@@ -139,61 +162,108 @@ def _as_images(images: Any, name: str) -> np.ndarray:
             )
         images = images.astype(np.uint8)
     checks.rows(images, name)
-    if images.ndim > 4:
-        raise ValueError(f"{name} must be (N, H, W, C), (N, H, W) or (N, D), got {images.shape}")
-    return images[..., None] if images.ndim == 3 else images
+    images = images[..., None] if images.ndim == 3 else images
+    if images.ndim > 4 or (images.ndim == 4 and images.shape[3] not in (1, 3)):
+        raise ValueError(
+            f"{name} must be (N, H, W, C) with 1 or 3 channels, (N, H, W) or features (N, D), "
+            f"got {images.shape}; {_how_to_shape(images.shape, name)}"
+        )
+    return images
+
+
+def _how_to_shape(shape: tuple[int, ...], name: str) -> str:
+    """What to type for images whose channels are others than 1 or 3, or are elsewhere."""
+    if len(shape) == 4 and shape[3] == 4:
+        return f"to drop the transparency use {name}[..., :3]"
+    if len(shape) == 4 and shape[1] in (1, 3):
+        return f"to put the channels last use np.moveaxis({name}, 1, -1)"
+    return f"to take them as features use {name}.reshape(len({name}), -1)"
+
+
+def _unmasked(values: Any, name: str) -> Any:
+    """`values`, unless something in them is hidden by a mask or left out as zero."""
+    if hasattr(values, "toarray"):
+        raise TypeError(
+            f"{name} must be an array, got the sparse {type(values).__name__}; use {name}.toarray()"
+        )
+    if isinstance(values, np.ma.MaskedArray):
+        if count := np.ma.count_masked(values):
+            raise ValueError(
+                f"{name} has {count} masked values; leave out their examples, or say what they "
+                f"are by {name}.filled(value)"
+            )
+        return values.data
+    return values
 
 
 def _as_labels(labels: Any, name: str) -> np.ndarray:
-    """Labels (N,) as integers or text."""
-    labels = np.asarray(labels)
+    """Labels (N,) as int64, bool or text."""
+    labels = np.asarray(_unmasked(labels, name))
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
-        raise ValueError(
-            f"{name} must have shape (N,), got {labels.shape}; "
-            f"for one-hot labels use {name}.argmax(axis=1)"
-        )
+        remedy = f"for one-hot labels use {name}.argmax(axis=1)"
+        remedy = remedy if _is_one_hot(labels) else "each example needs exactly one class"
+        raise ValueError(f"{name} must have shape (N,), got {labels.shape}; {remedy}")
     if labels.dtype.kind == "S":
         return np.char.decode(labels, "utf-8")
-    if labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels):
-        return labels.astype(str)
-    if labels.dtype.kind == "f" and np.array_equal(labels, np.floor(labels)):
+    if labels.dtype.kind in "bU":
+        return labels
+    if np.can_cast(labels.dtype, np.int64):
         return labels.astype(np.int64)
-    if labels.dtype.kind not in "iubU":
-        raise TypeError(f"{name} must be whole numbers or text, got {labels.dtype}")
-    return labels
+    values = labels.tolist()
+    are_text = any(isinstance(value, str) for value in values)
+    fits = [isinstance(value, str) if are_text else _is_whole(value) for value in values]
+    if not all(fits):
+        row = fits.index(False)
+        raise TypeError(
+            f"{name} must be text, or whole numbers that are exact in 64 bits; "
+            f"got {values[row]!r} in row {row}"
+        )
+    return np.array(values, str if are_text else np.int64)
 
 
-def _check_length(images: np.ndarray, labels: np.ndarray, name: str) -> None:
-    if len(images) != len(labels):
-        raise ValueError(f"{name} must have shape ({len(images)},), got {labels.shape}")
+def _is_one_hot(labels: np.ndarray) -> bool:
+    is_flags = labels.ndim == 2 and labels.dtype.kind in "biuf" and np.isin(labels, (0, 1)).all()
+    return bool(is_flags and (labels.sum(axis=1) == 1).all())
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether a Python value is a whole number that keeps its digits as int64."""
+    if isinstance(value, numbers.Integral):
+        return abs(int(value)) < 2**63
+    return isinstance(value, numbers.Real) and abs(float(value)) <= EXACT and value % 1 == 0
 
 
 def _number(
     labels: np.ndarray, class_names: Sequence[str] | None
 ) -> tuple[np.ndarray, Sequence[str]]:
     """Labels as int32 in 0..C-1, and the C names."""
-    values, numbers = np.unique(labels, return_inverse=True)
+    values, indices = np.unique(labels, return_inverse=True)
     if class_names is None:
-        return numbers.astype(np.int32), [str(value) for value in values]
+        return indices.astype(np.int32), [str(value) for value in values]
+    if isinstance(class_names, str):
+        raise TypeError(f"class_names must be a list of names, got the text {class_names!r}")
+    known = {str(name): i for i, name in enumerate(class_names)}
+    if len(known) < len(class_names):
+        raise ValueError(f"class_names must differ from one another, got {list(class_names)}")
     if labels.dtype.kind == "U":
-        known = {name: i for i, name in enumerate(class_names)}
         if unknown := [value for value in values.tolist() if value not in known]:
             raise ValueError(f"labels holds {unknown[0]!r}, which is none of class_names")
-        return np.array([known[v] for v in values.tolist()], np.int32)[numbers], class_names
-    if len(values) and not 0 <= values[0] <= values[-1] < len(class_names):
+        return np.array([known[v] for v in values.tolist()], np.int32)[indices], list(known)
+    if len(values) and not 0 <= values[0] <= values[-1] < len(known):
         raise ValueError(
-            f"labels must lie in 0..{len(class_names) - 1}, for {len(class_names)} class_names; "
+            f"labels must lie in 0..{len(known) - 1}, for {len(known)} class_names; "
             f"got {values[0]}..{values[-1]}"
         )
-    return labels.astype(np.int32), class_names
+    return labels.astype(np.int32), list(known)
 
 
 def _split(
     num_examples: int, test_fraction: float, seed: int | None
 ) -> tuple[np.ndarray | slice, np.ndarray | slice]:
     """Indices of the training and of the test part."""
+    checks.kind(test_fraction, numbers.Real, "test_fraction", "0.2")
     if not 0 < test_fraction < 1:
         raise ValueError(f"test_fraction must be above 0 and below 1, got {test_fraction}")
     num_test = max(1, round(num_examples * test_fraction))
@@ -201,79 +271,5 @@ def _split(
         raise ValueError(f"images has {num_examples} examples, too few to set a test part aside")
     if seed is None:
         return slice(num_examples - num_test), slice(num_examples - num_test, None)
-    is_test = np.zeros(num_examples, bool)
-    is_test[np.random.default_rng(seed).permutation(num_examples)[:num_test]] = True
-    return np.flatnonzero(~is_test), np.flatnonzero(is_test)
-
-
-def _open_folder(path: Path) -> Mapping[str, np.ndarray]:
-    """The .npy files of a folder, memory-mapped."""
-    try:
-        return {file.stem: np.load(file, mmap_mode="r") for file in sorted(path.glob("*.npy"))}
-    except OSError:
-        raise
-    except Exception as error:
-        raise ValueError(f"a .npy file in {path} cannot be read: {error}") from error
-
-
-def open_npz(path: Path) -> Mapping[str, np.ndarray]:
-    """Return the arrays of an .npz file, memory-mapped where they are not compressed.
-
-    Raises:
-        ValueError: it is damaged (its checksums are compared), or holds Python objects.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive, path.open("rb") as file:
-            return {
-                info.filename.removesuffix(".npy"): _read_member(archive, info, file)
-                for info in archive.infolist()
-            }
-    except OSError:
-        raise
-    except Exception as error:  # the readers of zip files and of headers may fail anywhere
-        raise ValueError(f"{path} is damaged, or holds more than plain arrays: {error}") from error
-
-
-def save_npz(file: BinaryIO, /, **entry: np.ndarray) -> None:
-    """`numpy.savez` with arrays at multiples of `ALIGNMENT`, where JAX takes mapped ones over.
-
-    A field of zeros before the content fills up (its number is that of Android's `zipalign`).
-    """
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, array in entry.items():
-            info = zipfile.ZipInfo(f"{name}.npy")
-            start = file.tell() + _HEADER + len(info.filename.encode()) + _EXTRA.size
-            info.extra = _EXTRA.pack(0xD935, -start % ALIGNMENT) + bytes(-start % ALIGNMENT)
-            with archive.open(info, "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
-
-
-def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: BinaryIO) -> np.ndarray:
-    """An array of an .npz file: mapped from `file` at its place in the archive, or read."""
-    with archive.open(info) as member:
-        if info.compress_type != zipfile.ZIP_STORED:
-            return np.lib.format.read_array(member, allow_pickle=False)
-        while member.read(1 << 20):  # to the end, where zipfile compares the checksum
-            pass
-    # What precedes the content: a header of 30 bytes that ends with the lengths of the
-    # name and of an extra field (PKWARE's APPNOTE, 4.3.7).
-    file.seek(info.header_offset + 26)
-    name_length, extra_length = struct.unpack("<HH", file.read(4))
-    file.seek(name_length + extra_length, io.SEEK_CUR)
-    shape, fortran, dtype = _read_header(file)
-    order: Literal["C", "F"] = "F" if fortran else "C"
-    return np.memmap(file, dtype, "r", file.tell(), shape, order)
-
-
-def _read_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether columns come first, and dtype of an array in NumPy's format."""
-    version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        header = np.lib.format.read_array_header_1_0(file)
-    elif version == (2, 0):
-        header = np.lib.format.read_array_header_2_0(file)
-    else:
-        raise ValueError(f"version {version} of NumPy's format")
-    if header[2].hasobject:
-        raise ValueError("an array of Python objects; save text as an array of dtype str")
-    return header
+    order = np.random.default_rng(checks.count(seed, "seed", 0)).permutation(num_examples)
+    return np.sort(order[num_test:]), np.sort(order[:num_test])

@@ -2,9 +2,10 @@
 
 Sizes and SHA-256 of the files that one downloads are those that TensorFlow Datasets
 4.9.10 records.  MD5 of unpacked files are the published ones, torchvision's for CIFAR's
-pickles.  No checksum of CIFAR's unpacked binary files is published, but the mean of
-every channel is, with so many digits that the sum of all its pixels follows exactly:
-other sums prove that pixels are not the official ones.
+pickles.  No checksum of CIFAR's unpacked binary files is published.  But the mean of every
+channel is, with so many digits that the sum of all its pixels follows exactly, and each
+class has the same number of images (https://www.cs.toronto.edu/~kriz/cifar.html).  Other
+sums or numbers prove that the examples are not the official ones.
 
 Sources: LeCun et al., 1998 (MNIST); Xiao et al., arXiv:1708.07747 (Fashion-MNIST);
 Krizhevsky, 2009 (CIFAR-10 and CIFAR-100).
@@ -44,16 +45,9 @@ class Official(NamedTuple):
     class_names: tuple[str, ...]
     downloads: tuple[Download, ...]
     layouts: Mapping[str, Layout]  # by format: "idx", "binary", "pickle"
-    pixel_sums: Mapping[str, tuple[int, ...]]  # by split: the sum of all pixels, by channel
+    largest: int  # bytes that none of its files exceeds, unpacked
     folders: tuple[str, ...]  # where else below data_dir the files may lie
-
-
-_IDX_FILES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
+    pixel_sums: Mapping[str, tuple[int, ...]] = {}  # by split: sums of all pixels, by channel
 
 
 def _names(text: str, separator: str | None = None) -> tuple[str, ...]:
@@ -66,10 +60,21 @@ def _downloads(address: str, table: str) -> tuple[Download, ...]:
     return tuple(Download(address + name, int(size), sha256) for name, size, sha256 in rows)
 
 
-def _idx_layout(md5: str) -> Layout:
-    checksums = dict(zip(_IDX_FILES, md5.split(), strict=True))
-    return Layout("", "", _IDX_FILES[:2], _IDX_FILES[2:], checksums)
+def _layout(train: str, test: str, md5: str = "", folder: str = "", archive: str = "") -> Layout:
+    """From the names of the files, and the MD5 of each in the same order, if published."""
+    files, checksums = _names(f"{train} {test}"), md5.split()
+    by_file = dict(zip(files, checksums, strict=True)) if checksums else {}
+    return Layout(folder, archive, _names(train), _names(test), by_file)
 
+
+def _idx_layout(md5: str) -> Layout:
+    images_and_labels = "{0}-images-idx3-ubyte {0}-labels-idx1-ubyte"
+    return _layout(images_and_labels.format("train"), images_and_labels.format("t10k"), md5)
+
+
+_IDX_LARGEST = 16 + 60_000 * 28 * 28
+_CIFAR_LARGEST = 200_000_000  # the archives of pickles unpack to 186 MB
+_CIFAR_ADDRESS = "https://www.cs.toronto.edu/~kriz/"
 
 MNIST = Official(
     name="mnist",
@@ -91,7 +96,7 @@ t10k-labels-idx1-ubyte.gz 4542 f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defae
             """
         )
     },
-    pixel_sums={"train": (1_567_298_545,), "test": (264_923_200,)},
+    largest=_IDX_LARGEST,
     folders=("mnist", "MNIST/raw"),
 )
 
@@ -117,12 +122,9 @@ t10k-labels-idx1-ubyte.gz 5148 67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35df
             """
         )
     },
-    pixel_sums={"train": (3_431_114_169,)},
+    largest=_IDX_LARGEST,
     folders=("fashion_mnist", "fashion-mnist", "FashionMNIST/raw"),
 )
-
-_CIFAR_ADDRESS = "https://www.cs.toronto.edu/~kriz/"
-_CIFAR10_BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
 
 CIFAR10 = Official(
     name="cifar10",
@@ -134,33 +136,30 @@ cifar-10-binary.tar.gz 170052171 c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9d
 """,
     ),
     layouts={
-        "binary": Layout(
-            "cifar-10-batches-bin",
-            "cifar-10-binary.tar.gz",
-            tuple(f"{batch}.bin" for batch in _CIFAR10_BATCHES),
-            ("test_batch.bin",),
-            {},
+        "binary": _layout(
+            " ".join(f"data_batch_{i}.bin" for i in range(1, 6)),
+            "test_batch.bin",
+            folder="cifar-10-batches-bin",
+            archive="cifar-10-binary.tar.gz",
         ),
-        "pickle": Layout(
-            "cifar-10-batches-py",
-            "cifar-10-python.tar.gz",
-            _CIFAR10_BATCHES,
-            ("test_batch",),
-            {
-                "data_batch_1": "c99cafc152244af753f735de768cd75f",
-                "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
-                "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
-                "data_batch_4": "634d18415352ddfa80567beed471001a",
-                "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
-                "test_batch": "40351d587109b95175f43aff81a1287e",
-            },
+        "pickle": _layout(
+            " ".join(f"data_batch_{i}" for i in range(1, 6)),
+            "test_batch",
+            """
+            c99cafc152244af753f735de768cd75f d4bba439e000b95fd0a9bffe97cbabec
+            54ebc095f3ab1f0389bbae665268c751 634d18415352ddfa80567beed471001a
+            482c414d41f54cd18b22e5b47cb7c3cb 40351d587109b95175f43aff81a1287e
+            """,
+            folder="cifar-10-batches-py",
+            archive="cifar-10-python.tar.gz",
         ),
     },
+    largest=_CIFAR_LARGEST,
+    folders=("cifar10",),
     pixel_sums={
         "train": (6_415_714_204, 6_295_060_180, 5_829_907_619),
         "test": (1_290_492_328, 1_266_775_083, 1_176_108_223),
     },
-    folders=("cifar10",),
 )
 
 CIFAR100 = Official(
@@ -183,25 +182,23 @@ cifar-100-binary.tar.gz 168513733 58a81ae192c23a4be8b1804d68e518ed807d710a4eb253
 """,
     ),
     layouts={
-        "binary": Layout(
-            "cifar-100-binary", "cifar-100-binary.tar.gz", ("train.bin",), ("test.bin",), {}
+        "binary": _layout(
+            "train.bin", "test.bin", folder="cifar-100-binary", archive="cifar-100-binary.tar.gz"
         ),
-        "pickle": Layout(
-            "cifar-100-python",
-            "cifar-100-python.tar.gz",
-            ("train",),
-            ("test",),
-            {
-                "train": "16019d7e3df5f24257cddd939b257f8d",
-                "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
-            },
+        "pickle": _layout(
+            "train",
+            "test",
+            "16019d7e3df5f24257cddd939b257f8d f0ef6b0ae62326f3e7ffdfab6717acfc",
+            folder="cifar-100-python",
+            archive="cifar-100-python.tar.gz",
         ),
     },
+    largest=_CIFAR_LARGEST,
+    folders=("cifar100",),
     pixel_sums={
         "train": (6_620_373_279, 6_352_382_090, 5_756_623_363),
         "test": (1_328_569_193, 1_272_680_636, 1_153_999_502),
     },
-    folders=("cifar100",),
 )
 
 OFFICIAL: Mapping[str, Official] = {

@@ -1,9 +1,9 @@
 """The two formats of CIFAR-10 and CIFAR-100: binary records, and Python 2 pickles.
 
 Both store an image as three planes R, G, B of 32 x 32 bytes in row-major order
-(https://www.cs.toronto.edu/~kriz/cifar.html).  A pickle may carry any code, so it is
-read by an unpickler that knows only how to take down the one array that these files
-hold: numpy itself is never asked to rebuild anything.
+(https://www.cs.toronto.edu/~kriz/cifar.html).  A pickle may carry any code.  So it is read
+by an unpickler that knows the one array of these files, and calls nothing that a pickle
+names, not even numpy.
 """
 
 import io
@@ -24,11 +24,16 @@ Batch = tuple[UInt8[np.ndarray, "N 32 32 3"], UInt8[np.ndarray, " N"]]
 def parse_binary(data: Buffer, file: str, num_label_bytes: int) -> Batch:
     """Return images (N, 32, 32, 3) uint8 and labels (N,) of a binary file.
 
-    A record is `num_label_bytes` labels (CIFAR-100: the coarse one, then the fine one,
-    which is returned), then 3,072 pixels.
+    A record is one byte for each label, then 3,072 pixels.  CIFAR-100 has two labels, the
+    coarse one and the fine one.  The last label is returned.
+
+    Args:
+        data: the content of the file.
+        file: what to call it in an error.
+        num_label_bytes: labels of a record, 1 or 2.
 
     Raises:
-        ValueError: the file does not end with a record.
+        ValueError: the file is empty, or does not end with a record.
     """
     record = num_label_bytes + PIXELS
     if len(data) == 0 or len(data) % record:
@@ -44,6 +49,10 @@ def parse_pickle(data: Buffer, file: str) -> Batch:
     """Return images (N, 32, 32, 3) uint8 and (fine) labels (N,) of a pickled batch.
 
     Nothing that the pickle names is imported or called.
+
+    Args:
+        data: the content of the file.
+        file: what to call it in an error.
 
     Raises:
         ValueError: it is damaged, or names anything that CIFAR's own files do not.
@@ -101,7 +110,7 @@ _KNOWN: Mapping[tuple[str, str], type] = {
 
 # The unpickler in Python, because the one in C reserves whatever memory a damaged file asks for.
 class _BatchUnpickler(pickle._Unpickler):
-    """An unpickler in whose world there are only the names above."""
+    """An unpickler that knows only the names above."""
 
     def find_class(self, module: str, name: str) -> type:
         if (module, name) not in _KNOWN:

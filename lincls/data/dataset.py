@@ -1,13 +1,12 @@
-"""What every reader of this package returns, and the errors it may raise.
+"""What every reader of this package returns, and the error that it may raise.
 
-A reader makes two `Split`s and says in a `Source` where their bytes came from;
-`dataset.build` checks them against each other, takes their digest and returns the
-`Dataset`.  Everything is numpy on the host, memory-mapped where the file allows it:
-nothing here touches a device.
+A reader makes two `Split`s.  `dataset.build` checks them against each other, takes their
+digest and returns the `Dataset`.  Everything is numpy on the host, memory-mapped where the
+file allows it.  Nothing here touches a device.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +19,7 @@ HASH_BLOCK = 1 << 24  # bytes that are hashed at a time: memory-mapped arrays st
 
 
 class DataUnavailable(OSError):
-    """A data set is nowhere to be found, or cannot be fetched; the message says what to do."""
+    """A data set is not there and cannot be fetched; the message says what to do."""
 
 
 class Split(NamedTuple):
@@ -34,9 +33,9 @@ class Source(NamedTuple):
     """Where the bytes came from, for a record of results."""
 
     location: str  # path of the file or folder, or the package or function that made them
-    official: bool | None  # whether they are the data set's own pixels; None: nobody can tell
+    official: bool | None  # whether they are the publisher's; None: not fully verifiable
     digest: str  # SHA-256 over dtype, shape and content of the arrays
-    description: str  # for people: "cifar10, not the official pixels"
+    description: str  # for people: "cifar10, not the official files"
 
 
 class Dataset(NamedTuple):
@@ -70,27 +69,39 @@ def build(
 ) -> Dataset:
     """Check two splits against each other and return them as a `Dataset`.
 
+    Args:
+        name: of the data set.
+        class_names: C names.
+        train: images (N, H, W, C) or features (N, D), and labels (N,).
+        test: likewise, of the same shape of an example and in the same units.
+        location: where the bytes came from.
+        official: whether they are the publisher's; None where that cannot be verified.
+        description: for people; by default the name.
+
     Raises:
         ValueError: a split without examples, images and labels of unequal length, a label
-            outside `0..len(class_names)-1`, or unequal image shapes.
+            outside `0..C-1`, or unequal image shapes.
+        TypeError: bytes in one split and floats in the other.
     """
-    for part, split in (("train", train), ("test", test)):
-        if len(split.images) == 0:
-            raise ValueError(f"{name}: the {part} part of {location} holds no examples")
-        if len(split.images) != len(split.labels):
-            raise ValueError(
-                f"{name}: the {part} part of {location} has {len(split.images)} images "
-                f"and {len(split.labels)} labels; each image needs one label"
-            )
-        if split.labels.min() < 0 or split.labels.max() >= len(class_names):
-            raise ValueError(
-                f"{name}: the {part} labels of {location} must lie in 0..{len(class_names) - 1}, "
-                f"got {split.labels.min()}..{split.labels.max()}"
-            )
+    for part, (images, labels) in (("train", train), ("test", test)):
+        where = f"{name}: the {part} part of {location}"
+        if len(images) == 0:
+            raise ValueError(f"{where} holds no examples")
+        if len(images) != len(labels):
+            raise ValueError(f"{where} holds {len(images)} images and {len(labels)} labels")
+        if labels.min() < 0 or labels.max() >= len(class_names):
+            found = f"{labels.min()}..{labels.max()}"
+            raise ValueError(f"{where}: labels must lie in 0..{len(class_names) - 1}, got {found}")
     if train.images.shape[1:] != test.images.shape[1:]:
         raise ValueError(
             f"{name}: an example has shape {train.images.shape[1:]} in the training part of "
             f"{location} and {test.images.shape[1:]} in its test part; they must agree"
+        )
+    dtypes = train.images.dtype, test.images.dtype
+    if (dtypes[0] == np.uint8) != (dtypes[1] == np.uint8):
+        raise TypeError(
+            f"{name}: the training images of {location} are {dtypes[0]} and its test images "
+            f"{dtypes[1]}; give both as bytes 0..255, or both as floats in the same units"
         )
     source = Source(location, official, digest(train, test), description or name)
     return Dataset(name, tuple(class_names), train, test, source)
@@ -101,13 +112,8 @@ def digest(*splits: Split) -> str:
     sha256 = hashlib.sha256()
     for array in (array for split in splits for array in split):
         sha256.update(f"{array.dtype.str}{array.shape}".encode())
-        for block in _blocks(array):
-            sha256.update(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
+        step = max(1, HASH_BLOCK * len(array) // max(1, array.nbytes))  # examples
+        for start in range(0, len(array), step):
+            block = np.ascontiguousarray(array[start : start + step])
+            sha256.update(block.reshape(-1).view(np.uint8).data)
     return sha256.hexdigest()
-
-
-def _blocks(array: np.ndarray) -> Iterator[np.ndarray]:
-    row_bytes = max(1, array.nbytes // max(1, len(array)))
-    step = max(1, HASH_BLOCK // row_bytes)
-    for start in range(0, len(array), step):
-        yield array[start : start + step]

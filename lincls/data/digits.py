@@ -1,8 +1,8 @@
-"""The handwritten digits that come with scikit-learn: the data set that is always there.
+"""The handwritten digits that come with scikit-learn and need no download.
 
 1,797 images of 8 x 8 pixels with levels 0..16 (Alpaydin and Kaynak, 1998, the test half
-of "Optical Recognition of Handwritten Digits").  Writers follow one another in the file,
-so the last 360 images are by people whose hand the first 1,437 do not show.
+of "Optical Recognition of Handwritten Digits").  The file is ordered by writer, so the last
+360 images are by other people than the first 1,437.
 """
 
 import numpy as np

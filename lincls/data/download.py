@@ -1,9 +1,13 @@
 """Downloads that arrive whole, or end with one sentence that says why not.
 
-`fetch` keeps what has arrived in a `.part` file and goes on from there, within a call as
-long as connections bring something, and in later calls; the file gets its name only when
-its SHA-256 is the published one.  Nothing waits for ever: the answer must begin within
-`OPENING` seconds, and bytes must keep coming.
+`fetch` keeps what has arrived in a `.part` file.  It goes on from there as long as
+connections bring something, and so do later calls.  The file gets its name only when its
+SHA-256 is the published one.  Nothing waits for ever: an answer must begin within `OPENING`
+seconds, and bytes must keep coming.
+
+The transport is urllib and the lock is the system's.  requests needs the same thread, since
+its timeouts bound neither the resolving of a name nor a header that comes drop by drop.
+filelock fails where a file system knows no locks; here a file of one's own serves instead.
 """
 
 import contextlib
@@ -29,7 +33,7 @@ OPENING = 7.0  # seconds in which an answer must begin, resolving the name inclu
 IDLE = 6.0  # seconds in which something must arrive, and IDLE * SLOWEST bytes in twice that time
 SLOWEST = 500  # bytes a second
 WORTH = 4096  # bytes that a connection must have brought if another is to go on from there
-CHUNK = 1 << 16
+CHUNK = 1 << 16  # bytes that are read at a time
 
 
 class Progress(NamedTuple):
@@ -43,7 +47,7 @@ class Progress(NamedTuple):
 
 
 OnProgress = Callable[[Progress], None]
-Tell = Callable[..., None]  # (bytes on disk, finished=False)
+Report = Callable[..., None]  # (bytes on disk, finished=False)
 
 
 def fetch(
@@ -97,7 +101,7 @@ def _complete(wanted: Download, address: str, part: Path, on_progress: OnProgres
     """
     with part.open("ab") as file:  # closed before it is renamed, as Windows demands
         kept = _size(file)
-        _receive_all(wanted, address, file, _telling(wanted, kept, on_progress))
+        _receive_all(wanted, address, file, _reporting(wanted, kept, on_progress))
     found = archives.sha256(part)
     if found == wanted.sha256:
         return
@@ -114,17 +118,17 @@ class _Interrupted(Exception):
     """A connection ended before the file did; says how."""
 
 
-def _receive_all(wanted: Download, address: str, file: IO[bytes], tell: Tell) -> None:
+def _receive_all(wanted: Download, address: str, file: IO[bytes], report: Report) -> None:
     """Complete a partial file, by as many connections as bring it forward."""
     best = _size(file)
     while True:
         try:
-            _receive(wanted, address, file, tell)
-            return tell(wanted.size, finished=True)
+            _receive(wanted, address, file, report)
+            return report(wanted.size, finished=True)
         except _Interrupted as how:
             done = _size(file)
             if done < best + WORTH:
-                tell(done, finished=True)
+                report(done, finished=True)
                 raise DataUnavailable(
                     f"{address} {how} after {done:,} of {wanted.size:,} bytes; they are kept, "
                     "and the next try goes on from there"
@@ -136,7 +140,7 @@ def _size(file: IO[bytes]) -> int:
     return file.seek(0, os.SEEK_END)  # tell() does not notice that a file was cut
 
 
-def _receive(wanted: Download, address: str, file: IO[bytes], tell: Tell) -> None:
+def _receive(wanted: Download, address: str, file: IO[bytes], report: Report) -> None:
     """Append what the server sends until the file is whole; _Interrupted if it stops before."""
     done = _size(file)
     if done > wanted.size:
@@ -144,11 +148,11 @@ def _receive(wanted: Download, address: str, file: IO[bytes], tell: Tell) -> Non
     if done == wanted.size:
         return
     with _open(address, done) as response:
-        done = mark = _begin(wanted, address, response, file, done)
+        done = mark = file.truncate(_begin(wanted, address, response, done))
         since = time.monotonic()
         while done < wanted.size:
             done += file.write(_read(response, min(CHUNK, wanted.size - done)))
-            tell(done)
+            report(done)
             seconds = time.monotonic() - since
             if seconds >= IDLE:
                 if done - mark < SLOWEST * seconds:
@@ -156,27 +160,25 @@ def _receive(wanted: Download, address: str, file: IO[bytes], tell: Tell) -> Non
                 since, mark = time.monotonic(), done
 
 
-def _begin(wanted: Download, address: str, response: Any, file: IO[bytes], done: int) -> int:
+def _begin(wanted: Download, address: str, response: Any, done: int) -> int:
     """Check what an answer promises; return the number of bytes that it goes on from."""
     if response.headers.get_content_type() == "text/html":
         raise DataUnavailable(
-            f"{address} led to a web page instead of the file, at {response.url}: "
-            "this network may want you to log in first"
+            f"{address} led to a web page instead of the file, at {response.url}: {LOG_IN}"
         )
-    if response.status != 206:  # the server begins anew, whatever it was asked for
-        done = 0
+    start = done if response.status == 206 else 0  # a server may begin anew, whatever we asked for
     length = response.headers.get("Content-Length")
-    if length is not None and length.isdecimal() and done + int(length) != wanted.size:
+    if length is not None and length.isdecimal() and start + int(length) != wanted.size:
         raise DataUnavailable(
-            f"{address} offers {done + int(length):,} bytes where {wanted.size:,} were expected"
+            f"{address} offers {start + int(length):,} bytes where {wanted.size:,} were expected"
         )
-    return file.truncate(done)
+    return start
 
 
 def _open(address: str, start: int) -> Any:
     """Send the request, and return the answer whose body is yet to come.
 
-    Resolving a name knows no time limit and a header may come drop by drop, so a thread
+    Resolving a name knows no time limit and a header may come drop by drop.  So a thread
     does it, which is left to itself when it takes too long.
     """
     headers = {"User-Agent": "lincls"} | ({"Range": f"bytes={start}-"} if start else {})
@@ -196,7 +198,7 @@ def _open(address: str, start: int) -> Any:
     if not outcome:
         raise DataUnavailable(f"{address} did not answer within {OPENING:.0f} seconds")
     if isinstance(outcome[0], Exception):
-        raise DataUnavailable(_reason(address, outcome[0])) from outcome[0]
+        raise DataUnavailable(f"{address} {_reason(outcome[0])}") from outcome[0]
     return outcome[0]
 
 
@@ -225,35 +227,35 @@ def _read(response: Any, size: int) -> bytes:
     return chunk
 
 
-def _reason(address: str, error: Exception) -> str:
-    """What went wrong before the first byte, as a sentence."""
+LOG_IN = "this network may want you to log in first"
+REASONS: tuple[tuple[type, str], ...] = (
+    (urllib.error.HTTPError, "answered {0.code} {0.reason}"),
+    (socket.gaierror, "cannot be found: there seems to be no network"),
+    (ConnectionRefusedError, "refused the connection"),
+    (TimeoutError, f"did not answer within {IDLE:.0f} seconds"),
+    (ssl.SSLCertVerificationError, f"cannot prove that it is itself ({{}}): {LOG_IN}"),
+    (object, "cannot be read ({})"),
+)
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong before the first byte, as the rest of a sentence."""
     if isinstance(error, urllib.error.HTTPError):
         error.close()
-        return f"{address} answered {error.code} {' '.join(str(error.reason).split())}"
-    cause = error.reason if isinstance(error, urllib.error.URLError) else error
-    if isinstance(cause, socket.gaierror):
-        return f"{address} cannot be found: there seems to be no network"
-    if isinstance(cause, ConnectionRefusedError):
-        return f"{address} refused the connection"
-    if isinstance(cause, TimeoutError):
-        return f"{address} did not answer within {IDLE:.0f} seconds"
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return (
-            f"{address} cannot prove that it is itself ({cause}): "
-            "this network may want you to log in first"
-        )
-    return f"{address} cannot be read ({' '.join(str(cause).split())})"
+    cause = error.reason if type(error) is urllib.error.URLError else error
+    text = next(text for kind, text in REASONS if isinstance(cause, kind))
+    return " ".join(text.format(cause).split())
 
 
-def _telling(wanted: Download, kept: int, on_progress: OnProgress) -> Tell:
-    """A function that tells how far a call has come, which began with `kept` bytes."""
+def _reporting(wanted: Download, kept: int, on_progress: OnProgress) -> Report:
+    """A function that reports how far a call has come, which began with `kept` bytes."""
     start = time.monotonic()
 
-    def tell(done: int, finished: bool = False) -> None:
+    def report(done: int, finished: bool = False) -> None:
         rate = max(done - kept, 0) / max(time.monotonic() - start, 1e-9)
         on_progress(Progress(wanted.filename, done, wanted.size, rate, finished))
 
-    return tell
+    return report
 
 
 class Line:

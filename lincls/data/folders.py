@@ -1,20 +1,25 @@
 """A data set from image files: a folder for each class, or `train/` and `test/` above them."""
 
-import contextlib
-from collections.abc import Iterator, Sequence
+import itertools
+import warnings
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
+from lincls import checks, files
 from lincls.data import arrays
 from lincls.data.dataset import Dataset
 
-SUFFIXES = frozenset(
-    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-)
+_JPEG = (".jfif", ".jpe", ".jpeg", ".jpg")
+_PNM = (".pbm", ".pgm", ".pnm", ".ppm")
+SUFFIXES = frozenset((*_JPEG, *_PNM, ".bmp", ".gif", ".png", ".tif", ".tiff", ".webp"))
+PARTS = ("train", "test", "val", "valid", "validation")  # names of parts rather than of classes
+CLUTTER = ("__MACOSX", "Thumbs.db", "desktop.ini")  # left by operating systems, not hidden
 GREY_MODES = frozenset(("1", "L"))
 COLOUR_MODES = frozenset(("CMYK", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr"))
+SHOWN = 5  # files that an error names
 
 
 def from_folder(
@@ -26,109 +31,160 @@ def from_folder(
 ) -> Dataset:
     """Read images that lie in one folder for each class.
 
-    Classes are the folders in alphabetical order, examples the image files in them (of
-    the kinds in `SUFFIXES`), likewise ordered.  If `path` holds folders `train` and
-    `test`, the class folders are below those; otherwise a test part is set aside as in
-    `from_arrays`.  Images become grey (C = 1) if all files are, else RGB (C = 3, without
-    transparency).
+    Classes are the folders in alphabetical order.  Their examples are the image files in
+    them and in the folders below, in alphabetical order too.  If `path` holds folders `train`
+    and `test`, the class folders are in those.  Otherwise a test part is set aside as in
+    `from_arrays`.
+
+    Images become grey (C = 1) if all files are grey, else RGB (C = 3) without transparency.
+    Photographs are turned upright by their EXIF orientation.  Hidden files and folders are
+    not read.  Nor are files whose suffix is not one of `SUFFIXES`, and a warning counts them.
 
     Args:
         path: the folder.
-        size: resize every image to size x size, or to (height, width), by Pillow's
-            bilinear filter; without it all images must have one size.
-        test_fraction: the share of the test part where there is no `test`.
-        seed: of the choice of the test part, as in `from_arrays`.
+        size: pixels; resize every image to size x size, or to (height, width), by Pillow's
+            bilinear filter.  Without it all images must have one size.
+        test_fraction: the share to set aside where there is no `test`.
+        seed: of the choice of these examples, as in `from_arrays`.
+
+    Returns:
+        The data set, with images (N, H, W, C) uint8.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: no images, images of unequal size, a damaged or 16-bit image, or a
-            class in `test` that is not in `train`.
+        ValueError: a class without images, or in `test` only; files that are no images, are
+            damaged, or have more than 8 bits a channel (all are counted); unequal sizes.
     """
     path = Path(path)
     if not path.is_dir():
         raise FileNotFoundError(f"there is no folder {path}")
-    parted = (path / "train").is_dir() and (path / "test").is_dir()
-    train_files = _files_by_class(path / "train" if parted else path)
-    test_files = _files_by_class(path / "test") if parted else {}
-    names = list(train_files)
-    if unknown := [name for name in test_files if name not in train_files]:
-        raise ValueError(f"{path / 'test' / unknown[0]} is a class that is not in {path / 'train'}")
-    files = [f for group in (train_files, test_files) for fs in group.values() for f in fs]
-    labels = [names.index(f.parent.name) for f in files]
-    images = _read_images(files, size)
-    num_train = sum(map(len, train_files.values()))
-    parts = (slice(num_train), slice(num_train, None)) if parted else (slice(None),)
-    examples = [half for part in parts for half in (images[part], np.array(labels[part]))]
+    if size is not None:
+        pair = (size, size) if isinstance(size, int) else size
+        size = checks.count(pair[0], "size"), checks.count(pair[1], "size")
+    folders = _parts(path)
+    parts = [_files_by_class(folder) for folder in folders]
+    names = list(parts[0])
+    if unknown := [name for name in parts[-1] if name not in names]:
+        raise ValueError(f"{folders[-1]} holds classes that {folders[0]} lacks: {_some(unknown)}")
+    images = _read_images([f for part in parts for found in part.values() for f in found], size)
+    examples: list[np.ndarray] = []
+    for part in parts:
+        counts = [len(found) for found in part.values()]
+        labels = np.repeat([names.index(name) for name in part], counts)
+        examples += [images[: len(labels)], labels]
+        images = images[len(labels) :]
     return arrays.from_arrays(
         *examples,
         class_names=names,
         test_fraction=test_fraction,
         seed=seed,
-        name=path.name,
+        name=path.absolute().name,
         location=str(path),
     )
 
 
+def _visible(folder: Path) -> list[Path]:
+    """What is in a folder, without hidden files and without clutter."""
+    entries = (entry for entry in folder.iterdir() if entry.name not in CLUTTER)
+    return sorted(entry for entry in entries if not entry.name.startswith("."))
+
+
+def _parts(path: Path) -> list[Path]:
+    """The folders of the training and of the test part; or `path`, where there are none."""
+    found = {entry.name.lower(): entry for entry in _visible(path) if entry.is_dir()}
+    if "train" in found and "test" in found:
+        parts = [found.pop("train"), found.pop("test")]
+        if found:
+            warnings.warn(f"not read beside train and test: {_some(found.values())}", stacklevel=3)
+        return parts
+    for part in (found[name] for name in PARTS if name in found):
+        if any(entry.is_dir() for entry in _visible(part)):
+            raise ValueError(
+                f"{part} holds folders of its own; name two parts train and test, or give the "
+                f"path of the folder with the classes, such as {part}"
+            )
+    return [path]
+
+
 def _files_by_class(folder: Path) -> dict[str, list[Path]]:
-    classes = sorted(d for d in folder.iterdir() if d.is_dir() and not d.name.startswith("."))
-    files = {
-        d.name: sorted(f for f in d.iterdir() if f.suffix.lower() in SUFFIXES) for d in classes
-    }
-    files = {name: found for name, found in files.items() if found}
-    if not files:
+    """The image files of each class.  No class may be without any."""
+    classes = {entry.name: _below(entry) for entry in _visible(folder) if entry.is_dir()}
+    images = {name: [*filter(_is_image, found)] for name, found in classes.items()}
+    kinds = ", ".join(sorted(SUFFIXES))
+    if not any(images.values()):
         raise ValueError(
             f"{folder} must hold a folder of images for each class, or train/ and test/ with "
-            f"those in them; no image was found ({', '.join(sorted(SUFFIXES))})"
+            f"those in them; no image was found ({kinds})"
         )
-    return files
-
-
-def _read_images(files: Sequence[Path], size: int | tuple[int, int] | None) -> np.ndarray:
-    """All images as (N, H, W, C): two passes, so that only one is held beside the result."""
-    modes, sizes = zip(*(_look_at(file) for file in files), strict=True)
-    mode = "L" if GREY_MODES.issuperset(modes) else "RGB"
-    if size is None:
-        odd = next((i for i, other in enumerate(sizes) if other != sizes[0]), None)
-        if odd is not None:
-            raise ValueError(
-                f"{files[odd]} is {_times(sizes[odd])} pixels and {files[0]} is "
-                f"{_times(sizes[0])}; give size=, for example size={min(sizes[0])}"
-            )
-        width, height = sizes[0]
-    else:
-        height, width = (size, size) if isinstance(size, int) else size
-    images = np.empty((len(files), height, width, len(mode)), np.uint8)
-    for image, file in zip(images, files, strict=True):
-        image[:] = _read_image(file, mode, (width, height)).reshape(image.shape)
+    if empty := [name for name, found in images.items() if not found]:
+        raise ValueError(
+            f"{folder} holds classes without images: {_some(empty)} (images are {kinds}); "
+            "remove a folder that is no class, or begin its name with a dot"
+        )
+    others = [file for found in classes.values() for file in found if not _is_image(file)]
+    others += filter(_is_image, _visible(folder))
+    if others:
+        warnings.warn(
+            f"{len(others)} files are not read, as no images or of no class: {_some(others)}",
+            stacklevel=3,
+        )
     return images
 
 
-def _times(size: tuple[int, int]) -> str:
-    return f"{size[1]} x {size[0]}"
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in SUFFIXES
 
 
-@contextlib.contextmanager
-def _opened(file: Path) -> Iterator[Image.Image]:
-    """An image file, not decoded yet; ValueError where it cannot be, now or within."""
-    try:
-        with Image.open(file) as image:
-            yield image
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{file} cannot be read as an image: {error}") from error
+def _below(folder: Path) -> list[Path]:
+    """The files in a folder and in the folders below, but not behind links to folders."""
+    found = []
+    for entry in _visible(folder):
+        walk = entry.is_dir() and not entry.is_symlink()
+        found += _below(entry) if walk else [entry]
+    return found
 
 
-def _look_at(file: Path) -> tuple[str, tuple[int, int]]:
-    """Mode and (width, height) of an image file."""
-    with _opened(file) as image:
-        mode, size = image.mode, image.size
-    if mode not in GREY_MODES | COLOUR_MODES:
-        raise ValueError(f"{file} has pixels of mode {mode}; convert it to 8 bits a channel")
-    return mode, size
+def _read_images(paths: Sequence[Path], size: tuple[int, int] | None) -> np.ndarray:
+    """All images as (N, H, W, C).  One is held beside the result."""
+    images, unfit = None, []
+    for i, path in enumerate(paths):
+        try:
+            image = _read_image(path, size)
+            if images is None:
+                images = np.empty((len(paths), *image.shape), np.uint8)
+            if image.shape[2] > images.shape[3]:
+                images = images.repeat(3, axis=3)
+            if image.shape[:2] != images.shape[1:3]:
+                raise ValueError(f"{_times(image)} pixels, not {_times(images[0])}")
+            images[i] = image
+        except Exception as error:  # the readers of images may fail anywhere
+            reason = "no image" if isinstance(error, Image.UnidentifiedImageError) else error
+            unfit.append(f"{path} ({' '.join(str(reason).split())})")
+    if images is None or unfit:
+        raise ValueError(
+            f"{len(unfit)} of {len(paths)} images cannot be used: {_some(unfit)}; replace or "
+            "remove damaged ones, and for unequal sizes give one: data.from_folder(path, size=32)"
+        )
+    return images
 
 
-def _read_image(file: Path, mode: str, size: tuple[int, int]) -> np.ndarray:
-    with _opened(file) as image:
-        converted = image.convert(mode)
-    if converted.size != size:
-        converted = converted.resize(size, Image.Resampling.BILINEAR)
-    return np.asarray(converted)
+def _read_image(path: Path, size: tuple[int, int] | None) -> np.ndarray:
+    """An image (H, W, 1 or 3), upright."""
+    with files.open_regular(path) as file, Image.open(file) as image:
+        if image.mode not in GREY_MODES | COLOUR_MODES:
+            raise ValueError(f"pixels of mode {image.mode}; convert it to 8 bits a channel")
+        mode = "L" if image.mode in GREY_MODES else "RGB"
+        upright = ImageOps.exif_transpose(image).convert(mode)
+    if size is not None:
+        upright = upright.resize(size[::-1], Image.Resampling.BILINEAR)
+    return np.asarray(upright).reshape(upright.height, upright.width, len(mode))
+
+
+def _times(image: np.ndarray) -> str:
+    return f"{image.shape[0]} x {image.shape[1]}"
+
+
+def _some(entries: Collection[object]) -> str:
+    """The first of many."""
+    more = f" and {len(entries) - SHOWN} more" if len(entries) > SHOWN else ""
+    return ", ".join(map(str, itertools.islice(entries, SHOWN))) + more

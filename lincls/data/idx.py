@@ -13,22 +13,20 @@ from jaxtyping import Integer, UInt8
 from lincls.data.archives import Buffer
 
 
-def parse(data: Buffer, file: str) -> UInt8[np.ndarray, "..."]:
+def parse(data: Buffer, file: str, ndim: int) -> UInt8[np.ndarray, "..."]:
     """Return the uint8 array that an IDX file holds, as a read-only view of its bytes.
 
     Args:
         data: the content of the file, unpacked.
         file: what to call it in an error.
+        ndim: how many axes the array must have: 3 for images (N, H, W), 1 for labels (N,).
 
     Raises:
-        ValueError: the bytes are not IDX, or there are more or fewer than the header says.
+        ValueError: the bytes are no such array, or there are more or fewer than its header says.
     """
-    if len(data) < 4 or data[:3] != b"\x00\x00\x08":
-        raise ValueError(f"{file} is not an IDX file of unsigned bytes")
-    ndim = data[3]
     start = 4 + 4 * ndim
-    if ndim == 0 or len(data) < start:
-        raise ValueError(f"{file} is damaged: its header ends early")
+    if len(data) < start or data[:4] != bytes((0, 0, 8, ndim)):
+        raise ValueError(f"{file} is not an IDX file of unsigned bytes with {ndim} axes")
     shape = struct.unpack(f">{ndim}I", data[4:start])
     if len(data) - start != math.prod(shape):
         raise ValueError(

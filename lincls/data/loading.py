@@ -1,5 +1,6 @@
-"""One door to every data set: a name, or the path of one's own files."""
+"""`load`: a data set by its name, or from the path of your own files."""
 
+import difflib
 import sys
 import warnings
 from pathlib import Path
@@ -21,32 +22,35 @@ def load(
 ) -> Dataset:
     """Return a data set by its name, or from a path.
 
-    A name is one of `NAMES`: `digits` comes with scikit-learn, the toy sets are
-    generated, and `mnist`, `fashion_mnist`, `cifar10` and `cifar100` are looked for
+    A name is one of `NAMES`.  `digits` comes with scikit-learn, and the toy sets are
+    generated.  `mnist`, `fashion_mnist`, `cifar10` and `cifar100` are looked for
 
     1. in `data_dir`: the publisher's files, packed or unpacked, what TFDS has prepared
        there, or a copy of a file of the cache,
     2. in the cache,
     3. in TFDS's folder ($TFDS_DATA_DIR, or ~/tensorflow_datasets),
-    4. at `url`, or at the publisher's address: from there they are downloaded once, and
-       prepared in TFDS's folder as TFDS itself would.
+    4. at `url`, or at the publisher's address.  They are downloaded once, and prepared in
+       TFDS's folder as TFDS itself would.
 
     A path is an .npz file, a folder of .npy files (`from_npz`), or a folder of images
-    (`from_folder`).  A name comes before a path of the same spelling; say `./digits` for
+    (`from_folder`).  A name comes before a path of the same spelling: give `./digits` for
     the path.
 
     Args:
         name_or_path: what to load.
-        data_dir: a folder with files of a public data set, or its archive; never written.
-        url: where else to download them from: the address of the archive, or of the
-            folder of the files.
+        data_dir: a folder with the files of a public data set, or its archive.  It is never
+            written.
+        url: another address to download from, of the archive or of the folder of the files.
         on_progress: called with each piece of a download; by default a line on stderr.
 
+    Returns:
+        The data set, memory-mapped where the files allow it.
+
     Raises:
-        DataUnavailable: a public data set is not there and cannot be downloaded; the
+        DataUnavailable: a public data set is not there and cannot be downloaded.  The
             message says why, and what to put where.  It is an OSError.
-        FileNotFoundError: neither a name nor a path.
-        ValueError: files are incomplete, damaged, or belong to another data set.
+        FileNotFoundError: there is no such name and no such path; the nearest name is given.
+        ValueError: files are incomplete, damaged, unfit, or belong to another data set.
     """
     name = str(name_or_path)
     if name == "digits":
@@ -144,12 +148,15 @@ def _load_downloads(known: Official, folder: Path) -> Dataset:
 
 def _load_path(path: Path) -> Dataset:
     if path.is_dir():
-        return arrays.from_npz(path) if any(path.glob("*.npy")) else folders.from_folder(path)
-    if path.suffix in (".npz", ".npy") and path.is_file():
+        is_arrays = any(path.glob("[!.]*.npy"))
+        return arrays.from_npz(path) if is_arrays else folders.from_folder(path)
+    if path.is_file() and path.suffix in (".npz", ".npy"):
         return arrays.from_npz(path)
-    if path.is_file():
+    if path.exists():
         raise ValueError(
             f"{path} must be an .npz file, a folder of .npy files or a folder of images; for a "
             "public data set give its name and data_dir (on the command line, --data-dir)"
         )
-    raise FileNotFoundError(f"there is no data set and no path {path}; names: {', '.join(NAMES)}")
+    near = difflib.get_close_matches(str(path).lower(), NAMES, 1)
+    hint = f"; did you mean {near[0]}?" if near else f"; the names are {', '.join(NAMES)}"
+    raise FileNotFoundError(f"there is no data set and no path {path}{hint}")

@@ -1,8 +1,8 @@
-"""The public data sets, read from the files of their publishers wherever those may lie.
+"""The public data sets, read from the files of their publishers.
 
-`find` looks for one of the known layouts (IDX files, CIFAR's binary records or pickles, as
-a folder or as the archive; or what TFDS has prepared), `read` turns it into a `Dataset`,
-and `authenticate` says whether the content is the official one.  `entry` names it in the
+`find` looks for a known layout: IDX files, CIFAR's binary records or pickles, in a folder or
+in their archive, or what TFDS has prepared.  `read` turns it into a `Dataset`,
+`authenticate` says whether the content is the official one, and `entry` names it in the
 cache.
 """
 
@@ -50,12 +50,10 @@ def find(official: Official, data_dir: Path) -> Found | None:
     if data_dir.is_file() and "binary" in official.layouts and _is_published(official, data_dir):
         return Found("binary", data_dir, {})
     places = [*(data_dir / folder for folder in official.folders), data_dir]
-    for place in places:
-        for format, layout in official.layouts.items():
-            found = _find_layout(format, layout, place)
-            if found is not None:
-                return found
-    return find_prepared(official, data_dir)
+    found = (
+        _find_layout(place, *layout) for place in places for layout in official.layouts.items()
+    )
+    return next(filter(None, found), None) or find_prepared(official, data_dir)
 
 
 def find_prepared(official: Official, data_dir: Path) -> Found | None:
@@ -64,7 +62,7 @@ def find_prepared(official: Official, data_dir: Path) -> Found | None:
     return None if found is None else Found("tfds", *found)
 
 
-def _find_layout(format: str, layout: Layout, place: Path) -> Found | None:
+def _find_layout(place: Path, format: str, layout: Layout) -> Found | None:
     for folder in dict.fromkeys((place / layout.folder, place)):
         files = {name: _find_file(folder, name) for name in layout.train + layout.test}
         there = {name: path for name, path in files.items() if path is not None}
@@ -112,9 +110,9 @@ Parts = tuple[Split, Split, Mapping[str, str]]  # training, test, MD5 by unpacke
 def _read_files(official: Official, found: Found) -> Parts:
     layout = official.layouts[found.format]
     contents: Mapping[str, Buffer] = (
-        {name: archives.read_file(path) for name, path in found.files.items()}
+        {name: archives.read_file(path, official.largest) for name, path in found.files.items()}
         if found.files
-        else archives.read_tar(found.place, layout.train + layout.test)
+        else archives.read_tar(found.place, layout.train + layout.test, official.largest)
     )
     checksums = _checksums(official, found, contents)
     train, test = (
@@ -139,11 +137,8 @@ def _parse(official: Official, found: Found, contents: Mapping[str, Buffer]) -> 
     """Parse the files of one split: IDX images and labels, or batches of CIFAR."""
     names = {name: f"{found.files.get(name, f'{found.place}: {name}')}" for name in contents}
     if found.format == "idx":
-        arrays = [idx.parse(contents[name], names[name]) for name in contents]
-        images, labels = arrays
-        if images.ndim != 3 or labels.ndim != 1:
-            first, second = names.values()
-            raise ValueError(f"{first} must hold images (N, H, W), and {second} labels (N,)")
+        axes = zip(names.items(), (3, 1), strict=True)
+        images, labels = (idx.parse(contents[n], file, ndim) for (n, file), ndim in axes)
         return Split(images[..., None], labels.astype(np.int32))
     if found.format == "binary":
         num_label_bytes = 2 if official.name == "cifar100" else 1
@@ -156,8 +151,8 @@ def _parse(official: Official, found: Found, contents: Mapping[str, Buffer]) -> 
 
 DESCRIPTIONS: Mapping[bool | None, str] = {
     True: "{0}, the official files",
-    False: "{0}, not the official pixels",
-    None: "{0}, the official pixels by their sums (order and labels cannot be verified)",
+    False: "{0}, not the official files",
+    None: "{0}, official by sums of pixels and numbers of labels (their order is not verified)",
 }
 
 
@@ -166,16 +161,27 @@ def authenticate(
 ) -> bool | None:
     """Say whether the content is the official one.
 
-    True: the SHA-256 of the archive, or the MD5 of every unpacked file, is the published
-    one.  False: the sum of the pixels of a channel is not the published one.  None: no
-    published checksum fits, but all sums do.
+    Args:
+        official: what the catalog says of the data set.
+        found: the files.
+        checksums: MD5 by unpacked file, of those that the catalog may know.
+        train: what the files hold.
+        test: likewise.
+
+    Returns:
+        True where the SHA-256 of the archive, or the MD5 of every unpacked file, is the
+        published one.  None where neither is published for these files, but the sums of all
+        pixels and the number of labels of each class are (CIFAR).  False otherwise.
     """
     if checksums and checksums in [layout.md5 for layout in official.layouts.values()]:
         return True
     if not found.files and _is_published(official, found.place):
         return True
-    sums = {"train": pixel_sums(train.images), "test": pixel_sums(test.images)}
-    agree = all(sums[part] == expected for part, expected in official.pixel_sums.items())
+    parts = {"train": train, "test": test}
+    sums = {part: pixel_sums(split.images) for part, split in parts.items()}
+    num_classes = len(official.class_names)
+    counts = [np.bincount(split.labels, minlength=num_classes) for split in parts.values()]
+    agree = sums == official.pixel_sums and all(len(set(count)) == 1 for count in counts)
     return None if agree else False
 
 

@@ -1,12 +1,12 @@
-"""TensorFlow Datasets without TensorFlow: what it has prepared is read, or prepared for it.
+"""TensorFlow Datasets (TFDS) without TensorFlow: read what it has prepared, or prepare it.
 
 TFDS's own builders need TensorFlow to unpack archives and to encode images.  `prepare`
-replaces these two steps; everything else is theirs: addresses, checksums, versions,
-features, shuffling, files.  What it writes, plain `tfds.data_source` reads, and `read`
-reads what any TFDS of version 3 or later has prepared, as array_record or tfrecord.
+replaces these two steps.  Everything else is TFDS's: addresses, checksums, versions,
+features, shuffling, files.  `tfds.data_source` reads what `prepare` writes, and `read` reads
+what TFDS has prepared in version 3 or later, as array_record or tfrecord.
 
-TFDS shuffles examples by a hash of their place in the official files.  `read` puts them
-back: CIFAR's records carry that place, for MNIST the same hash is computed again.
+TFDS shuffles examples by a hash of their place in the official files.  `read` restores the
+order: CIFAR's records carry that place, and for MNIST the hash is computed again.
 
 TFDS is imported by the functions that need it, because that takes a quarter of a second.
 """
@@ -24,6 +24,7 @@ import numpy as np
 from jaxtyping import UInt8, UInt32
 from PIL import Image
 
+from lincls import files
 from lincls.data import archives
 from lincls.data.catalog import Official
 from lincls.data.dataset import Dataset, Split
@@ -48,9 +49,9 @@ def find(name: str, data_dir: Path) -> tuple[Path, Mapping[str, Path]] | None:
     with contextlib.suppress(OSError):
         for folder in (data_dir / name).iterdir():
             if re.fullmatch(r"[3-9]\.\d+\.\d+", folder.name):
-                files = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}
-                if INFO in files:
-                    versions[tuple(map(int, folder.name.split(".")))] = folder, files
+                found = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}
+                if INFO in found:
+                    versions[tuple(map(int, folder.name.split(".")))] = folder, found
     return versions[max(versions)] if versions else None
 
 
@@ -116,14 +117,15 @@ def _places(part: str, num_examples: int) -> list[int]:
 def _records(paths: Iterable[Any]) -> Iterator[bytes]:
     """The serialised examples of the files of a part."""
     for path in map(str, paths):
-        if ".array_record" in path:
-            from array_record.python import array_record_module  # type: ignore[import-untyped]
+        with files.open_regular(path) as file:
+            if ".array_record" in path:
+                from array_record.python import array_record_module  # type: ignore[import-untyped]
 
-            yield from array_record_module.ArrayRecordReader(path).read_all()
-        elif ".tfrecord" in path:
-            yield from _tfrecords(Path(path).read_bytes())
-        else:
-            raise ValueError(f"{path} is neither array_record nor tfrecord")
+                yield from array_record_module.ArrayRecordReader(path).read_all()
+            elif ".tfrecord" in path:
+                yield from _tfrecords(file.read())
+            else:
+                raise ValueError(f"{path} is neither array_record nor tfrecord")
 
 
 # --- tfrecord ---------------------------------------------------------------------------------
@@ -216,7 +218,9 @@ def _builder_class(known: Official, official: Dataset) -> Any:
             if "id" in features:
                 features["label"].names = known.class_names
             if "coarse_label" in features:
-                features["coarse_label"].names, coarse = _coarse_labels(Path(paths[0]))
+                features["coarse_label"].names, coarse = _coarse_labels(
+                    Path(paths[0]), known.largest
+                )
             return {
                 part: _examples(getattr(official, part), part, "id" in features, coarse[part])
                 for part in PARTS
@@ -225,11 +229,14 @@ def _builder_class(known: Official, official: Dataset) -> Any:
     return Builder
 
 
-def _coarse_labels(archive: Path) -> tuple[list[str], Mapping[str, UInt8[np.ndarray, " N"]]]:
+def _coarse_labels(
+    archive: Path, largest: int
+) -> tuple[list[str], Mapping[str, UInt8[np.ndarray, " N"]]]:
     """The names and numbers of CIFAR-100's coarse classes, the first byte of each record."""
-    files = archives.read_tar(archive, (COARSE_NAMES, *(f"{part}.bin" for part in PARTS)))
-    names = bytes(files[COARSE_NAMES]).decode().split()
-    return names, {part: np.frombuffer(files[f"{part}.bin"], np.uint8)[::3074] for part in PARTS}
+    names = {part: f"{part}.bin" for part in PARTS}
+    found = archives.read_tar(archive, (COARSE_NAMES, *names.values()), largest)
+    coarse = {part: np.frombuffer(found[name], np.uint8)[::3074] for part, name in names.items()}
+    return bytes(found[COARSE_NAMES]).decode().split(), coarse
 
 
 def _examples(

@@ -1,9 +1,8 @@
-"""Two-dimensional data sets that a person can see, for decision regions and straight lines.
+"""Two-dimensional data sets, for pictures of decision regions.
 
-`blobs` is what a linear classifier is made for; `rings`, `xor` and `stripes` are the
-cases that no linear classifier can divide (slides 18, 26 and 29).  Each is a function
-`(rng, num_examples, noise) -> (points (N, 2), labels (N,))`, and `toy` makes a `Dataset`
-of one of them.
+A linear classifier can separate `blobs`, but not `rings`, `xor` and `stripes` (slides 18, 26
+and 29).  Each is a function `(rng, num_examples, noise) -> (points (N, 2), labels (N,))`,
+and `toy` makes a `Dataset` of one of them.
 """
 
 from collections.abc import Callable, Mapping

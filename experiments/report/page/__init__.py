@@ -1,8 +1,8 @@
-"""The page: every experiment's claim, findings, verdict and figures, and the closing table.
+"""The page: its result, every question's claim, findings, verdict and figures, every slide.
 
-It is HTML and CSS from page.html, made of records and figures alone, and stands in the folder
-of the results: it opens from a file, without network.  Its one script, of the figure that can
-be touched (`interactive`), stands in it; without scripts all is there to read.
+It is HTML and CSS from page.html, made of records and lists of figures alone, and stands in the
+folder of the results: it opens from a file, without network.  Its one script, of the figure that
+can be touched (`interactive`), stands in it; without scripts all is there to read.
 """
 
 from collections.abc import Sequence
@@ -11,27 +11,36 @@ from typing import NamedTuple
 
 import jinja2
 
-from experiments.lab.record import Record, write_file
-from experiments.report import findings as kinds
-from experiments.report import style, words
-from experiments.report.findings import Findings, Plot, Report
+from experiments.lab.record import Record
+from experiments.report import words
+from experiments.report.figures import Shown
+from experiments.report.findings import LEGEND, Findings, Report, Table
 from experiments.report.page import closing, interactive, lecture
+from lincls import files
 
 
 class Section(NamedTuple):
-    """What the page knows of one experiment: a finished record, an error, or neither yet."""
+    """What the page knows of one question: a finished record, an error, or neither yet."""
 
     title: str
     report: Report
     command: str
     record: Record | None = None
     findings: Findings | None = None
-    plots: Sequence[Plot] = ()
+    figures: Sequence[Shown] = ()
     error: str = ""
+
+    @property
+    def tables(self) -> list[Table]:
+        """The tables of the findings, the last one that of the numbers printed on the slides."""
+        if self.findings is None:
+            return []
+        printed = self.findings.printed
+        return [*self.findings.tables, *([words.prints(printed)] if printed else [])]
 
 
 class LeftOut(NamedTuple):
-    """Experiments that a page was not asked for, and the command that adds them."""
+    """Questions that are not on a page, and the command that adds them."""
 
     sections: Sequence[Section]
     command: str
@@ -40,15 +49,15 @@ class LeftOut(NamedTuple):
 def write(
     folder: Path,
     sections: Sequence[Section],
-    comparison: Plot | None = None,
+    comparison: Sequence[Shown] = (),
     pending: Sequence[str] = (),
     left_out: LeftOut | None = None,
 ) -> Path:
     """Write index.html for the sections.
 
     Args:
-        comparison: the figure of all classifiers, saved in the folder already.
-        pending: names of the experiments yet to run.
+        comparison: the figure of all classifiers, and the same for a phone.
+        pending: names of the questions yet to run.
         left_out: what the page names at its end.
     """
     records = [section.record for section in sections if section.record]
@@ -62,18 +71,20 @@ def write(
             pending=pending,
             left_out=left_out,
             first=records[0] if records else None,
+            names=records[0].class_names if records else (),
+            result=closing.finding(records),
             closing=closing.rows(records),
             shown={section.title for section in sections},
             answers=lecture.answers({**found, **failed}),
             errata=lecture.errata(one for each in found.values() for one in each.printed),
-            comparison=comparison,
+            comparison=[figure._replace(title="") for figure in comparison],
             play=interactive.picture(),
             header=closing.HEADER,
-            legend=kinds.LEGEND,
+            legend=LEGEND,
         )
     )
     folder.mkdir(parents=True, exist_ok=True)
-    write_file(folder / "index.html", lambda file: file.write(text.encode()))
+    files.write(folder / "index.html", lambda file: file.write(text.encode()))
     return folder / "index.html"
 
 
@@ -86,12 +97,6 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    found.globals.update(duration=words.duration, size=size, prints=words.prints)
+    found.globals["duration"] = words.duration
     found.filters["typeset"] = words.typeset
     return found
-
-
-def size(plot: Plot) -> tuple[int, int]:
-    """Width and height of a figure's PNG, in pixels."""
-    width, height = plot.figure.get_size_inches() * style.DPI
-    return round(width), round(height)

@@ -1,4 +1,5 @@
-// Three classes in the plane: scores, the SVM's and the softmax loss, gradient descent by hand.
+// Three classes in the plane: scores, the SVM's and the softmax loss with an L2 penalty, gradient
+// descent by hand.
 // `state` is all there is; `draw` shows it. The page holds where it starts, as lincls has it.
 (() => {
   const root = document.getElementById("play");
@@ -6,6 +7,8 @@
   const svg = root.querySelector("svg");
   const all = (selector) => [...root.querySelectorAll(selector)];
   const ARROW = 0.5; // length in the picture of a weight of 1
+  const EDGE = 1.75; // what can be grasped stays within this square
+  const HUGE = 1e9; // a loss at which gradient descent stops
   let state;
 
   // --- the arithmetic ---------------------------------------------------------------------
@@ -30,7 +33,7 @@
     },
   };
 
-  // The mean loss of all points, and its gradient in W and b.
+  // The mean loss of all points, the penalty, and the gradient of their sum in W and b.
   function objective() {
     const W = state.W.map(() => [0, 0]), b = state.b.map(() => 0), count = state.points.length;
     let value = 0, right = 0;
@@ -44,11 +47,17 @@
         b[k] += slope / count;
       });
     });
-    return { value, right, W, b };
+    let penalty = 0;
+    state.W.forEach((w, k) => w.forEach((each, j) => {
+      penalty += state.reg * each * each;
+      W[k][j] += 2 * state.reg * each;
+    }));
+    return { value, penalty, right, W, b };
   }
 
   function step() {
     const gradient = objective();
+    if (gradient.value + gradient.penalty > HUGE) return;
     state.W = state.W.map((w, k) => w.map((each, j) => each - state.rate * gradient.W[k][j]));
     state.b = state.b.map((each, k) => each - state.rate * gradient.b[k]);
   }
@@ -77,22 +86,43 @@
     return [(-state.b[k] * u) / square, (-state.b[k] * v) / square];
   }
 
+  // The place of a line's arrow: the point of the line within the square that is nearest to its
+  // foot, or the nearest corner or side where the line does not come into the square.
+  function anchor(k) {
+    const [x, y] = foot(k), [u, v] = state.W[k], length = Math.hypot(u, v) || 1e-6;
+    const along = [-v / length, u / length];
+    const steps = [x, y].flatMap((from, j) => [-EDGE, EDGE].map((side) => (side - from) / along[j]));
+    const points = [0, ...steps].filter(Number.isFinite).sort((a, c) => Math.abs(a) - Math.abs(c))
+      .map((t) => [x + t * along[0], y + t * along[1]]);
+    const inside = points.find((point) => point.every((each) => Math.abs(each) <= EDGE + 1e-9));
+    return inside ?? [x, y].map((each) => Math.max(-EDGE, Math.min(EDGE, each)));
+  }
+
+  // Its tip: as long as the weights, but never outside of the square.
+  function arrow(k) {
+    const from = anchor(k), w = state.W[k];
+    const rooms = w.map((each, j) => (each ? (Math.sign(each) * EDGE - from[j]) / each : Infinity));
+    const reach = Math.max(0, Math.min(ARROW, ...rooms));
+    return { from, tip: from.map((each, j) => each + reach * w[j]) };
+  }
+
   const place = (element, values) =>
     Object.entries(values).forEach(([name, value]) => element.setAttribute(name, value));
 
   function show(name, value) {
     const output = root.querySelector(`[data-name="${name}"]`);
     output.dataset.exact = value;
-    output.textContent = value.toFixed(3);
+    output.textContent = Math.abs(value) < 1e4 ? value.toFixed(3) : value.toExponential(1);
   }
 
   function draw() {
     state.W.forEach(([u, v], k) => {
-      const [x, y] = foot(k), length = Math.hypot(u, v) || 1e-6;
-      const along = [(-9 * v) / length, (9 * u) / length], tip = [x + ARROW * u, y + ARROW * v];
+      const [x, y] = foot(k), length = Math.hypot(u, v) || 1e-6, { from, tip } = arrow(k);
+      const along = [(-9 * v) / length, (9 * u) / length];
       const ends = { x1: x - along[0], y1: y - along[1], x2: x + along[0], y2: y + along[1] };
       all(`[data-line="${k}"]`).forEach((line) => place(line, ends));
-      place(root.querySelector(`[data-arrow="${k}"]`), { x1: x, y1: y, x2: tip[0], y2: tip[1] });
+      place(root.querySelector(`[data-arrow="${k}"]`),
+        { x1: from[0], y1: from[1], x2: tip[0], y2: tip[1] });
       place(root.querySelector(`[data-tip="${k}"]`), { cx: tip[0], cy: tip[1] });
       place(root.querySelector(`[data-region="${k}"]`), { points: region(k) });
       [u, v, state.b[k]].forEach((value, j) => {
@@ -106,17 +136,21 @@
     place(root.querySelector("[data-ring]"), { transform: `translate(${marked})` });
     const s = scores(marked), hinge = losses.hinge(s, label), softmax = losses.softmax(s, label);
     s.forEach((score, k) => {
-      root.querySelector(`[data-label="${k}"]`).textContent = k === label ? "right" : "";
+      root.querySelector(`[data-label="${k}"]`).textContent = k === label ? "label" : "";
       show(`score${k}`, score);
       show(`hinge${k}`, hinge.terms[k]);
       show(`share${k}`, softmax.terms[k]);
     });
     show("hinge", hinge.value);
     show("softmax", softmax.value);
-    const { value, right } = objective();
+    const { value, penalty, right } = objective();
     show("mean", value);
+    show("penalty", penalty);
+    show("total", value + penalty);
     show("accuracy", right);
     show("rate", state.rate);
+    show("reg", state.reg);
+    root.querySelector(".exploded").hidden = value + penalty < HUGE;
   }
 
   // --- the hands --------------------------------------------------------------------------
@@ -130,9 +164,9 @@
   const grips = {
     point: (i, to) => { state.marked = i; if (to) state.points[i] = to; },
     line: (k, to) => { if (to) state.b[k] = -(state.W[k][0] * to[0] + state.W[k][1] * to[1]); },
-    tip(k, to) { // turns the line about its foot
+    tip(k, to) { // turns the line about the place of its arrow
       if (!to) return;
-      const [x, y] = foot(k), w = [(to[0] - x) / ARROW, (to[1] - y) / ARROW];
+      const [x, y] = anchor(k), w = [(to[0] - x) / ARROW, (to[1] - y) / ARROW];
       if (Math.hypot(...w) < 0.05) return;
       state.W[k] = w;
       state.b[k] = -(w[0] * x + w[1] * y);
@@ -162,8 +196,10 @@
   }));
 
   function reset() {
-    state = { ...structuredClone(start), kind: root.querySelector("[name=kind]:checked").value };
+    state = { ...structuredClone(start), kind: "hinge" };
+    root.querySelector("[name=kind][value=hinge]").checked = true;
     root.querySelector("[name=rate]").value = Math.log10(state.rate);
+    root.querySelector("[name=reg]").value = state.reg;
     draw();
   }
 
@@ -178,6 +214,10 @@
   }));
   root.querySelector("[name=rate]").addEventListener("input", (event) => {
     state.rate = 10 ** Number(event.target.value);
+    draw();
+  });
+  root.querySelector("[name=reg]").addEventListener("input", (event) => {
+    state.reg = Number(event.target.value);
     draw();
   });
   all("[hidden]").forEach((element) => { element.hidden = false; });

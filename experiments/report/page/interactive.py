@@ -12,16 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.report import style
-from lincls import data, evaluation, linear, losses
+from lincls import data, evaluation, linear, losses, penalties
 from lincls.structs import LinearParams
 
-NUM_POINTS, RATE, MARKED = 60, 0.5, 4
+NUM_POINTS, RATE, REG, MARKED = 60, 0.5, 0.15, 4  # at a step size above 1 / REG it explodes
 NAMES = ("circles", "squares", "triangles")
 
 
 @lru_cache
 def start() -> dict[str, Any]:
-    """JSON-able: points (60, 2), labels, W, b, the step size, the marked point, the numbers."""
+    """JSON-able: points (60, 2), labels, W, b, step size, strength, marked point, numbers."""
     X, y = data.load("blobs").train
     X = np.round(np.asarray(X[:NUM_POINTS], np.float64), 3)
     drawn = linear.init(jax.random.key(2), 2, len(NAMES), scale=1.0)
@@ -29,11 +29,11 @@ def start() -> dict[str, Any]:
     b = np.array([0.2, -0.1, 0.3])
     given = {"points": X, "labels": np.asarray(y[:NUM_POINTS]), "W": W, "b": b}
     plain = {name: value.tolist() for name, value in given.items()}
-    return plain | {"rate": RATE, "marked": MARKED} | numbers(**given)
+    return plain | {"rate": RATE, "reg": REG, "marked": MARKED} | numbers(**given)
 
 
 def numbers(points: Any, labels: Any, W: Any, b: Any) -> dict[str, Any]:
-    """Scores and losses of the marked point, mean losses and accuracy, in float64."""
+    """Scores and losses of the marked point, mean losses, penalty and accuracy, in float64."""
     with jax.enable_x64(True):
         params = LinearParams(jnp.asarray(W), jnp.asarray(b))
         scores = linear.scores(params, points)
@@ -45,6 +45,7 @@ def numbers(points: Any, labels: Any, W: Any, b: Any) -> dict[str, Any]:
             "shares": np.asarray(shares[MARKED]).tolist(),
             "of_marked": {name: float(loss[MARKED]) for name, loss in found.items()},
             "mean": {name: float(loss.mean()) for name, loss in found.items()},
+            "penalty": REG * float(penalties.l2(params.W)),
             "accuracy": evaluation.accuracy(predicted, labels),
         }
 

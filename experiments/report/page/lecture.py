@@ -49,7 +49,7 @@ ROWS = (
     Row("58", "gradient descent: step by step downhill", "gradient_descent"),
     Row("59-60", "minibatches, the step size", "gradient_descent"),
 )
-# Slips that are no numbers: slide, printed, right, why.
+# Mistakes that are no numbers: slide, printed, correct, reason.
 IN_WORDS = (
     (
         "16", "np.abs(self.Xtr - X[i, :])", "on floats or signed integers",
@@ -82,12 +82,11 @@ def _answer(row: Row, found: Mapping[str, Findings | str]) -> Answer:
 
 
 def errata(printed: Iterable[Printed]) -> Table:
-    """Every slip of the slides, those that are numbers as they were found."""
+    """Every mistake on the slides; those that are numbers as they were recomputed."""
     numbers = [
         (one.slide, f"{one.what}: {one.printed}", one.computed, one.why)
         for one in printed
         if not one.right
     ]
     rows = sorted([*numbers, *IN_WORDS], key=lambda row: int(row[0][:2]))
-    caption = "Slips of the slides; what is a number was computed here."
-    return Table(caption, ("slide", "printed", "right", "because"), rows)
+    return Table("Every number was recomputed.", ("slide", "printed", "correct", "reason"), rows)

@@ -1,0 +1,226 @@
+"""Whole files: written beside their place, synced, renamed over it; one writer for all.
+
+    files.write("run.npz", lambda file: files.save_npz(file, W=W))
+    W = files.read_npz("run.npz")["W"]
+
+A reader sees the old file or the new one, never half of one, whenever a writer is killed.
+An .npz file is read to its end, where its checksums are compared, and never executed.
+"""
+
+import contextlib
+import glob
+import io
+import math
+import os
+import secrets
+import stat
+import struct
+import time
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any, BinaryIO, Literal
+
+import numpy as np
+
+from lincls.structs import ALIGNMENT
+
+AnyPath = str | os.PathLike[str]
+STALE = 24 * 3600  # seconds after which the part of a file has no writer any more
+_PART = "[0-9a-z_]" * 8 + ".part"  # the end of the name of a part
+_BLOCK = 1 << 20  # bytes that are read at a time
+_EXTRA = struct.Struct("<HH")  # number and length of an extra field
+_LOCAL = 30  # bytes of the header of a member of a zip file, before its name
+
+
+def write(path: AnyPath, fill: Callable[[BinaryIO], object]) -> None:
+    """Write a file whole or not at all.
+
+    The file has the mode that it had before, or that `open` gives a new one.
+
+    Args:
+        path: the file.  Where it is a symbolic link, the file that it names is replaced.
+        fill: called with a binary file, to write the content.
+
+    Raises:
+        ValueError: `path` is a folder, a pipe or a device.
+        OSError: the folder cannot be written, or the disk is full.
+        Exception: what `fill` raises.  After any error the old file is as it was.
+    """
+    target = Path(os.path.realpath(path))
+    mode = _mode(target)
+    sweep(target.parent, glob.escape(target.name))
+    part = target.with_name(f"{target.name}{secrets.token_hex(4)}.part")
+    try:
+        with part.open("xb") as file:
+            if mode is not None and mode != _mode(part):
+                os.chmod(part, stat.S_IMODE(mode))
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    _sync_folder(target.parent)
+
+
+def sweep(folder: AnyPath, names: str = "*") -> None:
+    """Remove the parts that killed writers left in a folder more than `STALE` seconds ago.
+
+    Args:
+        folder: where to look, but not in the folders below it.
+        names: a glob pattern of the names of the files that were being written.
+    """
+    for part in Path(folder).glob(names + _PART):
+        with contextlib.suppress(OSError):
+            if time.time() - part.lstat().st_mtime > STALE:
+                part.unlink()
+
+
+def open_regular(path: AnyPath) -> io.BufferedReader:
+    """Open a file to read its bytes, unless that could wait for ever.
+
+    Raises:
+        ValueError: `path` is a folder, a pipe or a device.
+        OSError: there is no such file, or it cannot be read.
+    """
+    _mode(path)
+    return open(path, "rb")
+
+
+def _mode(path: AnyPath) -> int | None:
+    """The mode of a regular file, or None where there is none yet."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"{path} must be a regular file, not a folder, a pipe or a device")
+    return mode
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a renaming survive a power cut.  Windows cannot open a folder."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+# --- npz --------------------------------------------------------------------------------------
+
+
+def save_npz(file: BinaryIO, /, **arrays: np.ndarray) -> None:
+    """Write arrays as `numpy.savez` does, but at multiples of `ALIGNMENT` bytes of the file.
+
+    There JAX uses memory-mapped arrays in place.  A field of zeros precedes each array; its
+    number is the one of Android's `zipalign`.
+
+    Args:
+        file: a binary file to write to.
+        arrays: any, except of Python objects, by name.
+    """
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            info = zipfile.ZipInfo(f"{name}.npy")
+            # The header ends with a field of two long sizes, and with the one that fills up.
+            start = file.tell() + _LOCAL + len(info.filename.encode()) + 16 + 2 * _EXTRA.size
+            info.extra = _EXTRA.pack(0xD935, -start % ALIGNMENT) + bytes(-start % ALIGNMENT)
+            with archive.open(info, "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+
+
+def read_npz(path: AnyPath, *, mapped: bool = False) -> Mapping[str, np.ndarray]:
+    """Return the arrays of an .npz file by name.
+
+    Every array is read to its end, where the checksum of the zip file (CRC-32) is compared:
+    0.35 s for 1 GB on one core.
+
+    Args:
+        path: the file.
+        mapped: memory-map the arrays that are not compressed.
+
+    Raises:
+        ValueError: the file is damaged, or holds Python objects; or it is no regular file.
+        OSError: there is no such file, or it cannot be read.
+    """
+    with open_regular(path) as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                return {
+                    info.filename.removesuffix(".npy"): _read_member(archive, info, file, mapped)
+                    for info in archive.infolist()
+                }
+        except MemoryError:
+            raise
+        except Exception as error:  # the readers of zip files and of headers may fail anywhere
+            raise ValueError(
+                f"{path} is damaged, or is no .npz file of plain arrays: {error}"
+            ) from error
+
+
+def map_npy(path: AnyPath) -> np.ndarray:
+    """Return the array of an .npy file, memory-mapped.  The format has no checksum.
+
+    Raises:
+        ValueError: the file is damaged, or holds Python objects; or it is no regular file.
+        OSError: there is no such file, or it cannot be read.
+    """
+    with open_regular(path) as file:
+        try:
+            shape, dtype, order = _read_header(file, os.fstat(file.fileno()).st_size)
+            return np.memmap(file, dtype, "r", file.tell(), shape, order)
+        except Exception as error:
+            raise ValueError(
+                f"{path} is damaged, or is no .npy file of a plain array: {error}"
+            ) from error
+
+
+def _read_member(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: IO[bytes], mapped: bool
+) -> np.ndarray:
+    """An array of an .npz file: mapped from `file` at its place in the archive, or read."""
+    if info.comment:  # a wrong length of it would hide the arrays that follow
+        raise ValueError(f"{info.filename} has a comment")
+    with archive.open(info) as member:
+        shape, dtype, order = _read_header(member, info.file_size)
+        start = member.tell()
+        if mapped and info.compress_type == zipfile.ZIP_STORED:
+            while member.read(_BLOCK):
+                pass
+            return np.memmap(file, dtype, "r", _content(info, file) + start, shape, order)
+        content = bytearray(info.file_size - start)
+        for place in range(0, len(content), _BLOCK):
+            content[place : place + _BLOCK] = member.read(_BLOCK)
+    return np.ndarray(shape, dtype, content, order=order)
+
+
+def _content(info: zipfile.ZipInfo, file: IO[bytes]) -> int:
+    """Where the content of a member begins: after a header, a name and an extra field.
+
+    The header ends with the lengths of the other two (PKWARE's APPNOTE, 4.3.7).
+    """
+    file.seek(info.header_offset + _LOCAL - _EXTRA.size)
+    return info.header_offset + _LOCAL + sum(_EXTRA.unpack(file.read(_EXTRA.size)))
+
+
+Header = tuple[tuple[int, ...], np.dtype, Literal["C", "F"]]
+
+
+def _read_header(file: Any, size: int) -> Header:
+    """Shape, dtype and order of an array in NumPy's format, which takes `size` bytes in all."""
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    elif version == (2, 0):
+        shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
+    else:
+        raise ValueError(f"version {version} of NumPy's format")
+    if dtype.hasobject:
+        raise ValueError("an array of Python objects; save text as an array of dtype str")
+    if size - file.tell() != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"{size - file.tell():,} bytes are no array {shape} of {dtype}")
+    return shape, dtype, "F" if fortran else "C"
