@@ -260,11 +260,28 @@ D * eps; two equal points are at distance 0.
 
 def _prepare_cosine(X: AnyArray) -> Any:
     """Rows of length 1 (a row of zeros stays zero), in the precision of X."""
-    X = _floating(X)
+    X = _floating(X) if X.dtype == jnp.uint8 else _lifted(_floating(X))
     _, exponent = jnp.frexp(jnp.max(jnp.abs(X), axis=1, keepdims=True))
     X = jnp.ldexp(X, -exponent)  # exact, and no square passes the floating range
     length = jnp.sqrt(jnp.sum(jnp.square(X), axis=1, keepdims=True))
     return X / jnp.where(length == 0, 1, length)
+
+
+def _lifted(X: Array) -> Array:
+    """Rows of very small numbers times a power of two: XLA takes numbers below `tiny` for 0.
+
+    Such a number is a fraction in units of the least one, so it is made from its bits.
+    """
+    with exact_scope(X):
+        info, half = jnp.finfo(X.dtype), -int(jnp.finfo(X.dtype).minexp) // 2
+        bits = lax.bitcast_convert_type(X, jnp.int64 if info.bits == 64 else jnp.int32)
+        exponents = (bits >> info.nmant) & (2**info.nexp - 1)
+        fractions = (bits & (2**info.nmant - 1)).astype(X.dtype)
+        least = jnp.where(bits < 0, -fractions, fractions) * 2.0 ** (
+            half + info.minexp - info.nmant
+        )
+        lifted = jnp.where(exponents == 0, least, X * 2.0**half)
+        return jnp.where(jnp.max(exponents, axis=1, keepdims=True) < half, lifted, X)
 
 
 def _cosine_pairwise(q: Array, x: Array) -> Array:

@@ -99,8 +99,9 @@ def train_weights(folds: Int[AnyArray, "N"], num_folds: int | None = None) -> np
     Raises:
         TypeError, ValueError: folds that are not integers, another shape, one out of range.
     """
-    high = np.iinfo(np.int32).max if num_folds is None else checks.count(num_folds, "num_folds") - 1
-    folds = np.asarray(checks.within(checks.column(folds, "folds"), "folds", -1, high))
+    folds = checks.column(folds, "folds")
+    high = len(folds) if num_folds is None else checks.count(num_folds, "num_folds")
+    checks.within(folds, "folds", -1, high - 1)
     num_folds = int(folds.max(initial=-1)) + 1 if num_folds is None else num_folds
     return (folds[None, :] != np.arange(num_folds)[:, None]).astype(np.float32)
 

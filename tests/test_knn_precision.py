@@ -96,7 +96,7 @@ def test_float64_queries_are_not_cut_to_the_float32_of_the_training_data(metric)
 
 
 @pytest.mark.parametrize("scale", [1e-25, 1e-20, 1e19, 3e37])
-@pytest.mark.parametrize("metric", METRICS[:2], ids=lambda metric: metric.name)
+@pytest.mark.parametrize("metric", [*METRICS[:2], LARGEST], ids=lambda metric: metric.name)
 def test_float32_rows_keep_their_neighbours_in_any_unit(metric, scale):
     X = (scale * np.clip(CLOUD, -2, 2)).astype(np.float32)
     assert_exact(knn.neighbors(knn.fit(X, metric=metric), X[:5], 6), metric, X[:5], X, 6, 1e-5)
@@ -116,6 +116,9 @@ def test_cosine_sees_the_direction_of_the_least_numbers(dtype):
             order = np.argsort(expected)
             np.testing.assert_array_equal(found.indices, order)
             np.testing.assert_allclose(found.distances, np.sort(expected), rtol=1e-6, atol=1e-7)
+        with jax.enable_x64(dtype is np.float64):
+            inside = jax.jit(lambda q, model=model: knn.search_block(model, q, 5))(X[:1])
+        np.testing.assert_array_equal(inside.indices, order)
 
 
 @pytest.mark.parametrize(

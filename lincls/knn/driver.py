@@ -94,8 +94,8 @@ def neighbors(
     checks.on_host("the search of knn", _IN_JIT, model, queries)
     k = checks.count(k, "k", high=model.X.shape[0])
     rows, query_groups, groups = _rows_and_groups(model, queries, groups)
-    if block_size is not None:
-        checks.count(block_size, "block_size")
+    if block_size is not None:  # no more than there are, because blocks are filled up
+        block_size = min(checks.count(block_size, "block_size"), rows.shape[0])
     checks.function(on_block, "on_block")
     places, dtype = np.arange(rows.shape[0]), precision.common(model.X, rows)
     search = partial(
@@ -278,10 +278,10 @@ def _rows_and_groups(model: KNN, queries: Any, groups: Any) -> tuple[AnyArray, A
     rows = checks.rows(queries, "queries", num_features)
     if (rows.dtype == jnp.uint8) != (model.X.dtype == jnp.uint8):
         raise TypeError(
-            f"queries are {rows.dtype} and the training data {model.X.dtype}; give both as uint8 "
-            f"(exact) or both as floating, for instance queries.astype(np.{model.X.dtype})"
+            f"queries are {rows.dtype} and the training data {model.X.dtype}; give both as uint8, "
+            "if the values are whole numbers 0..255, or both as floating"
         )
-    return precision.query_rows(model.metric, rows), None, None
+    return checks.finite(rows, "queries"), None, None
 
 
 def _sketched_size(model: KNN, num_queries: int) -> int:

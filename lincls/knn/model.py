@@ -13,6 +13,8 @@ from lincls.distances import Metric
 from lincls.knn import precision, sketches
 from lincls.knn.sketches import Sketching
 
+_MOST_CLASSES = 2**20  # more than there are examples are labels of another kind
+
 
 @partial(
     jax.tree_util.register_dataclass,
@@ -82,7 +84,7 @@ def fit(
     if y is not None:
         num_classes = None if num_classes is None else checks.count(num_classes, "num_classes")
         y = checks.labels(y, X.shape[0], num_classes, name="y")
-        num_classes = int(y.max()) + 1 if num_classes is None else num_classes
+        num_classes = _count_classes(y) if num_classes is None else num_classes
         y = jnp.asarray(y)
     return remember(KNN(X, y, None, metric, num_classes), prune=prune)
 
@@ -99,6 +101,16 @@ def remember(model: KNN, *, prune: bool) -> KNN:
         X = placement.on_device(X)
         model = dataclasses.replace(model, X=X, points=metric.prepare(X))
         return model if sketching is None else _sketched(model, sketching)
+
+
+def _count_classes(y: Any) -> int:
+    """The largest label plus one (ValueError for labels that are names rather than numbers)."""
+    if (largest := int(y.max())) >= max(_MOST_CLASSES, len(y)):
+        raise ValueError(
+            f"y holds {largest} for {len(y)} examples, and votes would be counted for as many "
+            "classes; use np.unique(y, return_inverse=True) or data.from_arrays, which number them"
+        )
+    return largest + 1
 
 
 def _checked(metric: Any) -> Metric:

@@ -21,33 +21,19 @@ def training_rows(metric: Metric, X: AnyArray) -> AnyArray:
     Raises:
         ValueError: NaN or infinity, or float64 rows whose distances do not fit float64.
     """
-    if X.dtype == np.uint8 or not metric.degree:
-        return query_rows(metric, X, "X")
-    low, high = _extent(X, "X", axis=0)
-    with np.errstate(over="ignore"):
-        spread = np.max(high - low)
-    if _survives(spread, metric.degree, X):
+    if X.dtype == np.uint8 or metric.degree == 0:
+        return checks.finite(X)
+    spread = _spread(X)
+    if _survives(spread, 2 if metric.degree is None else metric.degree, X):
         return X
-    if X.dtype == np.float64 or placement.is_large(X):
+    if X.dtype != np.float64 and not placement.is_large(X):
+        return np.asarray(X).astype(np.float64)
+    if metric.degree is not None:
         unit = f"{10.0 ** np.floor(np.log10(spread)):.0e}" if np.isfinite(spread) else "1e300"
         raise ValueError(
             f"X spans {spread:.2g}, and the {metric.name} distances of such rows do not fit "
             f"{X.dtype}; use X / {unit}, and queries / {unit}"
         )
-    return np.asarray(X).astype(np.float64)
-
-
-def query_rows(metric: Metric, X: AnyArray, name: str = "queries") -> AnyArray:
-    """Finite rows; for cosine, rows of numbers near the least ones times a power of two."""
-    if X.dtype == np.uint8 or metric.degree != 0:
-        return checks.finite(X, name)
-    low, high = _extent(X, name, axis=1)
-    info, largest = np.finfo(_precision(X)), np.maximum(-low, high)
-    tiny = (largest > 0) & (largest < info.tiny / info.eps)
-    if not tiny.any():
-        return X
-    X = np.array(X, _precision(X))
-    X[tiny] = np.ldexp(X[tiny], -info.minexp)  # exact, and no angle moves
     return X
 
 
@@ -58,7 +44,9 @@ def common(X: AnyArray, rows: AnyArray) -> Any:
 
 def widened(X: AnyArray, dtype: Any) -> AnyArray:
     """Rows in float64 if that is the dtype they are compared in, else as they are."""
-    return X.astype(np.float64) if dtype == np.float64 and X.dtype != np.float64 else X
+    if dtype != np.float64 or X.dtype == np.float64:
+        return X
+    return (np.asarray(X) if checks.is_concrete(X) else X).astype(np.float64)
 
 
 def overflowed(metric: Metric, found: Neighbors, num_examples: int) -> bool:
@@ -75,36 +63,24 @@ def overflowed(metric: Metric, found: Neighbors, num_examples: int) -> bool:
     return metric.degree is not None and bool((largest & (found.indices < num_examples)).any())
 
 
-def _precision(X: AnyArray) -> Any:
-    return np.float32 if X.dtype.itemsize < 4 else X.dtype
-
-
-def _survives(spread: Any, degree: Any, X: AnyArray) -> bool:
-    info = np.finfo(_precision(X))
+def _survives(spread: Any, degree: int, X: AnyArray) -> bool:
+    info = np.finfo(np.float32 if X.dtype.itemsize < 4 else X.dtype)
     with np.errstate(over="ignore", under="ignore"):
         least, most = (spread * info.eps) ** degree, X.shape[1] * (2 * spread) ** degree
     return bool(spread == 0 or (least >= info.tiny and most <= info.max))
 
 
-def _extent(X: AnyArray, name: str, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Least and greatest of each feature (axis 0) or row (axis 1), in float64.
-
-    Raises:
-        ValueError: NaN or infinity, which one of the two shows.
-    """
+def _spread(X: AnyArray) -> Any:
+    """The greatest range of a feature, in float64 (ValueError for NaN or infinity)."""
     X = _on_host(X)
     size = max(1, _CACHED // X[:1].nbytes) if isinstance(X, np.ndarray) else len(X)
     parts = [X[start : start + size] for start in range(0, len(X), size)]
-    low, high = (
-        [np.asarray(getattr(part, of)(axis=axis), np.float64) for part in parts]
-        for of in ("min", "max")
-    )
-    if axis == 0:
-        low, high = [np.min(low, axis=0)], [np.max(high, axis=0)]
-    found = np.concatenate(low), np.concatenate(high)
-    if not all(np.isfinite(part).all() for part in found):
-        checks.finite(X, name)
-    return found
+    low = np.min([np.asarray(part.min(axis=0), np.float64) for part in parts], axis=0)
+    high = np.max([np.asarray(part.max(axis=0), np.float64) for part in parts], axis=0)
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        checks.finite(X)
+    with np.errstate(over="ignore"):
+        return np.max(high - low)
 
 
 def _on_host(X: AnyArray) -> AnyArray:

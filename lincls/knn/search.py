@@ -66,7 +66,7 @@ def search_block(
     """
     queries = _like_training(model, checks.as_array(queries, "queries"))
     with distances.exact_scope(model.X):
-        queries = widened(jnp.asarray(queries), model.X.dtype)
+        queries = jnp.asarray(widened(queries, model.X.dtype))
         block = model.metric.pairwise(model.metric.prepare(queries), model.points)
         keys = order_keys(block)
         if groups is not None and query_groups is not None:
