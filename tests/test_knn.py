@@ -255,7 +255,7 @@ def test_a_block_larger_than_the_queries_takes_no_memory():
 
 
 def test_labels_that_are_names_are_no_numbers_of_classes():
-    with pytest.raises(ValueError, match="np.unique"):
+    with pytest.raises(ValueError, match=r"np\.unique"):
         knn.fit(coarse_pixels(26, 3), [20240101, 20240102, 20240101])
 
 

@@ -11,7 +11,6 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -96,27 +95,20 @@ def neighbors(
     rows, query_groups, groups = _rows_and_groups(model, queries, groups)
     if block_size is not None:  # no more than there are, because blocks are filled up
         block_size = min(checks.count(block_size, "block_size"), rows.shape[0])
-    checks.function(on_block, "on_block")
+    on_block = checks.function(on_block, "on_block") or _ignore
     places, dtype = np.arange(rows.shape[0]), precision.common(model.X, rows)
-    search = partial(
-        _search, model, k=k, groups=groups, block_size=block_size, on_block=on_block or _ignore
-    )
-    found = search(Queries(rows, query_groups, places, dtype))
-    overflowed = partial(precision.overflowed, model.metric, num_examples=model.X.shape[0])
-    if overflowed(found=found) and dtype != np.float64:
-        found = search(Queries(rows, query_groups, places, np.dtype(np.float64)))
-    if overflowed(found=found):
-        raise ValueError(
-            f"{model.metric.name} distances between queries and training data pass float64; use "
-            "a larger unit, such as X / 1e100 and queries / 1e100"
-        )
-    return found
+    asked = Queries(rows, query_groups, places, dtype)
+    found = _search(model, asked, k, groups, block_size, on_block)
+    if precision.overflowed(model, found) and dtype != np.float64:
+        asked = asked._replace(dtype=np.dtype(np.float64))
+        found = _search(model, asked, k, groups, block_size, on_block)
+    return precision.survived(model, found)
 
 
 def _search(
     model: KNN, queries: Queries, k: int, groups: Any, block_size: int | None, on_block: OnBlock
 ) -> Neighbors:
-    """With bounds where they pay, in the precision of the queries."""
+    """All queries in their dtype, with bounds where they pay."""
     wide = queries.dtype == np.float64
     if wide and model.X.dtype != np.float64:  # part by part, so not all rows are held twice
         model = dataclasses.replace(model, X=np.asarray(model.X), points=None)

@@ -49,18 +49,25 @@ def widened(X: AnyArray, dtype: Any) -> AnyArray:
     return (np.asarray(X) if checks.is_concrete(X) else X).astype(np.float64)
 
 
-def overflowed(metric: Metric, found: Neighbors, num_examples: int) -> bool:
-    """Whether the distance of some neighbour passed the floating range.
-
-    Raises:
-        ValueError: the metric gave NaN.
-    """
-    if not np.issubdtype(found.distances.dtype, np.floating):
+def overflowed(model: Any, found: Neighbors) -> bool:
+    """Whether the distance of some neighbour passed the floating range."""
+    if found.distances.dtype.kind != "f" or model.metric.degree is None:
         return False
-    if np.isnan(found.distances).any():
-        raise ValueError(f"the metric {metric.name} gave NaN for some pair of rows")
     largest = found.distances == np.finfo(found.distances.dtype).max
-    return metric.degree is not None and bool((largest & (found.indices < num_examples)).any())
+    return bool((largest & (found.indices < model.X.shape[0])).any())
+
+
+def survived(model: Any, found: Neighbors) -> Neighbors:
+    """Return `found` (ValueError where a distance is NaN or passed float64)."""
+    name = model.metric.name
+    if found.distances.dtype.kind == "f" and np.isnan(found.distances).any():
+        raise ValueError(f"the metric {name} gave NaN for some query and training example")
+    if overflowed(model, found):
+        raise ValueError(
+            f"{name} distances between queries and training data pass float64; use a larger "
+            "unit, such as X / 1e100 and queries / 1e100"
+        )
+    return found
 
 
 def _survives(spread: Any, degree: int, X: AnyArray) -> bool:
