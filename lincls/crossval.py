@@ -60,17 +60,17 @@ def choose(accuracies: Float[AnyArray, "G F"], complexity: Any = None) -> Choice
         CART, 1984, section 3.4.3; Hastie et al., ESL, section 7.10).
 
     Raises:
+        TypeError: accuracies or complexity that are not real numbers.
         ValueError: fewer than 2 folds, NaN, or complexity of another length.
     """
-    accuracies = np.asarray(accuracies, np.float64)
+    accuracies = np.asarray(checks.floats(accuracies, "accuracies"), np.float64)
     if accuracies.ndim != 2:
         raise ValueError(f"accuracies must have shape (G, F), got {accuracies.shape}")
     checks.count(accuracies.shape[1], "the number of folds in accuracies", 2)
     if np.isnan(accuracies).any():
         raise ValueError("accuracies must not hold NaN")
-    order = np.asarray(range(len(accuracies)) if complexity is None else complexity)
-    if order.shape != (len(accuracies),):
-        raise ValueError(f"complexity must have {len(accuracies)} entries, got {order.shape}")
+    order = range(len(accuracies)) if complexity is None else complexity
+    order = checks.column(checks.floats(order, "complexity"), "complexity", len(accuracies))
     # A sum that is rounded once is the same in any order: equal settings stay equal.
     mean = np.array([math.fsum(row) for row in accuracies]) / accuracies.shape[1]
     deviation = accuracies.std(axis=1, ddof=1)
@@ -92,11 +92,11 @@ def knn_accuracies(
 ) -> Float[np.ndarray, "K F"]:
     """The accuracy of kNN on each fold with the other folds as training data, for every k.
 
-    One search finds the max(ks) nearest of each example among the other folds; every k is
-    a prefix of them, and votes are a cumulative sum.
+    One search finds the max(ks) nearest of each example among the other folds.  The neighbours
+    of every k are the first of them, and votes are a cumulative sum.
 
     Args:
-        X, y: images or rows; labels (N,).
+        X, y: images or rows, as for `knn.fit`; labels (N,).
         folds: (N,) fold numbers 0..F-1.
         ks: numbers of neighbours.
         metric: a value of `distances`.
@@ -107,17 +107,19 @@ def knn_accuracies(
         (len(ks), F), in 0..1.
 
     Raises:
-        ValueError: fold numbers with gaps, or a fold whose others hold fewer than max(ks).
+        TypeError: an argument of another kind.
+        ValueError: fold numbers with gaps, a fold whose others hold fewer than max(ks), and
+            what `knn.fit` refuses.
     """
+    score_fn = checks.function(score_fn, "score_fn") or evaluation.accuracy
+    X = checks.rows(X)
+    y, folds = checks.labels(y, len(X), name="y"), checks.within(folds, "folds", 0, len(X))
     folds = checks.folds(folds, len(X))
-    outside = len(folds) - np.bincount(folds).max()
-    checks.count(max(ks), "the greatest of ks", 1, int(outside))
-    model = knn.fit(X, y, metric=metric)
+    ks = checks.counts(ks, "ks", high=len(folds) - int(np.bincount(folds).max()))
+    model, y = knn.fit(X, y, metric=metric), np.asarray(y)
     found = knn.neighbors(model, None, max(ks), groups=folds, on_block=on_block)
     labels = knn.neighbor_labels(model, found)
-    y = np.asarray(y)
     predictions = np.asarray(knn.predictions_by_k(labels, ks, int(y.max()) + 1))
-    score_fn = evaluation.accuracy if score_fn is None else score_fn
     return np.stack([_by_fold(p, y, folds, score_fn) for p in predictions])
 
 
@@ -243,4 +245,11 @@ def _by_fold(
     predictions: np.ndarray, labels: np.ndarray, folds: np.ndarray, score_fn: Callable[..., float]
 ) -> np.ndarray:
     parts = [folds == fold for fold in range(folds.max() + 1)]
-    return np.array([score_fn(predictions[part], labels[part]) for part in parts])
+    return np.array([_score(score_fn, predictions[part], labels[part]) for part in parts])
+
+
+def _score(score_fn: Callable[..., float], predictions: np.ndarray, labels: np.ndarray) -> float:
+    score = score_fn(predictions, labels)
+    if np.shape(score):
+        raise TypeError(f"score_fn must give one number, got shape {np.shape(score)}")
+    return float(score)

@@ -1,11 +1,10 @@
 """Distances between images as `Metric` values: L1, L2 and cosine, and any function of two points.
 
-A metric is two functions.  `prepare(X)` turns rows (N, D) into what the metric wants to know
-of a set of points, a pytree with a leading axis N that `knn.fit` computes once; `pairwise(q, x)`
-turns two prepared sets into the (M, N) distances between them.  Between uint8 pixels L1 and L2
-are exact integers, so they are the same on every device, for every block size and in any
-order of summation.  A new metric is a new pair of functions; `pointwise(fn)` makes one from a
-function of two points.  `order_keys` gives the floating keys by which distances are ranked.
+A metric is two functions.  `prepare(X)` turns rows (N, D) into a pytree with a leading axis N,
+which `knn.fit` computes once.  `pairwise(q, x)` turns two prepared sets into their (M, N)
+distances.  L1 and L2 between uint8 pixels are exact integers, so they are the same on every
+device, for every block size and in any order of summation.  Floating rows are compared in their
+own precision, at least float32.  `pointwise(fn)` makes a metric from a function of two points.
 """
 
 import contextlib
@@ -17,17 +16,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, Num
 
+from lincls import checks, precision
 from lincls.structs import AnyArray
 
 # Signed products of shifted pixels are at most 2**14, pixel differences squared at most 255**2;
-# 2**31 - 2**24 is the largest integer that has a floating key (see `order_keys`).
+# 2**31 - 2**24 is the largest integer that has a floating key (see `knn.search.order_keys`).
 MAX_NARROW_FEATURES = (2**31 - 2**24) // 255**2
 _LANES = 128  # features that are summed side by side in L1, at most
 _CACHED = 2**22  # bytes
 _FEW = 192  # features; XLA breaks up longer sums of arrays, which costs a factor of ten
 _POINTS_AT_ONCE = 2048  # in a loop over points, so that temporaries stay small
+_PARALLEL = 2.0**-10  # a cosine distance below which 1 - a . b loses digits that float64 has
 
 
 class Metric(NamedTuple):
@@ -39,6 +40,8 @@ class Metric(NamedTuple):
         pairwise: prepared queries, prepared training points -> (M, N) distances, at least 0.
         pairs: a function: prepared points, as many others -> distances in pairs (P,); or None.
         cost: work for a pair of points, in units of an int8 product; sets the block size.
+        degree: distances grow with this power of the unit (1 for L1, 2 for a sum of squares, 0
+            for cosine), which says what float32 can hold; None where it is not known.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Metric(NamedTuple):
     pairwise: Callable[[Any, Any], Any]
     pairs: Any = None
     cost: float = 1.0
+    degree: int | None = None
 
 
 def is_wide(X: AnyArray) -> bool:
@@ -53,9 +57,10 @@ def is_wide(X: AnyArray) -> bool:
     return X.dtype == jnp.uint8 and X.shape[-1] > MAX_NARROW_FEATURES
 
 
-def exact_scope(X: AnyArray) -> contextlib.AbstractContextManager[Any]:
-    """A context in which distances between the rows of X are exact: 64-bit where they are wide."""
-    return jax.enable_x64(True) if is_wide(X) else contextlib.nullcontext()
+def exact_scope(*arrays: AnyArray) -> contextlib.AbstractContextManager[Any]:
+    """A context that keeps digits: 64-bit types where rows are wide or numbers have 64 bits."""
+    wide = any(is_wide(array) or array.dtype.itemsize == 8 for array in arrays)
+    return jax.enable_x64(True) if wide else contextlib.nullcontext()
 
 
 def integer_dtype(X: AnyArray) -> Any:
@@ -74,37 +79,20 @@ def integer_dtype(X: AnyArray) -> Any:
     return jnp.int64
 
 
-def order_keys(distances: Num[AnyArray, "..."]) -> Float[Array, "..."]:
-    """Floating keys in the order of the distances, because `top_k` of floats is far faster.
-
-    A floating distance is its own key.  An int32 distance d in 0..2**31 - 2**24 - 1 becomes the
-    float whose bits are d + 2**23: positive floats are ordered as their bits are, the shift keeps
-    clear of the denormals, which XLA flushes to zero, and the limit of the bits of infinity
-    (2**31 - 2**23).  An int64 distance below 2**53 is exact as a float64.
-    """
-    if distances.dtype == jnp.int32:
-        return lax.bitcast_convert_type(distances + (1 << 23), jnp.float32)
-    if distances.dtype == jnp.int64:
-        return jnp.asarray(distances, jnp.float64)
-    # An overflow to infinity must stay before the empty places, whose key is infinity.
-    distances = jnp.asarray(distances)
-    return jnp.minimum(distances, jnp.finfo(distances.dtype).max)
-
-
-def from_keys(keys: Float[Array, "..."], dtype: Any) -> Num[Array, "..."]:
-    """The distances of finite keys; the largest distance of `dtype` where a key is infinite."""
-    if not jnp.issubdtype(dtype, jnp.integer):
-        return jnp.minimum(keys, jnp.finfo(dtype).max)
-    if dtype == jnp.int32:
-        distances = lax.bitcast_convert_type(keys, jnp.int32) - (1 << 23)
-    else:
-        distances = jnp.where(jnp.isinf(keys), 0, keys).astype(dtype)
-    return jnp.where(jnp.isinf(keys), jnp.iinfo(dtype).max, distances)
+def _on_device(X: AnyArray) -> Array:
+    """Rows as they are; ValueError for float64 rows of numpy while 64-bit types are off."""
+    X = checks.as_array(X, "X")
+    if jax.dtypes.canonicalize_dtype(X.dtype) != X.dtype and isinstance(X, np.ndarray):
+        raise ValueError(
+            f"X is {X.dtype}, which JAX would narrow to 32 bits; use knn.neighbors, `with "
+            "jax.enable_x64(True):`, or X.astype(np.float32)"
+        )
+    return jnp.asarray(X)
 
 
 def _floating(X: AnyArray) -> Array:
     """Rows in at least float32; uint8, float16 and bfloat16 are widened, which is exact."""
-    X = jnp.asarray(X)
+    X = _on_device(X)
     return X.astype(jnp.float32) if X.dtype.itemsize < 4 else X
 
 
@@ -158,20 +146,28 @@ def _dot(a: Array, b: Array, dtype: Any) -> Array:
 @jax.jit
 def _square_norms(X: Array) -> Array:
     """Of pixels minus 128, some rows at a time, because the squares of all would fill memory."""
-    dtype, num_points = integer_dtype(X), X.shape[0]
-    size = min(num_points, _POINTS_AT_ONCE)
+    dtype, size = integer_dtype(X), min(X.shape[0], _POINTS_AT_ONCE)
 
-    def body(i: Any, norms: Array) -> Array:
-        start = jnp.minimum(i * size, num_points - size)
+    def of_some(start: Any) -> Array:
         some = _sign(lax.dynamic_slice_in_dim(X, start, size)).astype(jnp.int32)
-        found = jnp.sum(jnp.square(some), axis=1, dtype=dtype)
-        return lax.dynamic_update_slice(norms, found, (start,))
+        return jnp.sum(jnp.square(some), axis=1, dtype=dtype)
 
-    return lax.fori_loop(0, -(-num_points // size), body, jnp.zeros(num_points, dtype))
+    return _filled(jnp.zeros(X.shape[0], dtype), size, of_some)
+
+
+def _filled(found: Array, size: int, of_some: Callable[[Any], Array]) -> Array:
+    """`found` (.., N) filled with `of_some(start)`, so many at a time; the last ones overlap."""
+    num_points = found.shape[-1]
+
+    def body(i: Any, found: Array) -> Array:
+        start = jnp.minimum(i * size, num_points - size)
+        return lax.dynamic_update_slice_in_dim(found, of_some(start), start, axis=-1)
+
+    return lax.fori_loop(0, -(-num_points // size), body, found)
 
 
 def _prepare_l2(X: AnyArray) -> Any:
-    X = jnp.asarray(X)
+    X = _on_device(X)
     if X.dtype != jnp.uint8:
         return _floating(X)
     return Pixels(X, _square_norms(X))
@@ -191,13 +187,11 @@ def _products(q: Array, x: Array, dtype: Any) -> Array:
     if jax.default_backend() != "cpu" or size == num_points:
         return _dot(q, _sign(x), dtype)
 
-    def body(i: Any, products: Array) -> Array:
-        start = jnp.minimum(i * size, num_points - size)
+    def of_some(start: Any) -> Array:
         some = lax.optimization_barrier(_sign(lax.dynamic_slice_in_dim(x, start, size)))
-        return lax.dynamic_update_slice_in_dim(products, _dot(q, some, dtype), start, axis=1)
+        return _dot(q, some, dtype)
 
-    nothing = jnp.zeros((q.shape[0], num_points), dtype)
-    return lax.fori_loop(0, -(-num_points // size), body, nothing)
+    return _filled(jnp.zeros((q.shape[0], num_points), dtype), size, of_some)
 
 
 def _l2_pairwise(q: Any, x: Any) -> Array:
@@ -207,12 +201,12 @@ def _l2_pairwise(q: Any, x: Any) -> Array:
     return lax.map(lambda point: _l2_pairs(point[None], x), q)
 
 
-l2 = Metric("l2", _prepare_l2, _l2_pairwise, _l2_pairs)
+l2 = Metric("l2", _prepare_l2, _l2_pairwise, _l2_pairs, degree=2)
 """Sum of squares sum_p (a_p - b_p)**2 (slide 17, without the root).
 
 uint8: exact, int32 up to D = 32,767 and int64 above.  Floating: the differences are squared and
-summed in their own precision (float16 in float32), so the relative rounding is at most about
-D * eps and two equal points are at distance 0.
+summed in their own precision (float16 in float32).  The relative rounding is at most about
+D * eps, and two equal points are at distance 0.
 """
 
 
@@ -220,7 +214,7 @@ D * eps and two equal points are at distance 0.
 
 
 def _prepare_l1(X: AnyArray) -> Array:
-    return jnp.asarray(X) if X.dtype == jnp.uint8 else _floating(X)
+    return _on_device(X) if X.dtype == jnp.uint8 else _floating(X)
 
 
 def _l1_pairs(q: Array, x: Array) -> Array:
@@ -253,7 +247,7 @@ def _l1_pairwise(q: Array, x: Array) -> Array:
     return lax.map(lambda point: _l1_pairs(point[None], x), q)
 
 
-l1 = Metric("l1", _prepare_l1, _l1_pairwise, _l1_pairs, cost=16.0)
+l1 = Metric("l1", _prepare_l1, _l1_pairwise, _l1_pairs, cost=16.0, degree=1)
 """Sum of absolute differences sum_p |a_p - b_p| (slide 14).
 
 uint8: exact, int32 up to D = 32,767 and int64 above.  Floating: relative rounding at most about
@@ -266,7 +260,7 @@ D * eps; two equal points are at distance 0.
 
 def _prepare_cosine(X: AnyArray) -> Any:
     """Rows of length 1 (a row of zeros stays zero), in the precision of X."""
-    X = _floating(X)
+    X = _floating(X) if X.dtype == jnp.uint8 else precision.lifted(_floating(X))
     _, exponent = jnp.frexp(jnp.max(jnp.abs(X), axis=1, keepdims=True))
     X = jnp.ldexp(X, -exponent)  # exact, and no square passes the floating range
     length = jnp.sqrt(jnp.sum(jnp.square(X), axis=1, keepdims=True))
@@ -275,18 +269,38 @@ def _prepare_cosine(X: AnyArray) -> Any:
 
 def _cosine_pairwise(q: Array, x: Array) -> Array:
     cosines = jnp.matmul(q, x.T, precision=lax.Precision.HIGHEST)
-    return jnp.maximum(1 - cosines, 0)
+    distances = jnp.maximum(1 - cosines, 0)
+    if distances.dtype != jnp.float64:
+        return distances
+    return lax.map(lambda row: _with_parallels(row[0], row[1], x), (q, distances))
 
 
 def _cosine_pairs(q: Array, x: Array) -> Array:
-    return jnp.maximum(1 - jnp.sum(q * x, axis=1), 0)
+    distances = jnp.maximum(1 - jnp.sum(q * x, axis=1), 0)
+    if distances.dtype != jnp.float64:
+        return distances
+    halves = jnp.sum(jnp.square(q - x), axis=1) / 2  # the same between rows of length 1
+    return jnp.where(distances < _PARALLEL, halves, distances)
 
 
-cosine = Metric("cosine", _prepare_cosine, _cosine_pairwise, _cosine_pairs)
+def _with_parallels(point: Array, distances: Array, x: Array) -> Array:
+    """Distances (N,) of a point, those of nearly parallel ones by differences."""
+    size = min(len(x), _POINTS_AT_ONCE)
+
+    def of_some(start: Any) -> Array:
+        some, of_x = (lax.dynamic_slice_in_dim(part, start, size) for part in (distances, x))
+        parallel = jnp.any(some < _PARALLEL)
+        return lax.cond(parallel, lambda: _cosine_pairs(point[None], of_x), lambda: some)
+
+    return _filled(distances, size, of_some)
+
+
+cosine = Metric("cosine", _prepare_cosine, _cosine_pairwise, _cosine_pairs, degree=0)
 """1 - (a . b) / (|a| |b|), in 0..2; 1 where either point is zero.
 
 Computed in the floating precision of the data (float32 for uint8 and float16), with products in
-full precision on every device; the rounding of a distance is at most about D * eps.
+full precision on every device.  The rounding of a distance is at most about D * eps.  In float64
+the distance of nearly parallel rows is |a/|a| - b/|b||**2 / 2, which keeps angles to about 1e-15.
 """
 
 
@@ -301,19 +315,34 @@ class _Pairwise:
 
     def __call__(self, q: Array, x: Array) -> Array:
         def from_point(point: Array) -> Array:
-            return lax.map(lambda other: self.fn(point, other), x, batch_size=_POINTS_AT_ONCE)
+            return lax.map(lambda other: self.distance(point, other), x, batch_size=_POINTS_AT_ONCE)
 
         return lax.map(from_point, q)
+
+    def distance(self, a: Array, b: Array) -> Array:
+        """One number, or TypeError."""
+        name = getattr(self.fn, "__name__", "fn")
+        try:
+            found = jnp.asarray(self.fn(a, b))
+        except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
+            raise TypeError(f"{name} cannot be traced; write it in jax.numpy") from error
+        if found.shape:
+            raise TypeError(f"{name} must give one number for two rows, got {found.shape}")
+        return found
 
 
 def pointwise(fn: Callable[[Array, Array], Num[Array, ""]], cost: float = 32.0) -> Metric:
     """A metric from `fn(a, b)` of two rows (D,), traceable, with a scalar distance >= 0.
 
-    The rows arrive in floating point (uint8 and float16 as float32).  The same function gives an
-    equal metric, so it is compiled once; a fresh lambda is a fresh compile.
+    The rows arrive in floating point: uint8 and float16 as float32, float64 as float64.  The same
+    function gives an equal metric, so it is compiled once; a fresh lambda is a fresh compile.
 
     Args:
         fn: the distance, for instance `lambda a, b: jnp.max(jnp.abs(a - b))`, at module level.
         cost: its work in units of an int8 product per feature; a larger one makes blocks smaller.
+
+    Raises:
+        TypeError: no function; when it is used, one that JAX cannot trace or of several numbers.
     """
+    checks.function(fn, "fn", needed=True)
     return Metric(getattr(fn, "__name__", "pointwise"), _floating, _Pairwise(fn), None, cost)

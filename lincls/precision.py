@@ -4,6 +4,7 @@ JAX computes in float32 unless told otherwise.  What a float64 array holds may o
 vanish, or lose its differences: then it is refused by name, or computed in float64.
 """
 
+import contextlib
 import functools
 import math
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from lincls import checks
 from lincls.structs import AnyArray
@@ -115,3 +117,20 @@ def _is_narrowed(x: Any) -> bool:
 def _doubled(x: Any) -> Any:
     is_floating = isinstance(x, AnyArray) and jnp.issubdtype(x.dtype, jnp.floating)
     return jnp.asarray(np.asarray(x, np.float64)) if is_floating else x
+
+
+def lifted(X: jax.Array) -> jax.Array:
+    """Rows (N, D) of very small numbers times a power of two: XLA takes numbers below `tiny` for 0.
+
+    Such a number is a fraction in units of the least one, so it is made from its bits.
+    """
+    info, half = jnp.finfo(X.dtype), -int(jnp.finfo(X.dtype).minexp) // 2
+    with jax.enable_x64(True) if info.bits == 64 else contextlib.nullcontext():
+        bits = lax.bitcast_convert_type(X, jnp.int64 if info.bits == 64 else jnp.int32)
+        exponents = (bits >> info.nmant) & (2**info.nexp - 1)
+        fractions = (bits & (2**info.nmant - 1)).astype(X.dtype)
+        least = jnp.where(bits < 0, -fractions, fractions) * 2.0 ** (
+            half + info.minexp - info.nmant
+        )
+        large = jnp.where(exponents == 0, least, X * 2.0**half)
+        return jnp.where(jnp.max(exponents, axis=1, keepdims=True) < half, large, X)

@@ -240,6 +240,25 @@ def test_votes_are_counts_or_weights():
     assert knn.votes(labels, 3, weights).tolist() == [[1.0, 0.0, 0.75]]
 
 
+def test_votes_of_many_classes_take_the_memory_of_their_answer():
+    M, K, C = 1000, 200, 1000
+    labels, weights = (jax.ShapeDtypeStruct((M, K), dtype) for dtype in (np.int32, np.float32))
+    for program in (knn.voting._counted, knn.voting._majorities):
+        used = program.lower(labels, weights, C).compile().memory_analysis()
+        assert used.temp_size_in_bytes < 10 * 4 * M * C  # a twentieth of (M, K, C)
+
+
+def test_a_block_larger_than_the_queries_takes_no_memory():
+    model = knn.fit(coarse_pixels(24, 30), np.arange(30) % 3)
+    found = knn.neighbors(model, coarse_pixels(25, 4), 2, block_size=10**12)
+    np.testing.assert_array_equal(found.indices, knn.neighbors(model, coarse_pixels(25, 4), 2)[1])
+
+
+def test_labels_that_are_names_are_no_numbers_of_classes():
+    with pytest.raises(ValueError, match=r"np\.unique"):
+        knn.fit(coarse_pixels(26, 3), [20240101, 20240102, 20240101])
+
+
 def test_weights_of_votes():
     X = np.array([[0, 0], [3, 4], [0, 2], [9, 9]], np.float32)
     model = knn.fit(X, np.array([1, 0, 2, 0]))

@@ -5,6 +5,7 @@ each, so a few threads of the host search a block each.
 """
 
 import contextlib
+import dataclasses
 import itertools
 import os
 from collections import deque
@@ -17,7 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lincls import checks, distances, placement
-from lincls.knn.model import KNN, fit
+from lincls.knn import precision
+from lincls.knn.model import KNN, remember
 from lincls.knn.pruning import pays, search_pruned
 from lincls.knn.search import compiled_search_block, merge
 from lincls.structs import AnyArray, Neighbors
@@ -29,14 +31,19 @@ _BLOCK_WORK = 2**36  # features compared in a block: a few tenths of a second on
 _BOUNDS = 64  # queries whose bounds stay in the cache
 _MOST_THREADS = 4
 _MISSES = 4  # bounds are given up once so many more blocks were missed than answered
+_IN_JIT = (
+    "call it outside, or use knn.search_block inside, then knn.neighbor_labels and "
+    "knn.predictions_by_k"
+)
 
 
 class Queries(NamedTuple):
-    """Rows (M, D) and their groups (M,) or None; those at `places` (Q,) are the queries."""
+    """Rows (M, D), their groups (M,) or None, which of them are asked, and in which dtype."""
 
     rows: Any
     groups: Any
-    places: np.ndarray
+    places: np.ndarray  # (Q,)
+    dtype: Any
 
 
 class Block(NamedTuple):
@@ -58,32 +65,56 @@ def neighbors(
 ) -> Neighbors:
     """The k nearest training examples of every query, nearest first, as host arrays (M, k).
 
-    Exact: L1 and L2 between uint8 images are integers.  Ties are in order of training index, so
-    the answer depends on neither the block size nor the number of queries; of floating rows that
-    is so up to the rounding of a distance.
+    L1 and L2 between uint8 images are integers, so the answer is exact.  Ties are in order of
+    training index, so the answer depends on neither the block size nor the number of queries;
+    of floating rows that is so up to the rounding of a distance.
 
     Args:
-        queries: images (M, H, W, C) or rows (M, D) of the training data's kind, or None for the
-            training set itself, each example without itself (leave-one-out).
+        model: made by `fit`.
+        queries: images (M, H, W, C) or rows (M, D), uint8 or floating as the training data, or
+            None for the training set itself, each example without itself (leave-one-out).
+            Distances are float64 where training data or queries are, or where those to a far
+            query pass float32.
         k: number of neighbours, 1..N.
-        block_size: queries in a block; by default from the shapes, with bounded memory, which
-            a large number of one's own gives up.
+        block_size: queries in a block; the default bounds memory, a larger value may not.
         on_block: called as `on_block(done, total)` with numbers of queries, for a progress bar.
         groups: (N,) integers, only with `queries=None`: each example is searched for among the
             examples of other groups.  With fold numbers this is cross-validation for every k in
             one pass; examples of the same subject are kept from voting for each other.
 
+    Returns:
+        Neighbors of numpy arrays (M, k).
+
     Raises:
-        TypeError, ValueError: an argument of another kind, shape or range.
+        TypeError: an argument of another kind; a call inside of jit, grad or vmap.
+        ValueError: another shape, NaN, a number out of range, distances that pass float64.
     """
+    checks.kind(model, KNN, "model", "knn.fit(X, y)")
+    checks.on_host("the search of knn", _IN_JIT, model, queries)
     k = checks.count(k, "k", high=model.X.shape[0])
     rows, query_groups, groups = _rows_and_groups(model, queries, groups)
-    asked = Queries(rows, query_groups, np.arange(rows.shape[0]))
-    if block_size is not None:
-        checks.count(block_size, "block_size")
+    if block_size is not None:  # no more than there are, because blocks are filled up
+        block_size = min(checks.count(block_size, "block_size"), rows.shape[0])
+    on_block = checks.function(on_block, "on_block") or _ignore
+    places, dtype = np.arange(rows.shape[0]), precision.common(model.X, rows)
+    asked = Queries(rows, query_groups, places, dtype)
+    found = _search(model, asked, k, groups, block_size, on_block)
+    if precision.overflowed(model, found) and dtype != np.float64:
+        asked = asked._replace(dtype=np.dtype(np.float64))
+        found = _search(model, asked, k, groups, block_size, on_block)
+    return precision.survived(model, found)
+
+
+def _search(
+    model: KNN, queries: Queries, k: int, groups: Any, block_size: int | None, on_block: OnBlock
+) -> Neighbors:
+    """All queries in their dtype, with bounds where they pay."""
+    wide = queries.dtype == np.float64
+    if wide and model.X.dtype != np.float64:  # part by part, so not all rows are held twice
+        model = dataclasses.replace(model, X=np.asarray(model.X), points=None)
     search = _pruned if model.sketching is not None and pays(model, k) else _plainly
-    with distances.exact_scope(model.X):
-        return search(model, asked, k, groups, block_size, on_block or _ignore)
+    with jax.enable_x64(True) if wide else distances.exact_scope(model.X):
+        return search(model, queries, k, groups, block_size, on_block)
 
 
 def _pruned(
@@ -209,7 +240,8 @@ def _by_parts(
     num_examples, total, whole = model.X.shape[0], len(queries.places), None
     size = max(1, placement.limits().part_bytes // model.X[:1].nbytes)
     for start in range(0, num_examples, size):
-        part = fit(np.asarray(model.X[start : start + size]), metric=model.metric, prune=False)
+        rows = precision.widened(np.asarray(model.X[start : start + size]), queries.dtype)
+        part = remember(KNN(rows, None, None, model.metric, None), prune=False)
         of_part = None if groups is None else groups[start : start + size]
         num_rows = part.X.shape[0]
         found = _plainly(part, queries, min(k, num_rows), of_part, block_size, _ignore)
@@ -231,17 +263,17 @@ def _rows_and_groups(model: KNN, queries: Any, groups: Any) -> tuple[AnyArray, A
     if queries is None:
         if groups is None:
             groups = np.arange(num_examples)
-        groups = np.asarray(checks.labels(groups, num_examples, name="groups"))
-        return model.X, groups, groups
+        groups = checks.labels(groups, num_examples, name="groups")
+        return model.X, np.asarray(groups), np.asarray(groups)
     if groups is not None:
         raise ValueError("groups are for queries=None, the training set; got queries as well")
-    rows = checks.finite(checks.rows(queries, "queries", num_features), "queries")
+    rows = checks.rows(queries, "queries", num_features)
     if (rows.dtype == jnp.uint8) != (model.X.dtype == jnp.uint8):
         raise TypeError(
-            f"queries are {rows.dtype} and the training data {model.X.dtype}; give both as uint8 "
-            f"(exact) or both as floating, for instance queries.astype(np.{model.X.dtype})"
+            f"queries are {rows.dtype} and the training data {model.X.dtype}; give both as uint8, "
+            "if the values are whole numbers 0..255, or both as floating"
         )
-    return rows, None, None
+    return checks.finite(rows, "queries"), None, None
 
 
 def _sketched_size(model: KNN, num_queries: int) -> int:
@@ -251,7 +283,7 @@ def _sketched_size(model: KNN, num_queries: int) -> int:
 
 def _plain_size(model: KNN, num_queries: int) -> int:
     """The same where all distances are computed."""
-    by_memory = _KEYS_BYTES // (4 * model.X.shape[0])
+    by_memory = _KEYS_BYTES // (max(4, model.X.dtype.itemsize) * model.X.shape[0])
     by_time = _BLOCK_WORK / (model.X.size * model.metric.cost)
     return _few_sizes(min(by_memory, int(by_time), 512), num_queries)
 
@@ -269,8 +301,9 @@ def _bucket(k: int) -> int:
 
 def _blocks(queries: Queries, size: int) -> Iterator[Block]:
     """Blocks of exactly `size` queries; the last one repeats its last."""
-    rows, groups, places = queries
+    rows, groups, places, dtype = queries
     for start in range(0, len(places), size):
         some = places[start : start + size]
         filled = np.pad(some, (0, size - len(some)), mode="edge")
-        yield Block(rows[filled], None if groups is None else groups[filled], some)
+        of_block = precision.widened(rows[filled], dtype)
+        yield Block(of_block, None if groups is None else groups[filled], some)

@@ -10,8 +10,10 @@ import jax.numpy as jnp
 
 from lincls import checks, distances, placement
 from lincls.distances import Metric
-from lincls.knn import sketches
+from lincls.knn import precision, sketches
 from lincls.knn.sketches import Sketching
+
+_MOST_CLASSES = 2**20  # more than there are examples are labels of another kind
 
 
 @partial(
@@ -53,6 +55,11 @@ def fit(
 ) -> KNN:
     """Remember the data and their labels (slide 11).
 
+    Rows of uint8 are compared as integers, float32 rows in float32.  float64 rows are compared
+    in float64: twice the memory and time, and the neighbours that float32 cannot separate (points
+    0.001 apart at 50,000).  So are float32 rows whose distances pass the range of float32, for
+    instance in units of 1e-25.  float64 rows whose distances pass float64 are refused.
+
     Args:
         X: images (N, H, W, C) or rows (N, D), uint8 or floating.  A memory-mapped array of
             more than 1 GiB stays in its file, and `neighbors` reads it part by part.  Other
@@ -64,24 +71,59 @@ def fit(
         prune: whether to make sketches, where they pay, that spare `neighbors` most distances.
             The answers are the same: to the bit between pixels, else up to rounding.
 
+    Returns:
+        KNN.
+
     Raises:
-        TypeError, ValueError: data or labels of another kind, NaN, a label out of range.
+        TypeError: an argument of another kind; a call inside of jit, grad or vmap.
+        ValueError: NaN, a label out of range, distances that do not fit float64.
     """
-    X = checks.finite(checks.rows(X))
+    checks.on_host("knn.fit", "call it outside and pass the model in", X, y)
+    metric = _checked(metric)
+    X = precision.training_rows(metric, checks.rows(X))
     if y is not None:
+        num_classes = None if num_classes is None else checks.count(num_classes, "num_classes")
         y = checks.labels(y, X.shape[0], num_classes, name="y")
-        num_classes = int(y.max()) + 1 if num_classes is None else num_classes
+        num_classes = _count_classes(y) if num_classes is None else num_classes
         y = jnp.asarray(y)
-    sketching = sketches.for_metric(metric, X) if prune and not placement.is_large(X) else None
-    model = KNN(X, y, None, metric, num_classes)
-    if sketching is not None and placement.stays_on_host(X):
-        model, sketching = _sketched(model, sketching), None  # what does not pay here, never does
-    if placement.is_large(X) or model.sketching is not None:
-        return model
+    return remember(KNN(X, y, None, metric, num_classes), prune=prune)
+
+
+def remember(model: KNN, *, prune: bool) -> KNN:
+    """A model of checked rows with its points, or with sketches where rows stay on the host."""
+    X, metric = model.X, model.metric
     with distances.exact_scope(X):
+        sketching = sketches.for_metric(metric, X) if prune and not placement.is_large(X) else None
+        if sketching is not None and placement.stays_on_host(X):
+            model, sketching = _sketched(model, sketching), None  # what does not pay, never does
+        if placement.is_large(X) or model.sketching is not None:
+            return model
         X = placement.on_device(X)
         model = dataclasses.replace(model, X=X, points=metric.prepare(X))
-    return model if sketching is None else _sketched(model, sketching)
+        return model if sketching is None else _sketched(model, sketching)
+
+
+def _count_classes(y: Any) -> int:
+    """The largest label plus one (ValueError for labels that are names rather than numbers)."""
+    if (largest := int(y.max())) >= max(_MOST_CLASSES, len(y)):
+        raise ValueError(
+            f"y holds {largest} for {len(y)} examples, and votes would be counted for as many "
+            "classes; use np.unique(y, return_inverse=True) or data.from_arrays, which number them"
+        )
+    return largest + 1
+
+
+def _checked(metric: Any) -> Metric:
+    """Return `metric` (TypeError that says what to type instead of a name or a function)."""
+    if isinstance(metric, Metric):
+        return metric
+    known = {"l1": "l1", "manhattan": "l1", "l2": "l2", "euclidean": "l2", "cosine": "cosine"}
+    hint = "distances.l1, distances.l2 or distances.cosine"
+    if callable(metric):
+        hint = f"distances.pointwise({getattr(metric, '__name__', 'fn')})"
+    elif isinstance(metric, str) and metric.lower() in known:
+        hint = f"distances.{known[metric.lower()]}"
+    raise TypeError(f"metric must be a distances.Metric, got {metric!r}; use {hint}")
 
 
 def _sketched(model: KNN, sketching: Sketching) -> KNN:

@@ -29,6 +29,7 @@ from jaxtyping import Array, Float, Num
 from lincls import placement
 from lincls.distances import Metric
 from lincls.knn.model import KNN
+from lincls.knn.precision import widened
 from lincls.knn.search import smallest
 from lincls.knn.sketches import Sketching, apply
 from lincls.structs import AnyArray, Neighbors
@@ -61,7 +62,7 @@ def search_pruned(
     model: KNN, queries: AnyArray, k: int, query_groups: Any, groups: Any
 ) -> Neighbors | None:
     """As `search_block`, with host arrays; None where bounds leave too many pairs for speed."""
-    queries = jnp.asarray(queries)  # outside of the scope, so in the model's precision
+    queries = jnp.asarray(queries)  # outside of the scope, so pixels stay in 32 bits
     with jax.enable_x64(True):
         sketch = apply(model.sketching, model.learned, queries)
         block = SketchedBlock(queries, sketch, query_groups, groups)
@@ -187,7 +188,8 @@ def _exact_of_rows(
     metric: Metric, queries: Array, X: Array, rows: Array, columns: Array, count: Any
 ) -> Num[Array, "P"]:
     """The same where the rows X are not prepared; what pairs do not need is not computed."""
-    return _exact(metric, queries, metric.prepare(X), rows, columns, count)
+    points = metric.prepare(widened(X, queries.dtype))
+    return _exact(metric, queries, points, rows, columns, count)
 
 
 @partial(jax.jit, static_argnames="refine")

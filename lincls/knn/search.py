@@ -1,15 +1,48 @@
 """The one neighbour search: all distances of a block of queries, and the k smallest of each."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, Num
 
-from lincls import distances
+from lincls import checks, distances
 from lincls.knn.model import KNN
+from lincls.knn.precision import widened
 from lincls.structs import AnyArray, Neighbors
 
 _GROUP = 64  # training points that share a minimum in `smallest`
+
+
+def order_keys(distances: Num[AnyArray, "..."]) -> Float[Array, "..."]:
+    """Floating keys in the order of the distances, because `top_k` of floats is far faster.
+
+    A floating distance is its own key.  An int32 distance d in 0..2**31 - 2**24 - 1 becomes the
+    float whose bits are d + 2**23: positive floats are ordered as their bits are, the shift keeps
+    clear of the denormals, which XLA flushes to zero, and the limit of the bits of infinity
+    (2**31 - 2**23).  An int64 distance below 2**53 is exact as a float64.
+    """
+    if distances.dtype == jnp.int32:
+        return lax.bitcast_convert_type(distances + (1 << 23), jnp.float32)
+    if distances.dtype == jnp.int64:
+        return jnp.asarray(distances, jnp.float64)
+    # An overflow to infinity must stay before the empty places, whose key is infinity.
+    distances = jnp.asarray(distances)
+    keys = jnp.minimum(distances, jnp.finfo(distances.dtype).max)
+    return jnp.where(jnp.isnan(keys), -jnp.inf, keys)  # so that a NaN is found, not passed over
+
+
+def from_keys(keys: Float[Array, "..."], dtype: Any) -> Num[Array, "..."]:
+    """The distances of finite keys; the largest distance of `dtype` where a key is infinite."""
+    if not jnp.issubdtype(dtype, jnp.integer):
+        return jnp.where(keys == -jnp.inf, jnp.nan, jnp.minimum(keys, jnp.finfo(dtype).max))
+    if dtype == jnp.int32:
+        distances = lax.bitcast_convert_type(keys, jnp.int32) - (1 << 23)
+    else:
+        distances = jnp.where(jnp.isinf(keys), 0, keys).astype(dtype)
+    return jnp.where(jnp.isinf(keys), jnp.iinfo(dtype).max, distances)
 
 
 def search_block(
@@ -24,15 +57,42 @@ def search_block(
 
     Holds (M, N) distances, so M is a block of the queries; `neighbors` chooses it.  A training
     example of a query's own group is no candidate.  Where candidates are fewer than k, the last
-    places are empty: the largest distance of the dtype, and index N.
+    places are empty: the largest distance of the dtype, and index N.  A distance that is NaN
+    stands first, with index N.
+
+    Raises:
+        TypeError: queries that are not of the kind of the training data.
+        ValueError: a model whose rows stay on the host.
     """
-    block = model.metric.pairwise(model.metric.prepare(jnp.asarray(queries)), model.points)
-    keys = distances.order_keys(block)
-    if groups is not None and query_groups is not None:
-        same = jnp.asarray(query_groups)[:, None] == jnp.asarray(groups)
-        keys = jnp.where(same, jnp.inf, keys)
-    keys, indices = smallest(keys, k)
-    return Neighbors(distances.from_keys(keys, block.dtype), indices)
+    queries = _like_training(model, checks.as_array(queries, "queries"))
+    with distances.exact_scope(model.X):
+        queries = jnp.asarray(widened(queries, model.X.dtype))
+        block = model.metric.pairwise(model.metric.prepare(queries), model.points)
+        keys = order_keys(block)
+        if groups is not None and query_groups is not None:
+            same = jnp.asarray(query_groups)[:, None] == jnp.asarray(groups)
+            keys = jnp.where(same, jnp.inf, keys)
+        keys, indices = smallest(keys, k)
+        return Neighbors(from_keys(keys, block.dtype), indices)
+
+
+def _like_training(model: KNN, queries: AnyArray) -> AnyArray:
+    """Queries of the kind and width of the training data, in no finer precision."""
+    if model.points is None:
+        raise ValueError("the rows of the model stay on the host; use knn.neighbors")
+    if queries.ndim != 2 or queries.shape[1] != model.X.shape[1]:
+        raise ValueError(
+            f"queries must have shape (M, {model.X.shape[1]}), got {queries.shape}; use "
+            "knn.neighbors for images"
+        )
+    if (queries.dtype == jnp.uint8) != (model.X.dtype == jnp.uint8):
+        raise TypeError(f"queries are {queries.dtype} and the training data {model.X.dtype}")
+    if queries.dtype == np.float64 and model.X.dtype != np.float64:
+        raise TypeError(
+            f"queries are float64 and the training data {model.X.dtype}; use knn.neighbors, or "
+            f"queries.astype(np.float32)"
+        )
+    return queries
 
 
 compiled_search_block = jax.jit(search_block, static_argnames="k")
@@ -79,7 +139,46 @@ def merge(a: Neighbors, b: Neighbors, k: int) -> Neighbors:
 
     Associative and commutative, by the total order (distance, index).  An answer from a shard
     whose rows begin at `start` has `indices + start`, and its empty places index N of the whole.
+
+    Args:
+        a, b: (M, K) each, of one metric; K may differ.
+        k: places of the result, at least 1.
+
+    Raises:
+        TypeError: integer distances and floating ones.
+        ValueError: other shapes, k less than 1.
     """
-    both = [jnp.concatenate(pair, axis=1) for pair in zip(a, b, strict=True)]
-    merged = lax.sort(both, dimension=1, num_keys=2)
-    return Neighbors(*(part[:, :k] for part in merged))
+    checks.count(k, "k")
+    a, b = (checked_neighbors(part, name) for part, name in ((a, "a"), (b, "b")))
+    kinds = [jnp.issubdtype(part.distances.dtype, jnp.floating) for part in (a, b)]
+    if kinds[0] != kinds[1] or len(a.indices) != len(b.indices):
+        raise TypeError(
+            f"a and b must be answers of one metric for the same queries, got {a.distances.dtype}"
+            f"{a.distances.shape} and {b.distances.dtype}{b.distances.shape}"
+        )
+    with distances.exact_scope(a.distances, b.distances):
+        dtype = max(a.distances.dtype, b.distances.dtype, key=lambda dtype: dtype.itemsize)
+        dtypes = Neighbors(dtype, jnp.int32)
+        both = [
+            jnp.concatenate([jnp.asarray(part).astype(dtype) for part in pair], axis=1)
+            for *pair, dtype in zip(a, b, dtypes, strict=True)
+        ]
+        merged = lax.sort(both, dimension=1, num_keys=2)
+        return Neighbors(*(part[:, :k] for part in merged))
+
+
+def checked_neighbors(found: Any, name: str = "found") -> Neighbors:
+    """Return neighbours as arrays (M, K) of one shape, with integer indices.
+
+    Raises:
+        TypeError: no Neighbors, or indices that are not integers.
+        ValueError: other shapes.
+    """
+    checks.kind(found, Neighbors, name, "knn.neighbors(model, queries, k)")
+    found = Neighbors(*(checks.as_array(part, name) for part in found))
+    if found.distances.ndim != 2 or found.distances.shape != found.indices.shape:
+        shapes = f"{found.distances.shape} and {found.indices.shape}"
+        raise ValueError(f"{name} must hold (M, K) each, got {shapes}")
+    if not jnp.issubdtype(found.indices.dtype, jnp.integer):
+        raise TypeError(f"{name}.indices must be integers, got {found.indices.dtype}")
+    return found

@@ -13,11 +13,13 @@ from jaxtyping import Array, Bool, Float, Int, Num
 from lincls import checks, distances
 from lincls.knn.driver import OnBlock, neighbors
 from lincls.knn.model import KNN
+from lincls.knn.search import checked_neighbors
 from lincls.structs import AnyArray, Neighbors
 
 
 def _num_classes(model: KNN) -> int:
-    if model.num_classes is None:
+    checks.kind(model, KNN, "model", "knn.fit(X, y)")
+    if model.y is None or model.num_classes is None:
         raise ValueError("the model has no labels to vote with; use knn.fit(X, y)")
     return model.num_classes
 
@@ -25,29 +27,53 @@ def _num_classes(model: KNN) -> int:
 def neighbor_labels(model: KNN, found: Neighbors) -> Int[AnyArray, "M K"]:
     """The labels of the neighbours, -1 in empty places.
 
+    Args:
+        model: fitted with labels.
+        found: its neighbours.
+
     Raises:
-        ValueError: a model without labels.
+        ValueError: a model without labels, or indices beyond its training examples.
     """
     _num_classes(model)
-    return jnp.concatenate([model.y, jnp.full((1,), -1, jnp.int32)])[found.indices]
+    indices = checked_neighbors(found).indices
+    checks.within(indices, "found.indices", 0, model.X.shape[0])
+    return jnp.concatenate([model.y, jnp.full((1,), -1, jnp.int32)])[indices]
 
 
 def votes(
     labels: Int[AnyArray, "M K"],
     num_classes: int,
-    weights: Float[AnyArray, "M K"] | None = None,
+    weights: Num[AnyArray, "M K"] | None = None,
 ) -> Num[Array, "M C"]:
     """How much each class is voted for: sum_j weights_j [labels_j = c].
 
-    A label of -1, an empty place, does not vote.  Without weights, counts (int32).
+    Args:
+        labels: of the neighbours; -1, an empty place, does not vote.
+        num_classes: C.
+        weights: of the votes, finite and at least 0; default all 1.
+
+    Returns:
+        Counts (int32) without weights, else sums in their dtype, at least float32.  Under jit,
+        where a label cannot be seen, one outside of -1..C-1 makes its row NaN, of counts the
+        least int32.
+
+    Raises:
+        TypeError: labels that are not integers, weights that are not numbers.
+        ValueError: another shape, a label outside of -1..C-1, a weight that is negative or NaN.
     """
-    return _counted(jnp.asarray(labels), _weights(labels, weights), num_classes)
+    ballots = _ballots(labels, num_classes, weights)
+    with distances.exact_scope(ballots[1]):
+        return _counted(*map(jnp.asarray, ballots), num_classes)
 
 
-def _weights(labels: Int[AnyArray, "M K"], weights: Any) -> Num[Array, "M K"]:
+def _ballots(labels: Any, num_classes: int, weights: Any) -> tuple[AnyArray, AnyArray]:
+    """Labels (M, K) int32 and their weights, of a dtype in which they can be summed."""
+    labels = checks.within(labels, "labels", -1, checks.count(num_classes, "num_classes") - 1)
+    if labels.ndim != 2:
+        raise ValueError(f"labels must have shape (M, K), got {labels.shape}")
     if weights is None:
-        return jnp.ones(labels.shape, jnp.int32)
-    return jnp.asarray(weights)
+        return labels.astype(np.int32), np.ones(labels.shape, np.int32)
+    return labels.astype(np.int32), checks.vote_weights(weights, labels.shape)
 
 
 @partial(jax.jit, static_argnames="num_classes")
@@ -56,7 +82,14 @@ def _counted(
 ) -> Num[Array, "M C"]:
     count = partial(_count_one_more, num_classes=num_classes)
     start = jnp.zeros((labels.shape[0], num_classes), weights.dtype)
-    return lax.scan(count, start, (labels.T, weights.T))[0]
+    counts = lax.scan(count, start, (labels.T, weights.T))[0]
+    floating = jnp.issubdtype(weights.dtype, jnp.floating)
+    worst = jnp.nan if floating else jnp.iinfo(weights.dtype).min
+    return jnp.where(_outside(labels, num_classes)[:, None], worst, counts)
+
+
+def _outside(labels: Array, num_classes: int) -> Bool[Array, "M"]:
+    return jnp.any((labels < -1) | (labels >= num_classes), axis=1)
 
 
 def _count_one_more(
@@ -72,44 +105,68 @@ def inverse_distances(model: KNN, found: Neighbors) -> Float[Array, "M K"]:
     """Weights for `votes`: 1 / distance, with the root of L2's sum of squares.
 
     Where a neighbour is at distance 0, those at distance 0 have weight 1 and the others 0.
-    An empty place has weight 0.
+    An empty place has weight 0.  Distances of 64 bits give float64 weights, others float32.
     """
-    length = jnp.asarray(found.distances).astype(jnp.float32)
-    length = jnp.sqrt(length) if model.metric == distances.l2 else length
-    same = length == 0
-    weights = jnp.where(same, 0, 1 / jnp.where(same, 1, length))
-    weights = jnp.where(same.any(axis=1, keepdims=True), same.astype(jnp.float32), weights)
-    return jnp.where(found.indices < model.X.shape[0], weights, 0)
+    checks.kind(model, KNN, "model", "knn.fit(X, y)")
+    length, indices = checked_neighbors(found)
+    with distances.exact_scope(length):
+        length = jnp.asarray(length)
+        length = length.astype(jnp.float64 if length.dtype.itemsize == 8 else jnp.float32)
+        length = jnp.sqrt(length) if model.metric.degree == 2 else length
+        same = length == 0
+        weights = jnp.where(same, 0, 1 / jnp.where(same, 1, length))
+        weights = jnp.where(same.any(axis=1, keepdims=True), same.astype(length.dtype), weights)
+        return jnp.where(indices < model.X.shape[0], weights, 0)
 
 
 def exp_cosines(model: KNN, found: Neighbors, temperature: float = 0.07) -> Float[Array, "M K"]:
     """Weights exp(cosine / T) for `votes` (Wu et al., CVPR 2018), up to a factor for each query.
 
     Raises:
-        ValueError: a model of another metric than cosine.
+        ValueError: a model of another metric than cosine, T that is not greater than 0.
     """
+    checks.kind(model, KNN, "model", "knn.fit(X, y)")
+    length, indices = checked_neighbors(found)
     if model.metric != distances.cosine:
         raise ValueError(f"exp_cosines needs distances.cosine, the model has {model.metric.name}")
-    length = jnp.asarray(found.distances)
-    weights = jnp.exp((length[:, :1] - length) / jnp.asarray(temperature, length.dtype))
-    return jnp.where(found.indices < model.X.shape[0], weights, 0)
+    if checks.is_concrete(temperature):
+        checks.number(temperature, "temperature", above=0)
+    with distances.exact_scope(length):
+        length = jnp.asarray(length)
+        weights = jnp.exp((length[:, :1] - length) / jnp.asarray(temperature, length.dtype))
+        return jnp.where(indices < model.X.shape[0], weights, 0)
 
 
 def probabilities(
-    model: KNN, found: Neighbors, weights: Float[AnyArray, "M K"] | None = None
+    model: KNN, found: Neighbors, weights: Num[AnyArray, "M K"] | None = None
 ) -> Float[Array, "M C"]:
-    """The share of the votes that each class has, 0 for all where nobody votes."""
+    """The share of the votes that each class has, 0 for all where nobody votes.
+
+    Args:
+        model, found: as for `neighbor_labels`.
+        weights: as for `votes`.
+
+    Raises:
+        TypeError, ValueError: as `neighbor_labels` and `votes`.
+    """
     counts = votes(neighbor_labels(model, found), _num_classes(model), weights)
-    counts = counts.astype(jnp.float32)
-    total = counts.sum(axis=1, keepdims=True)
-    return counts / jnp.where(total > 0, total, 1)
+    with distances.exact_scope(counts):
+        if jnp.issubdtype(counts.dtype, jnp.integer):
+            counts = counts.astype(jnp.float32)
+        total = counts.sum(axis=1, keepdims=True)
+        return (counts / jnp.where(total == 0, 1, total)).astype(jnp.float32)
 
 
 def ties_by_k(
     labels: Int[AnyArray, "M K"], ks: Sequence[int], num_classes: int
 ) -> Bool[np.ndarray, "len_ks M"]:
-    """Whether the majority among the first k was decided by a tie of votes, for every k."""
-    ks = [checks.count(k, "ks", high=labels.shape[1]) for k in ks]
+    """Whether the majority among the first k was decided by a tie of votes, for every k.
+
+    Args:
+        labels, ks, num_classes: as for `predictions_by_k`.
+    """
+    labels = _ballots(labels, num_classes, None)[0]
+    ks = checks.counts(ks, "ks", high=labels.shape[1])
     counts = (np.sort(votes(labels[:, :k], num_classes), axis=1) for k in ks)
     return np.stack([count[:, -1] == count[:, -2:-1].sum(axis=1) for count in counts])
 
@@ -126,8 +183,13 @@ def duplicates(model: KNN, queries: Any, below: Any) -> Pairs:
     """All pairs nearer than `below`, in the units of `Neighbors`; 1 finds equal pixels.
 
     With `queries=None` every pair of training examples appears twice.
+
+    Args:
+        model, queries: as for `neighbors`.
+        below: a number greater than 0.
     """
-    k, most = 4, model.X.shape[0]
+    checks.kind(model, KNN, "model", "knn.fit(X, y)")
+    k, most, below = 4, model.X.shape[0], checks.number(below, "below", above=0)
     while True:
         k = min(4 * k, most)
         found = neighbors(model, queries, k)
@@ -140,7 +202,7 @@ def predictions_by_k(
     labels: Int[AnyArray, "M K"],
     ks: Sequence[int],
     num_classes: int,
-    weights: Float[AnyArray, "M K"] | None = None,
+    weights: Num[AnyArray, "M K"] | None = None,
 ) -> Int[Array, "len_ks M"]:
     """The majority among the first k neighbours, for every k of `ks`, from one running count.
 
@@ -151,10 +213,18 @@ def predictions_by_k(
         ks: numbers of neighbours, each in 1..K.
         num_classes: C.
         weights: of the votes; default all 1.
+
+    Returns:
+        (len(ks), M) int32.  Under jit a query with a label outside of -1..C-1 gets -1.
+
+    Raises:
+        TypeError, ValueError: as `votes`, and a k out of range.
     """
-    ks = [checks.count(k, "ks", high=labels.shape[1]) for k in ks]
-    majorities = _majorities(jnp.asarray(labels), _weights(labels, weights), num_classes)
-    return majorities[np.asarray(ks) - 1]
+    labels, weights = _ballots(labels, num_classes, weights)
+    ks = checks.counts(ks, "ks", high=labels.shape[1])
+    with distances.exact_scope(weights):
+        majorities = _majorities(jnp.asarray(labels), jnp.asarray(weights), num_classes)
+        return majorities[np.asarray(ks) - 1]
 
 
 @partial(jax.jit, static_argnames="num_classes")
@@ -163,14 +233,22 @@ def _majorities(
 ) -> Int[Array, "K M"]:
     count = partial(_count_one_more, num_classes=num_classes)
     start = jnp.zeros((labels.shape[0], num_classes), weights.dtype)
-    return lax.scan(count, start, (labels.T, weights.T))[1]
+    majorities = lax.scan(count, start, (labels.T, weights.T))[1]
+    return jnp.where(_outside(labels, num_classes), -1, majorities)
 
 
 def predict_by_k(
     model: KNN, queries: Any, ks: Sequence[int], *, on_block: OnBlock | None = None
 ) -> Int[Array, "len_ks M"]:
-    """Predicted labels for every k of `ks`, from one search (arguments as for `neighbors`)."""
+    """Predicted labels for every k of `ks`, from one search.
+
+    Args:
+        model: fitted with labels.
+        ks: numbers of neighbours, each in 1..N.
+        queries, on_block: as for `neighbors`.
+    """
     num_classes = _num_classes(model)
+    ks = checks.counts(ks, "ks", high=model.X.shape[0])
     found = neighbors(model, queries, max(ks), on_block=on_block)
     return predictions_by_k(neighbor_labels(model, found), ks, num_classes)
 
@@ -180,14 +258,31 @@ def predict(
 ) -> Int[Array, "M"]:
     """The label that most of the k nearest training examples have (slide 18).
 
-    Of labels with equally many votes the smaller wins.  Arguments as for `neighbors`.
+    Of labels with equally many votes the smaller wins.
+
+    Args:
+        model: fitted with labels.
+        queries, k, on_block: as for `neighbors`.
     """
+    _num_classes(model)
+    k = checks.count(k, "k", high=model.X.shape[0])
     return predict_by_k(model, queries, [k], on_block=on_block)[0]
 
 
 def accuracy_by_k(
     model: KNN, queries: Any, labels: Any, ks: Sequence[int], *, on_block: OnBlock | None = None
 ) -> Float[AnyArray, "len_ks"]:
-    """The fraction of queries predicted right, in 0..1, for every k of `ks`, from one search."""
+    """The accuracy on the queries, in 0..1, for every k of `ks`, from one search.
+
+    Args:
+        model: fitted with labels.
+        labels: (M,) of the queries.
+        queries, ks, on_block: as for `predict_by_k`.
+    """
+    _num_classes(model)
+    if queries is not None:
+        queries = checks.rows(queries, "queries", model.X.shape[1])
+    num_queries = (model.X if queries is None else queries).shape[0]
+    labels = np.asarray(checks.labels(labels, num_queries))
     predicted = np.asarray(predict_by_k(model, queries, ks, on_block=on_block))
-    return np.mean(predicted == np.asarray(checks.labels(labels, predicted.shape[1])), axis=1)
+    return np.mean(predicted == labels, axis=1)

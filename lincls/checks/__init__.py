@@ -1,0 +1,68 @@
+"""What is checked at the door, once, on the host, with errors that say what to type instead.
+
+Public functions call these before anything is traced.  Each returns its argument in the form
+that the code behind the door relies on: a native array of a known kind.  Under a caller's own
+`jit` the arguments are tracers: shapes and dtypes are still checked, values cannot be.
+"""
+
+from lincls.checks.arrays import (
+    as_array,
+    column,
+    finite,
+    floats,
+    greatest,
+    rows,
+    within,
+)
+from lincls.checks.examples import (
+    affine,
+    example_weights,
+    examples,
+    folds,
+    labels,
+    params,
+    scored,
+    vote_weights,
+    weights,
+)
+from lincls.checks.values import (
+    count,
+    counts,
+    function,
+    is_concrete,
+    key,
+    kind,
+    number,
+    on_host,
+    positive,
+    share,
+)
+
+__all__ = [
+    "affine",
+    "as_array",
+    "column",
+    "count",
+    "counts",
+    "example_weights",
+    "examples",
+    "finite",
+    "floats",
+    "folds",
+    "function",
+    "greatest",
+    "is_concrete",
+    "key",
+    "kind",
+    "labels",
+    "number",
+    "on_host",
+    "params",
+    "positive",
+    "rows",
+    "scored",
+    "share",
+    "vote_weights",
+    "weights",
+    "within",
+]

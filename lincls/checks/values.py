@@ -1,0 +1,99 @@
+"""Checks of single values: numbers, functions, keys, and what can be looked at."""
+
+import numbers
+from typing import Any
+
+import jax
+import numpy as np
+
+from lincls.structs import AnyArray
+
+
+def is_concrete(x: Any) -> bool:
+    """Whether the values of `x` can be looked at (it is not a tracer of jit, grad or vmap)."""
+    return not isinstance(x, jax.core.Tracer)
+
+
+def number(
+    value: Any, name: str, *,
+    least: float | int = -np.inf, above: float | int = -np.inf, below: float | int = np.inf,
+) -> Any:  # fmt: skip
+    """Return one real number between the given ones as float (TypeError, ValueError)."""
+    if not is_concrete(value):
+        return value
+    if isinstance(value, AnyArray) and value.ndim == 0:
+        value = value.item()
+    if isinstance(value, bool | np.bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be one number, got {value!r}")
+    value = float(value)
+    if not (value >= least and above < value < below):
+        bounds = {"at least": least, "greater than": above, "less than": below}
+        wanted = " and ".join(f"{k} {v:g}" for k, v in bounds.items() if np.isfinite(v))
+        raise ValueError(f"{name} must be {wanted or 'finite'}, got {value}")
+    return value
+
+
+def positive(reg: Any) -> float:
+    """Return a strength greater than 0 as float (TypeError, ValueError)."""
+    if np.ndim(reg) or not number(reg, "reg") > 0:
+        raise ValueError(
+            f"reg must be one number greater than 0, got {reg}: without it there is no optimum"
+        )
+    return float(reg)
+
+
+def share(value: Any, name: str) -> np.ndarray:
+    """Return numbers in [0, 1) as float64 (ValueError)."""
+    shares = np.asarray(value, np.float64)
+    if not np.all((shares >= 0) & (shares < 1)):
+        raise ValueError(f"{name} must be at least 0 and less than 1, got {value}")
+    return shares
+
+
+def count(value: Any, name: str, low: int = 1, high: int | None = None) -> int:
+    """Return a whole number `low <= value <= high` as int (TypeError, ValueError)."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be a whole number, got {value!r}")
+    value = value.__index__()
+    if value < low or (high is not None and value > high):
+        upper = "" if high is None else f" and at most {high}"
+        raise ValueError(f"{name} must be at least {low}{upper}, got {value}")
+    return value
+
+
+def counts(values: Any, name: str, high: int | None = None) -> list[int]:
+    """Return a list of whole numbers, each at least 1 and at most `high`, at least one of them."""
+    if not hasattr(values, "__iter__"):
+        raise TypeError(f"{name} must be a list of whole numbers, such as [1, 5], got {values!r}")
+    values = [count(value, name, high=high) for value in values]
+    if not values:
+        raise ValueError(f"{name} must hold at least one number, got []")
+    return values
+
+
+def kind(value: Any, of: Any, name: str, example: str) -> None:
+    """TypeError unless `value` is of a type, with an example of what to give."""
+    if not isinstance(value, of):
+        raise TypeError(f"{name} must be such as {example}, got {value!r}")
+
+
+def function(value: Any, name: str, *, needed: bool = False) -> Any:
+    """Return a function, or None unless it is needed (TypeError)."""
+    if not callable(value) and (needed or value is not None):
+        raise TypeError(f"{name} must be a function, got {value!r}")
+    return value
+
+
+def key(key: Any) -> jax.Array:
+    """Return one typed key of JAX's random numbers (TypeError, ValueError)."""
+    if not jax.dtypes.issubdtype(getattr(key, "dtype", None), jax.dtypes.prng_key):
+        raise TypeError(f"key must be a typed key such as jax.random.key(0), got {key!r}")
+    if key.shape != ():
+        raise ValueError(f"key must be one key, got {key.shape} of them; take key[0]")
+    return key
+
+
+def on_host(verb: str, instead: str, *arguments: Any) -> None:
+    """TypeError if a leaf of the arguments is a tracer, because `verb` works on the host."""
+    if not all(is_concrete(leaf) for leaf in jax.tree.leaves(arguments)):
+        raise TypeError(f"{verb} cannot run inside jit, grad or vmap; {instead}")
