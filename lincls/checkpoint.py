@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -24,10 +25,15 @@ Tree = Any
 _ABOUT = "checkpoint"  # the name of the text
 
 
-def save(path: str | os.PathLike[str], tree: Tree) -> None:
+def save(
+    path: str | os.PathLike[str], tree: Tree, note: Mapping[str, Any] = MappingProxyType({})
+) -> None:
     """Write the leaves of `tree` to a file; an interrupted save leaves the file that was there.
 
-    Typed keys are kept as their data.
+    Args:
+        path: the file.
+        tree: any tree of arrays.  Typed keys are kept as their data.
+        note: anything that JSON can write, for people and for `note`.
 
     Raises:
         TypeError: a leaf that is no array of numbers or texts; a call inside of `jit`.
@@ -40,19 +46,33 @@ def save(path: str | os.PathLike[str], tree: Tree) -> None:
     if len(arrays) < len(leaves):
         raise ValueError(f"two leaves have one name: {sorted(name for name, _ in leaves)}")
     dtypes = {name: _dtype(leaf, arrays[name]) for name, leaf in leaves}
-    about = np.array(json.dumps({"dtypes": dtypes, "sha256": _digest(arrays)}))
-    files.write(path, lambda file: files.save_npz(file, **arrays, **{_ABOUT: about}))
+    about = {"dtypes": dtypes, "note": dict(note), "sha256": _digest(arrays)}
+    arrays[_ABOUT] = np.array(json.dumps(about))
+    files.write(path, lambda file: files.save_npz(file, **arrays))
+
+
+def note(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read the note of a file of `save`.
+
+    Raises:
+        ValueError: it is no file of `save`, or a damaged one.
+        OSError: no such file.
+    """
+    return _read(path)[1]["note"]
 
 
 def restore(path: str | os.PathLike[str], like: Tree) -> Tree:
     """Read a tree of the structure, shapes and dtypes of `like`.
+
+    A leaf of `like` without rows, (0, ...), stands for any number of rows.
 
     Raises:
         ValueError: the file holds another structure, shape or dtype; the leaf is named.  Or it
             is no file of `save`, or a damaged one.
         OSError: no such file.
     """
-    arrays, dtypes = _read(path)
+    arrays, about = _read(path)
+    dtypes = about["dtypes"]
     names = [name for name, _ in _named_leaves(like)]
     if set(names) != set(arrays):
         differ = sorted(set(names) ^ set(arrays))
@@ -64,18 +84,18 @@ def restore(path: str | os.PathLike[str], like: Tree) -> Tree:
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
-def _read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The arrays of a file and the names of their dtypes, once the digest has been compared."""
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays of a file and the text about them, once the digest has been compared."""
     wrong = f"{path} is not a file that checkpoint.save wrote, or it is damaged; name one that is"
     try:
         arrays = dict(files.read_npz(path))
         about = json.loads(str(arrays.pop(_ABOUT)))
-        digest, dtypes = about["sha256"], about["dtypes"]
-    except (ValueError, KeyError, TypeError) as error:
+        names, digest, _ = about["dtypes"].keys(), about["sha256"], about["note"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(wrong) from error
-    if digest != _digest(arrays) or dtypes.keys() != arrays.keys():
+    if digest != _digest(arrays) or names != arrays.keys():
         raise ValueError(wrong)
-    return arrays, dtypes
+    return arrays, about
 
 
 def _digest(arrays: Mapping[str, np.ndarray]) -> str:
@@ -107,7 +127,8 @@ def _dtype(leaf: Any, data: np.ndarray) -> str:
 def _like(array: np.ndarray, dtype: str, leaf: Any, name: str, place: str) -> Any:
     expected = _data(leaf, name)
     wanted = _dtype(leaf, expected)
-    if array.shape != expected.shape or dtype != wanted:
+    shape = array.shape if expected.shape[:1] != (0,) else (0, *array.shape[1:])
+    if shape != expected.shape or dtype != wanted:
         raise ValueError(f"{place} is {dtype}{array.shape}, expected {wanted}{expected.shape}")
     if array.dtype.kind == "V":
         array = array.view(expected.dtype)  # numpy's files do not know bfloat16 by name

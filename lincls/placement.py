@@ -34,6 +34,8 @@ class Limits(NamedTuple):
     piece_bytes: int = 2**27  # of rows that are read from a file for a training or a pass
     part_bytes: int = 2**26  # of rows that are read from a file for a neighbour search
     call_flops: int | float = 2e10  # of a compiled call of training: half a second on two CPU cores
+    saving_seconds: float | int = 10.0  # between two saves of a training, at least
+    saving_share: float | int = 0.02  # of the time of a training that saving may take
 
 
 _LIMITS: ContextVar[Limits] = ContextVar("limits", default=Limits())  # noqa: B039 (immutable)

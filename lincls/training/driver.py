@@ -2,15 +2,16 @@
 
 `fit` puts the data on the device once, or reads a large file piece by piece, and calls the
 compiled `run` in equal chunks of about half a second.  Progress, validation and stopping take
-place between chunks, and so does Ctrl-C, after which `on_chunk` has the last state.  The batch of
-step t depends on (key, t) alone and everything else that the next step needs is in the state, so a
-run that stops and goes on ends in the same bits.
+place between chunks, and so does saving.  The batch of step t depends on (key, t) alone and
+everything else that the next step needs is in the state, so a run that stops and goes on ends in
+the same bits.
 """
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,11 +25,11 @@ from lincls.structs import (
     Examples,
     History,
     Hyper,
-    LinearParams,
     StepInfo,
     TrainState,
     Validation,
 )
+from lincls.training import saving
 from lincls.training.core import Recipe, check_kinds, compiled_run, where
 from lincls.training.streams import Pieces, steps_per_piece
 
@@ -49,6 +50,7 @@ def fit(
     validation: tuple[AnyArray, AnyArray] | None = None,
     every: int | None = None,
     patience: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     on_chunk: OnChunk | None = None,
 ) -> tuple[TrainState, History]:
     """Train for `num_steps` more steps and record every one of them.
@@ -76,6 +78,10 @@ def fit(
             setting in this call are kept.
         patience: a setting that has not improved for so many validations in a row stops.
             Training ends when all have stopped.
+        checkpoint: a file to save the run to between chunks, at most every 10 s
+            (`placement.limits`) and for at most 2 % of the time, and at the end.  The same call
+            goes on from it, whenever the process ended, and returns the same bits as a run that
+            nothing disturbed.
         on_chunk: called between chunks with the state and the chunk's StepInfo.
 
     Returns:
@@ -85,29 +91,61 @@ def fit(
 
     Raises:
         ValueError, TypeError: arguments that do not fit together, by name; float64 numbers
-            that do not survive in the dtype of the parameters.
+            that do not survive in the dtype of the parameters; a checkpoint of another run.
+        OSError: the checkpoint cannot be read or written.
     """
     data, affine, hyper = _at_the_door(state, X, y, recipe, hyper, weight, affine)
-    num_steps = checks.count(num_steps, "num_steps", high=_MOST_STEPS - int(state.step))
+    begin = int(state.step)
+    num_steps = checks.count(num_steps, "num_steps", high=_MOST_STEPS - begin)
     rows_a_step = recipe.sampling.num_rows(len(data.y), recipe.batch_size)
     every = batches.steps_per_epoch(len(data.y), rows_a_step) if every is None else every
-    every = int(state.step) + num_steps if validation is None else checks.count(every, "every")
+    every = begin + num_steps if validation is None else checks.count(every, "every")
     if patience is not None and checks.count(patience, "patience") and validation is None:
         raise ValueError("patience counts validations: give validation=(X, y) as well")
-    held_out = None if validation is None else _HeldOut(state, validation, affine, patience)
+    held_out = None if validation is None else _HeldOut(state, validation, affine, recipe, patience)
     program = _Program(state, data, affine, recipe, hyper, min(num_steps, every))
-    infos = []
-    for begin, stop, at_boundary in _stretches(int(state.step), num_steps, program.chunk, every):
+    progress = saving.Progress(state, _no_steps(state), held_out and held_out.nothing_seen(state))
+    file = None if checkpoint is None else saving.File(checkpoint, saving.described(
+        recipe=recipe, hyper=hyper, state=state, X=data.X, y=data.y, weight=data.weight,
+        affine=affine, validation=held_out and held_out.data, steps=(num_steps, every, patience),
+    ))  # fmt: skip
+    progress = _train(progress, begin + num_steps, program, held_out, every, file, on_chunk)
+    seen = None if held_out is None else progress.held_out.validation
+    return progress.state, History(*progress.info, seen)
+
+
+def _train(
+    progress: saving.Progress, end: int, program: "_Program", held_out: "_HeldOut | None",
+    every: int, file: saving.File | None, on_chunk: OnChunk | None,
+) -> saving.Progress:  # fmt: skip
+    """The chunks from where the run is, or where its file says it was, to its end."""
+    state, info, seen = progress if file is None else file.restore(progress)
+    infos = [info]
+
+    def so_far() -> saving.Progress:
+        return saving.Progress(
+            state, StepInfo(*map(np.concatenate, zip(*infos, strict=True))), seen
+        )
+
+    for begin, stop, at_boundary in _stretches(int(state.step), end, program.chunk, every):
+        if not np.any(state.alive) or (held_out is not None and held_out.has_stopped(seen).all()):
+            break
         state, info = program(state, begin, stop)
         infos.append(info)
         if held_out is not None and at_boundary:
-            held_out.measure(stop, recipe.params_fn(state))
+            seen = held_out.measured(seen, stop, state)
+        if file is not None:
+            file.save(so_far)
         if on_chunk is not None:
             on_chunk(state, info)
-        if not np.any(state.alive) or (held_out is not None and held_out.all_stopped):
-            break
-    steps = StepInfo(*map(np.concatenate, zip(*infos, strict=True)))
-    return state, History(*steps, None if held_out is None else held_out.result())
+    if file is not None:
+        file.save(so_far, last=True)
+    return so_far()
+
+
+def _no_steps(state: TrainState) -> StepInfo:
+    numbers = np.zeros((0, *state.alive.shape), state.params.W.dtype)
+    return StepInfo(numbers, numbers, numbers, numbers, numbers.astype(bool))
 
 
 class _Program:
@@ -139,12 +177,20 @@ class _Program:
         return state, jax.tree.map(lambda leaf: np.asarray(leaf)[: stop - begin], info)
 
 
+class _Seen(NamedTuple):
+    """What validation has found so far."""
+
+    validation: Validation
+    since: Any  # () or (G,), validations since the best one
+
+
 class _HeldOut:
     """Accuracies on held-out examples between chunks, and the best parameters of each setting."""
 
     def __init__(
-        self, state: TrainState, validation: Any, affine: Affine, patience: int | None
-    ) -> None:
+        self, state: TrainState, validation: Any, affine: Affine, recipe: Recipe,
+        patience: int | None,
+    ) -> None:  # fmt: skip
         if not isinstance(validation, tuple | list) or len(validation) != 2:
             raise TypeError(f"validation must be a pair (X, y), got {type(validation).__name__}")
         X, y = validation
@@ -153,38 +199,35 @@ class _HeldOut:
         X = precision.working(X, "validation X", state.params.W.dtype)
         y = checks.labels(y, len(X), num_classes, "validation y")
         data = Examples(X, y, np.ones(len(X), state.params.W.dtype))
-        self._data = data if placement.is_large(X) else placement.lend(data)
-        self._affine = affine
+        self.data = data if placement.is_large(X) else placement.lend(data)
+        self._affine, self._params_fn = affine, recipe.params_fn
         self._patience = np.inf if patience is None else patience
-        self._measured: list[tuple[int, np.ndarray]] = []
-        self._best: Any = None  # step, accuracy, params of the best; validations since then
 
-    def measure(self, step: int, params: LinearParams) -> None:
+    def nothing_seen(self, state: TrainState) -> _Seen:
+        """Before the first validation: any accuracy is better."""
+        steps, none = np.zeros(0, int), np.zeros(state.alive.shape, np.int32)
+        accuracy = np.zeros((0, *none.shape), passes.at_least_float32(state.params.W.dtype))
+        worst = np.full(none.shape, -1, accuracy.dtype)
+        return _Seen(Validation(steps, accuracy, none, worst, state.params), none)
+
+    def measured(self, seen: _Seen, step: int, state: TrainState) -> _Seen:
         """Measure the parameters after a step."""
-        accuracy = np.asarray(passes.accuracies(params, self._data, self._affine))
-        self._measured.append((step, accuracy))
+        before, params = seen.validation, self._params_fn(state)
+        accuracy = np.asarray(passes.accuracies(params, self.data, self._affine))
         now = (np.full(accuracy.shape, step), accuracy, params, np.zeros(accuracy.shape, int))
-        if self._best is not None:
-            better = (accuracy > self._best[1]) & ~self._stopped
-            now = where(better, now, (*self._best[:3], self._best[3] + 1))
-        self._best = now
-
-    @property
-    def _stopped(self) -> Any:
-        return np.asarray(self._best[3]) >= self._patience
-
-    @property
-    def all_stopped(self) -> bool:
-        """Whether no setting has improved for so many validations."""
-        return self._best is not None and bool(np.all(self._stopped))
-
-    def result(self) -> Validation:
-        """All accuracies and the best parameters."""
-        steps, accuracies = zip(*self._measured, strict=True)
-        step, accuracy, params, _ = self._best
-        return Validation(
-            np.array(steps), np.stack(accuracies), np.asarray(step), np.asarray(accuracy), params
+        better = (accuracy > before.best_accuracy) & ~self.has_stopped(seen)
+        *best, since = where(better, now, (*before[2:], seen.since + 1))
+        best_step, best_accuracy, best_params = best
+        steps = np.append(before.steps, step)
+        accuracies = np.concatenate([before.accuracy, accuracy[None]])
+        found = Validation(
+            steps, accuracies, np.asarray(best_step), np.asarray(best_accuracy), best_params
         )
+        return _Seen(found, np.asarray(since))
+
+    def has_stopped(self, seen: _Seen) -> np.ndarray:
+        """Which settings have not improved for so many validations in a row."""
+        return np.asarray(seen.since) >= self._patience
 
 
 def _at_the_door(
@@ -234,11 +277,8 @@ def _chunk_length(span: int, products_a_step: int, limit: int) -> int:
     return -(-span // -(-span // limit))
 
 
-def _stretches(
-    begin: int, num_steps: int, chunk: int, every: int
-) -> Iterator[tuple[int, int, bool]]:
+def _stretches(begin: int, end: int, chunk: int, every: int) -> Iterator[tuple[int, int, bool]]:
     """(first step, stop, whether `every` steps or the whole end there) of every compiled call."""
-    end = begin + num_steps
     while begin < end:
         boundary = min(end, (begin // every + 1) * every)
         stop = min(begin + chunk, boundary)
