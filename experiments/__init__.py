@@ -1,6 +1,6 @@
 """The lecture's experiments: `python -m experiments`, or one alone by its name.
 
-To add one, write `experiments/<question>.py` with the names of `lab.experiment.Experiment`
+To add one, write `experiments/<question>.py` with the names of `lab.experiment.Question`
 and put it into the order below.  QUICK names those of `python -m experiments --quick`, which
 has every classifier and ends within a minute on digits and two cores.
 

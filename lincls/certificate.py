@@ -40,7 +40,9 @@ def duality_gap(
     weight: AnyArray | None = None,
     affine: Affine | None = None,
 ) -> Gap:
-    """How far W is from the optimum of mean softmax loss + reg * sum(W**2), for certain.
+    """Bound how far the objective of W, with its best bias, is above the minimum.
+
+    The objective is the mean softmax loss + reg * sum(W**2).
 
         primal(W, b) = sum_i v_i (log sum_k e^{s_ik} - s_iy) + reg * sum(W**2)
         dual(p) = -sum_i v_i sum_k p_ik log p_ik - |sum_i v_i (p_i - e_y) x_i^T|**2 / (4 reg)
@@ -64,7 +66,8 @@ def duality_gap(
     the other classes, and so is its dual; the primal value here is at b_k = -inf.
 
     Args:
-        params: W (C, D), acting on preprocessed rows; b is not used.
+        params: W (C, D), acting on preprocessed rows.  b is not used: the bracket is of W with
+            the bias that is best for it, which may be better than the b of the fit.
         X, y: images or rows; labels (N,).
         reg: greater than 0.
         weight: (N,), default all 1.

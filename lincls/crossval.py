@@ -250,6 +250,6 @@ def _by_fold(
 
 def _score(score_fn: Callable[..., float], predictions: np.ndarray, labels: np.ndarray) -> float:
     score = score_fn(predictions, labels)
-    if np.shape(score):
-        raise TypeError(f"score_fn must give one number, got shape {np.shape(score)}")
+    if np.ndim(score) or not isinstance(score, int | float | np.generic | AnyArray):
+        raise TypeError(f"score_fn must give one number, got {checks.shown(score)}")
     return float(score)

@@ -90,7 +90,7 @@ def confusion(
         TypeError, ValueError: no integers, unequal lengths, or an entry outside 0..C-1.
     """
     predictions, labels = _pair(predictions, labels, checks.count(num_classes, "num_classes"))
-    cell = labels.astype(np.int64) * num_classes + predictions
+    cell = labels.astype(np.int64) * num_classes + predictions.astype(np.int64)
     return np.bincount(cell, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
@@ -275,7 +275,7 @@ def _scored(scores: Any, labels: Any, name: str = "scores") -> tuple[np.ndarray,
     if not checks.is_concrete(scores):
         raise TypeError(f"{name} must hold values; call this outside of jit, grad and vmap")
     scores = np.asarray(checks.as_array(scores, name))
-    if scores.ndim != 2:
+    if scores.ndim != 2 or not scores.shape[1]:
         raise ValueError(f"{name} must have shape (N, C), got {scores.shape}")
     if not any(jnp.issubdtype(scores.dtype, kind) for kind in (jnp.floating, jnp.integer)):
         raise TypeError(f"{name} must be real numbers, got {scores.dtype}")
@@ -295,5 +295,5 @@ def _check_probabilities(probabilities: np.ndarray) -> None:
 
 def _mean(values: np.ndarray, weight: Any) -> float:
     if not len(values):
-        raise ValueError("there are no examples to take the mean of; give at least one")
+        raise ValueError("labels has no examples to take the mean of; give at least one")
     return float(np.average(values, weights=checks.example_weights(weight, len(values))))

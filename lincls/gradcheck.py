@@ -307,9 +307,10 @@ def _named(place: _Place, probes: _Probes, i: int) -> str:
 
 def _to_float64(tree: Tree, name: str) -> Tree:
     def double(path: Any, leaf: Any) -> jax.Array:
-        leaf = checks.floats(leaf, name + jax.tree_util.keystr(path))
-        return jnp.asarray(np.asarray(leaf, np.float64))
+        return jnp.asarray(checks.floats(leaf, name + jax.tree_util.keystr(path)), jnp.float64)
 
+    if not any(map(np.size, jax.tree.leaves(tree))):
+        raise TypeError(f"{name} must hold numbers, got {checks.shown(tree)}")
     return jax.tree_util.tree_map_with_path(double, tree)
 
 

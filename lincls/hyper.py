@@ -42,7 +42,9 @@ def _array(number: Any, name: str) -> Any:
         values.dtype, jnp.floating
     )
     if not is_number:
-        raise TypeError(f"hyper.{name} must be a number or a list of numbers, got {number!r}")
+        raise TypeError(
+            f"hyper.{name} must be a number or a list of numbers, got {checks.shown(number)}"
+        )
     if np.isnan(np.asarray(values)).any():
         raise ValueError(f"hyper.{name} is NaN")
     return values

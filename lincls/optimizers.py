@@ -123,7 +123,7 @@ def warmup_cosine(
 
 
 def exponential(start: Any, num_steps: Any, factor: Any) -> Schedule:
-    """start * factor**(t / num_steps): `factor` times smaller after every `num_steps`; all traced.
+    """start * factor**(t / num_steps): multiplied by `factor` every `num_steps`; all traced.
 
     Source: `optax.exponential_decay` with fixed numbers.
     """
@@ -136,7 +136,7 @@ def exponential(start: Any, num_steps: Any, factor: Any) -> Schedule:
 
 
 def annealed(learning_rate: Any, num_steps: Any) -> optax.GradientTransformation:
-    """Nesterov SGD whose step size falls from `learning_rate` to 0 over `num_steps`, as a cosine.
+    """Nesterov SGD whose learning rate falls from `learning_rate` to 0 over `num_steps`, as a cosine.
 
     The momentum is 0.9.
 

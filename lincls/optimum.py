@@ -68,19 +68,20 @@ def optimum(
         loss - least <= g . (W - W*) - reg |W - W*|**2 + h . (b - b*)
                      <= |g|**2 / (4 reg) + |h| |b - b*|
 
-    so that what is still to be gained is at most `bound`, apart from what the bias still has to
-    go.  A gradient norm alone says nothing: at reg 1e-6 one of 1e-5 leaves room for 2.5e-5,
-    which may be many times the least loss.
+    So the objective is above the minimum by at most `bound`, apart from the term of the bias.  A
+    gradient norm alone does not bound it: at reg 1e-6, a norm of 1e-5 allows a difference of
+    2.5e-5, which may be many times the least loss.
 
-    Rounding misleads the line search of L-BFGS and the curvature that it remembers.  Therefore
-    the parameters are looked at in float64 every few steps, the best are kept, and L-BFGS begins
-    anew from them, without its memory, where a look was no better.  It ends where that brings
-    nothing either: then `dtype` has no more to give, and float64 has.
+    Rounding misleads the line search of L-BFGS and its memory of the curvature.  Therefore the
+    objective is computed in float64 every few steps, and the best parameters are kept.  Where
+    the new ones are no better, L-BFGS restarts from the best without its memory.  It ends when
+    restarts bring nothing: then `dtype` allows no more, and float64 may.
 
     Args:
         X, y: images or rows; labels (N,).
         reg: greater than 0, which makes the optimum of W unique.
         loss: a differentiable convex loss, `losses.softmax` or `losses.squared_hinge`.
+        num_classes: C; by default the largest label plus one.
         weight: (N,), default all 1.
         affine: preprocessing of X; default none.
         params: where to start, default 0.
@@ -88,6 +89,7 @@ def optimum(
             below about 1e-5.
         tol: stop when the norm of the gradient is at most this, and the bound above at most
             1e-3 of the loss.
+        max_steps: stop after so many steps, each of which reads all data.
 
     Raises:
         ValueError: reg that is not one positive number, another dtype, and what
@@ -99,8 +101,9 @@ def optimum(
     reg = checks.positive(reg)
     if np.dtype(dtype) not in (np.float32, np.float64):
         raise ValueError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
+    X = checks.rows(X)
     weight = None if weight is None else checks.example_weights(weight, len(X))
-    X = precision.working(checks.rows(X), dtype=dtype, weight=weight)
+    X = precision.working(X, dtype=dtype, weight=weight)
     y = checks.labels(y, len(X), num_classes, "y")
     num_classes = int(y.max()) + 1 if num_classes is None else num_classes
     tol, max_steps = checks.number(tol, "tol", least=0), checks.count(max_steps, "max_steps", 0)

@@ -115,9 +115,9 @@ def accuracies(params: LinearParams, data: Examples, affine: Affine) -> Any:
     """
     params = checks.params(params)
     num_classes, num_features = params.W.shape[-2:]
-    X = checks.rows(data.X, num_features=num_features)
-    y = checks.labels(data.y, len(X), num_classes, "y")
-    data = Examples(X, y, checks.weights(data.weight, len(X), zero=True))
+    X, y, weight = checks.examples(data, num_features)
+    y = checks.labels(y, len(X), num_classes, "y")
+    data = Examples(X, y, checks.weights(weight, len(X), zero=True))
     affine = preprocessing.checked(affine, num_features)
     if not placement.is_large(data.X):
         return _accuracies(params, data, affine)

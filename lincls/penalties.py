@@ -21,28 +21,28 @@ from lincls.structs import AnyArray
 
 def none(W: Float[AnyArray, "C D"]) -> Float[jax.Array, ""]:
     """No penalty: R(W) = 0."""
-    return jnp.zeros((), checks.floats(W, "W").dtype)
+    return jnp.zeros((), _weights(W).dtype)
 
 
 def l2(W: Float[AnyArray, "C D"]) -> Float[jax.Array, ""]:
     """R(W) = sum of W**2 (slide 41; without one half, so its gradient is 2 W)."""
-    return jnp.sum(jnp.square(checks.floats(W, "W")))
+    return jnp.sum(jnp.square(_weights(W)))
 
 
 def l1(W: Float[AnyArray, "C D"]) -> Float[jax.Array, ""]:
     """R(W) = sum of |W| (slide 41), with subgradient 0 where a weight is exactly 0."""
-    return jnp.sum(_abs(checks.floats(W, "W")))
+    return jnp.sum(_abs(_weights(W)))
 
 
 def elastic_net(W: Float[AnyArray, "C D"], beta: Any = 1.0) -> Float[jax.Array, ""]:
     """R(W) = sum of (beta * W**2 + |W|) (slide 41); beta = 0 is `l1`."""
-    W = checks.floats(W, "W")
-    return jnp.sum(beta * jnp.square(W) + _abs(W))
+    W = _weights(W)
+    return jnp.sum(_like(beta, "beta", W) * jnp.square(W) + _abs(W))
 
 
 def l1_kinks(W: Float[AnyArray, "C D"]) -> Float[AnyArray, "C D"]:
     """The arguments of every |.| in `l1` and `elastic_net`: W itself."""
-    return checks.floats(W, "W")
+    return _weights(W)
 
 
 def soft_threshold(W: Float[AnyArray, "C D"], amount: Any) -> Float[jax.Array, "C D"]:
@@ -51,8 +51,8 @@ def soft_threshold(W: Float[AnyArray, "C D"], amount: Any) -> Float[jax.Array, "
     It minimises amount * sum|V| + 1/2 * sum(V - W)**2 over V (Parikh and Boyd,
     Proximal Algorithms, 2014, section 6.5.2).
     """
-    W = checks.floats(W, "W")
-    return jnp.sign(W) * jax.nn.relu(jnp.abs(W) - amount)
+    W = _weights(W)
+    return jnp.sign(W) * jax.nn.relu(jnp.abs(W) - _like(amount, "amount", W))
 
 
 def max_norm(W: Float[AnyArray, "C D"], radius: Any) -> Float[jax.Array, "C D"]:
@@ -60,11 +60,28 @@ def max_norm(W: Float[AnyArray, "C D"], radius: Any) -> Float[jax.Array, "C D"]:
 
     Source: slide 41; Srebro and Shraibman 2005, Srivastava et al. 2014 (constraint per row).
     """
-    W = checks.floats(W, "W")
+    W = _weights(W)
+    radius = _like(radius, "radius", W)
     squares = jnp.sum(jnp.square(W), axis=-1, keepdims=True)
     too_long = squares > radius**2
     norm = jnp.sqrt(jnp.where(too_long, squares, 1.0))  # no 0 / 0 in value or gradient
     return jnp.where(too_long, W * (radius / norm), W)
+
+
+def _weights(W: Any) -> AnyArray:
+    """W (C, D), or with leading axes, as floats (TypeError, ValueError)."""
+    W = checks.floats(W, "W")
+    if W.ndim < 2:
+        raise ValueError(f"W must have shape (C, D), got {W.shape}")
+    return W
+
+
+def _like(number: Any, name: str, W: AnyArray) -> jax.Array:
+    """One real number in the dtype of W (TypeError, ValueError)."""
+    number = checks.floats(number, name)
+    if number.ndim:
+        raise ValueError(f"{name} must be one number, got shape {number.shape}")
+    return jnp.asarray(number, W.dtype)
 
 
 def _abs(W: Float[AnyArray, "C D"]) -> Float[jax.Array, "C D"]:

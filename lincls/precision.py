@@ -98,7 +98,7 @@ def in_float64(fn: Function) -> Function:
     @functools.wraps(fn)
     def wide(*args: Any, **kw: Any) -> Any:
         leaves = jax.tree.leaves((args, kw))
-        if not all(map(checks.is_concrete, leaves)) or not any(map(_is_narrowed, leaves)):
+        if not all(map(_is_number, leaves)) or not any(map(_is_narrowed, leaves)):
             return fn(*args, **kw)
         narrow = jax.eval_shape(fn, *args, **kw)
         with jax.enable_x64(True):
@@ -108,9 +108,18 @@ def in_float64(fn: Function) -> Function:
     return wide  # type: ignore[return-value]
 
 
+def _is_number(x: Any) -> bool:
+    """Whether JAX could take it, and its values are known: the door refuses the rest."""
+    is_array = isinstance(x, AnyArray) and not np.ma.isMaskedArray(x)
+    return checks.is_concrete(x) and (is_array or isinstance(x, float) or _is_small(x))
+
+
+def _is_small(x: Any) -> bool:
+    return isinstance(x, int) and abs(x) < 2**31
+
+
 def _is_narrowed(x: Any) -> bool:
-    is_array = isinstance(x, np.ndarray) and not np.ma.isMaskedArray(x)
-    is_double = is_array and x.dtype.kind == "f" and x.dtype.itemsize == 8
+    is_double = isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.dtype.itemsize == 8
     return is_double and jnp.result_type(float) != np.float64
 
 

@@ -26,7 +26,7 @@ def folds(num_examples: int, num_folds: int) -> Int[np.ndarray, "N"]:
     Raises:
         TypeError, ValueError: no whole numbers, fewer than 2 folds, more folds than examples.
     """
-    num_examples = checks.count(num_examples, "num_examples")
+    num_examples = checks.count(num_examples, "num_examples", high=2**31 - 1)
     num_folds = checks.count(num_folds, "num_folds", 2, num_examples)
     sizes = [len(part) for part in np.array_split(np.empty(num_examples), num_folds)]
     return np.repeat(np.arange(num_folds, dtype=np.int32), sizes)
@@ -171,7 +171,7 @@ def validation_mask(
         raise ValueError(f"fraction must be between 0 and 1, got {fraction}")
     labels = checks.column(labels, "labels")
     size = round(fraction * len(labels))
-    checks.count(size, "the size of the validation part", 1, len(labels) - 1)
+    checks.count(size, "the part that fraction makes", 1, len(labels) - 1)
     # Rank the examples inside their class, spread evenly over 0..1; the lowest are taken.
     shuffled = _permutation(key, len(labels))
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]

@@ -150,7 +150,7 @@ def test_damage_and_other_files_are_refused(file_of_a_run, tmp_path):
     checkpoint.save(damaged, {"a": X})
     with pytest.raises(ValueError, match="differs in: X, affine"):
         fit(damaged)
-    with pytest.raises(ValueError, match="is not a file that checkpoint.save wrote"):
+    with pytest.raises(ValueError, match=r"is not a file that checkpoint\.save wrote"):
         fit(tmp_path)
 
 

@@ -36,6 +36,7 @@ from lincls.checks.values import (
     on_host,
     positive,
     share,
+    shown,
 )
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "rows",
     "scored",
     "share",
+    "shown",
     "vote_weights",
     "weights",
     "within",

@@ -18,6 +18,8 @@ def as_array(x: Any, name: str) -> AnyArray:
         ValueError: a masked array that hides something.
     """
     if isinstance(x, jax.Array):
+        if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+            raise TypeError(f"{name} must be an array of numbers, got keys")
         return x
     if hasattr(x, "todense"):
         kind = type(x).__name__
@@ -123,6 +125,7 @@ def column(x: Any, name: str, num_examples: int | None = None) -> np.ndarray:
     """
     if not is_concrete(x):
         raise TypeError(f"{name} must hold values; call this outside of jit, grad and vmap")
+    x = as_array(x, name) if isinstance(x, jax.Array) else x
     values = np.asarray(x) if hasattr(x, "__array__") else x
     if isinstance(values, np.ndarray) and values.dtype.hasobject:
         x = _text(values, name)
@@ -130,6 +133,8 @@ def column(x: Any, name: str, num_examples: int | None = None) -> np.ndarray:
     if x.ndim != 1 or (num_examples is not None and len(x) != num_examples):
         length = "N" if num_examples is None else num_examples
         raise ValueError(f"{name} must have shape ({length},), got {x.shape}")
+    if x.dtype.kind not in "biufUSMm":
+        raise TypeError(f"{name} must be numbers or text, got {x.dtype}")
     missing = np.not_equal(x, x)
     if missing.any():
         raise ValueError(f"{name} has no value (NaN) in row {int(missing.argmax())}")

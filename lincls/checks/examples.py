@@ -64,7 +64,7 @@ def examples(data: Any, num_features: int | None = None) -> Examples:
 def scored(scores: Any, labels_: Any) -> tuple[AnyArray, AnyArray]:
     """Return the arguments of a loss: floating scores (B, C), and labels (B,) in 0..C-1."""
     scores = floats(scores, "scores")
-    if scores.ndim != 2:
+    if scores.ndim != 2 or not scores.shape[1]:
         raise ValueError(f"scores must have shape (B, C), got {scores.shape}")
     return scores, labels(labels_, *scores.shape)
 
@@ -162,6 +162,8 @@ def vote_weights(weights: Any, shape: tuple[int, ...]) -> AnyArray:
     floating = jnp.issubdtype(weights.dtype, jnp.floating)
     if not floating and not jnp.issubdtype(weights.dtype, jnp.integer):
         raise TypeError(f"weights must be numbers, got {weights.dtype}")
+    if weights.dtype.itemsize > 8:
+        raise TypeError(f"weights must have at most 64 bits a number, got {weights.dtype}")
     if weights.dtype.itemsize < 4:
         weights = weights.astype(np.float32 if floating else np.int32)
     if is_concrete(weights) and weights.size:

@@ -1,12 +1,21 @@
 """Checks of single values: numbers, functions, keys, and what can be looked at."""
 
 import numbers
+import operator
 from typing import Any
 
 import jax
 import numpy as np
 
 from lincls.structs import AnyArray
+
+_MOST = 2**31 - 1  # JAX counts in 32 bits
+
+
+def shown(value: Any) -> str:
+    """A value as an error shows it: its kind alone where its text is long."""
+    text = repr(value)
+    return text if len(text) <= 80 else type(value).__name__
 
 
 def is_concrete(x: Any) -> bool:
@@ -24,7 +33,7 @@ def number(
     if isinstance(value, AnyArray) and value.ndim == 0:
         value = value.item()
     if isinstance(value, bool | np.bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be one number, got {value!r}")
+        raise TypeError(f"{name} must be one number, got {shown(value)}")
     value = float(value)
     if not (value >= least and above < value < below):
         bounds = {"at least": least, "greater than": above, "less than": below}
@@ -52,19 +61,25 @@ def share(value: Any, name: str) -> np.ndarray:
 
 def count(value: Any, name: str, low: int = 1, high: int | None = None) -> int:
     """Return a whole number `low <= value <= high` as int (TypeError, ValueError)."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be a whole number, got {value!r}")
-    value = value.__index__()
-    if value < low or (high is not None and value > high):
-        upper = "" if high is None else f" and at most {high}"
-        raise ValueError(f"{name} must be at least {low}{upper}, got {value}")
-    return value
+    try:
+        whole = operator.index(value)
+    except TypeError as error:
+        raise TypeError(f"{name} must be a whole number, got {shown(value)}") from error
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must be a whole number, got {value}")
+    most = _MOST if high is None else high
+    if not low <= whole <= most:
+        upper = "" if high is None and whole < low else f" and at most {most}"
+        raise ValueError(f"{name} must be at least {low}{upper}, got {whole}")
+    return whole
 
 
 def counts(values: Any, name: str, high: int | None = None) -> list[int]:
     """Return a list of whole numbers, each at least 1 and at most `high`, at least one of them."""
-    if not hasattr(values, "__iter__"):
-        raise TypeError(f"{name} must be a list of whole numbers, such as [1, 5], got {values!r}")
+    if not hasattr(values, "__iter__") or getattr(values, "ndim", 1) == 0:
+        raise TypeError(
+            f"{name} must be a list of whole numbers, such as [1, 5], got {shown(values)}"
+        )
     values = [count(value, name, high=high) for value in values]
     if not values:
         raise ValueError(f"{name} must hold at least one number, got []")
@@ -74,20 +89,20 @@ def counts(values: Any, name: str, high: int | None = None) -> list[int]:
 def kind(value: Any, of: Any, name: str, example: str) -> None:
     """TypeError unless `value` is of a type, with an example of what to give."""
     if not isinstance(value, of):
-        raise TypeError(f"{name} must be such as {example}, got {value!r}")
+        raise TypeError(f"{name} must be such as {example}, got {shown(value)}")
 
 
 def function(value: Any, name: str, *, needed: bool = False) -> Any:
     """Return a function, or None unless it is needed (TypeError)."""
     if not callable(value) and (needed or value is not None):
-        raise TypeError(f"{name} must be a function, got {value!r}")
+        raise TypeError(f"{name} must be a function, got {shown(value)}")
     return value
 
 
 def key(key: Any) -> jax.Array:
     """Return one typed key of JAX's random numbers (TypeError, ValueError)."""
     if not jax.dtypes.issubdtype(getattr(key, "dtype", None), jax.dtypes.prng_key):
-        raise TypeError(f"key must be a typed key such as jax.random.key(0), got {key!r}")
+        raise TypeError(f"key must be a typed key such as jax.random.key(0), got {shown(key)}")
     if key.shape != ():
         raise ValueError(f"key must be one key, got {key.shape} of them; take key[0]")
     return key

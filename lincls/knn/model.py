@@ -123,7 +123,7 @@ def _checked(metric: Any) -> Metric:
         hint = f"distances.pointwise({getattr(metric, '__name__', 'fn')})"
     elif isinstance(metric, str) and metric.lower() in known:
         hint = f"distances.{known[metric.lower()]}"
-    raise TypeError(f"metric must be a distances.Metric, got {metric!r}; use {hint}")
+    raise TypeError(f"metric must be a distances.Metric, got {checks.shown(metric)}; use {hint}")
 
 
 def _sketched(model: KNN, sketching: Sketching) -> KNN:

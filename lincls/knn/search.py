@@ -64,7 +64,8 @@ def search_block(
         TypeError: queries that are not of the kind of the training data.
         ValueError: a model whose rows stay on the host.
     """
-    queries = _like_training(model, checks.as_array(queries, "queries"))
+    checks.kind(model, KNN, "model", "knn.fit(X)")
+    k, queries = checks.count(k, "k"), _like_training(model, checks.as_array(queries, "queries"))
     with distances.exact_scope(model.X):
         queries = jnp.asarray(widened(queries, model.X.dtype))
         block = model.metric.pairwise(model.metric.prepare(queries), model.points)
@@ -85,6 +86,8 @@ def _like_training(model: KNN, queries: AnyArray) -> AnyArray:
             f"queries must have shape (M, {model.X.shape[1]}), got {queries.shape}; use "
             "knn.neighbors for images"
         )
+    if queries.dtype != jnp.uint8 and not jnp.issubdtype(queries.dtype, jnp.floating):
+        raise TypeError(f"queries must be uint8 or floating, got {queries.dtype}")
     if (queries.dtype == jnp.uint8) != (model.X.dtype == jnp.uint8):
         raise TypeError(f"queries are {queries.dtype} and the training data {model.X.dtype}")
     if queries.dtype == np.float64 and model.X.dtype != np.float64:

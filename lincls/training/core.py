@@ -179,8 +179,8 @@ def run(
         recipe: how to train (static).
         hyper: numbers, scalars or (G,).
         num_steps: T (static).
-        stop: a step number, traced; steps from there on change nothing, and their info is to be
-            dropped.  It lets equal chunks end anywhere without a new compilation.
+        stop: a step number, traced.  Steps from that number on leave the state as it is; drop
+            their StepInfo.  So chunks of one compiled length can end at any step.
 
     Returns:
         The state after the last step, and StepInfo with leaves (T,) or (T, G).

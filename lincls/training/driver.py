@@ -76,8 +76,8 @@ def fit(
         validation: (X, y) to measure accuracy on after every `every` steps (default: an epoch),
             counted from the start of the run, and after the last.  The best parameters of each
             setting in this call are kept.
-        patience: a setting that has not improved for so many validations in a row stops.
-            Training ends when all have stopped.
+        patience: a setting has stopped after so many validations in a row without a better
+            accuracy.  Its best parameters are final; training goes on until all have stopped.
         checkpoint: a file to save the run to between chunks, at most every 10 s
             (`placement.limits`) and for at most 2 % of the time, and at the end.  The same call
             goes on from it, whenever the process ended, and returns the same bits as a run that
