@@ -112,16 +112,14 @@ def _named_leaves(tree: Tree) -> list[tuple[str, Any]]:
     return [("leaf" + jax.tree_util.keystr(path), leaf) for path, leaf in paths]
 
 
-def _is_key(leaf: Any) -> bool:
-    return jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key)
-
-
 def _data(leaf: Any, name: str) -> np.ndarray:
-    return np.asarray(checks.as_array(jax.random.key_data(leaf) if _is_key(leaf) else leaf, name))
+    return np.asarray(
+        checks.as_array(jax.random.key_data(leaf) if checks.is_key(leaf) else leaf, name)
+    )
 
 
 def _dtype(leaf: Any, data: np.ndarray) -> str:
-    return str(leaf.dtype) if _is_key(leaf) else data.dtype.name
+    return str(leaf.dtype) if checks.is_key(leaf) else data.dtype.name
 
 
 def _like(array: np.ndarray, dtype: str, leaf: Any, name: str, place: str) -> Any:
@@ -132,7 +130,7 @@ def _like(array: np.ndarray, dtype: str, leaf: Any, name: str, place: str) -> An
         raise ValueError(f"{place} is {dtype}{array.shape}, expected {wanted}{expected.shape}")
     if array.dtype.kind == "V":
         array = array.view(expected.dtype)  # numpy's files do not know bfloat16 by name
-    if _is_key(leaf):
+    if checks.is_key(leaf):
         return jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(leaf))
     if not isinstance(leaf, jax.Array):
         return array

@@ -64,7 +64,7 @@ def choose(accuracies: Float[AnyArray, "G F"], complexity: Any = None) -> Choice
         ValueError: fewer than 2 folds, NaN, or complexity of another length.
     """
     accuracies = np.asarray(checks.floats(accuracies, "accuracies"), np.float64)
-    if accuracies.ndim != 2:
+    if accuracies.ndim != 2 or not len(accuracies):
         raise ValueError(f"accuracies must have shape (G, F), got {accuracies.shape}")
     checks.count(accuracies.shape[1], "the number of folds in accuracies", 2)
     if np.isnan(accuracies).any():

@@ -136,9 +136,9 @@ def exponential(start: Any, num_steps: Any, factor: Any) -> Schedule:
 
 
 def annealed(learning_rate: Any, num_steps: Any) -> optax.GradientTransformation:
-    """Nesterov SGD whose learning rate falls from `learning_rate` to 0 over `num_steps`, as a cosine.
+    """Nesterov SGD with momentum 0.9 and a learning rate that falls to 0 as a cosine.
 
-    The momentum is 0.9.
+    It begins at `learning_rate` and arrives at 0 after `num_steps`.
 
     Source of the schedule: Loshchilov and Hutter, ICLR 2017, without restarts.
     """

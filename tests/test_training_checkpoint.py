@@ -12,7 +12,7 @@ import numpy as np
 import optax
 import pytest
 
-from lincls import batches, checkpoint, linear, losses, optimizers, placement, training
+from lincls import batches, checkpoint, checks, linear, losses, optimizers, placement, training
 from lincls.objective import Objective
 from lincls.structs import Affine, Hyper
 from lincls.training import saving
@@ -57,7 +57,7 @@ def fit(path, *, stop_after=None, X=X, y=Y, recipe=RECIPE, hyper=GRID, num_steps
 
 def bits(tree):
     leaves = jax.tree.leaves(tree)
-    return [np.asarray(jax.random.key_data(x) if checkpoint._is_key(x) else x).tobytes()
+    return [np.asarray(jax.random.key_data(x) if checks.is_key(x) else x).tobytes()
             for x in leaves]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lincls.checks.values import is_concrete
+from lincls.checks.values import is_concrete, is_key
 from lincls.structs import AnyArray
 
 
@@ -18,7 +18,7 @@ def as_array(x: Any, name: str) -> AnyArray:
         ValueError: a masked array that hides something.
     """
     if isinstance(x, jax.Array):
-        if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+        if is_key(x):
             raise TypeError(f"{name} must be an array of numbers, got keys")
         return x
     if hasattr(x, "todense"):

@@ -30,7 +30,7 @@ def number(
     """Return one real number between the given ones as float (TypeError, ValueError)."""
     if not is_concrete(value):
         return value
-    if isinstance(value, AnyArray) and value.ndim == 0:
+    if isinstance(value, AnyArray) and value.ndim == 0 and not is_key(value):
         value = value.item()
     if isinstance(value, bool | np.bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be one number, got {shown(value)}")
@@ -44,7 +44,7 @@ def number(
 
 def positive(reg: Any) -> float:
     """Return a strength greater than 0 as float (TypeError, ValueError)."""
-    if np.ndim(reg) or not number(reg, "reg") > 0:
+    if not number(reg, "reg") > 0:
         raise ValueError(
             f"reg must be one number greater than 0, got {reg}: without it there is no optimum"
         )
@@ -99,9 +99,14 @@ def function(value: Any, name: str, *, needed: bool = False) -> Any:
     return value
 
 
+def is_key(x: Any) -> bool:
+    """Whether x is a typed key, or an array of them."""
+    return jax.dtypes.issubdtype(getattr(x, "dtype", None), jax.dtypes.prng_key)
+
+
 def key(key: Any) -> jax.Array:
     """Return one typed key of JAX's random numbers (TypeError, ValueError)."""
-    if not jax.dtypes.issubdtype(getattr(key, "dtype", None), jax.dtypes.prng_key):
+    if not is_key(key):
         raise TypeError(f"key must be a typed key such as jax.random.key(0), got {shown(key)}")
     if key.shape != ():
         raise ValueError(f"key must be one key, got {key.shape} of them; take key[0]")

@@ -86,7 +86,8 @@ def _like_training(model: KNN, queries: AnyArray) -> AnyArray:
             f"queries must have shape (M, {model.X.shape[1]}), got {queries.shape}; use "
             "knn.neighbors for images"
         )
-    if queries.dtype != jnp.uint8 and not jnp.issubdtype(queries.dtype, jnp.floating):
+    floating = jnp.issubdtype(queries.dtype, jnp.floating) and queries.dtype.itemsize <= 8
+    if queries.dtype != jnp.uint8 and not floating:
         raise TypeError(f"queries must be uint8 or floating, got {queries.dtype}")
     if (queries.dtype == jnp.uint8) != (model.X.dtype == jnp.uint8):
         raise TypeError(f"queries are {queries.dtype} and the training data {model.X.dtype}")

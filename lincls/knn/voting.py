@@ -61,6 +61,7 @@ def votes(
         TypeError: labels that are not integers, weights that are not numbers.
         ValueError: another shape, a label outside of -1..C-1, a weight that is negative or NaN.
     """
+    num_classes = checks.count(num_classes, "num_classes")
     ballots = _ballots(labels, num_classes, weights)
     with distances.exact_scope(ballots[1]):
         return _counted(*map(jnp.asarray, ballots), num_classes)
@@ -68,7 +69,7 @@ def votes(
 
 def _ballots(labels: Any, num_classes: int, weights: Any) -> tuple[AnyArray, AnyArray]:
     """Labels (M, K) int32 and their weights, of a dtype in which they can be summed."""
-    labels = checks.within(labels, "labels", -1, checks.count(num_classes, "num_classes") - 1)
+    labels = checks.within(labels, "labels", -1, num_classes - 1)
     if labels.ndim != 2:
         raise ValueError(f"labels must have shape (M, K), got {labels.shape}")
     if weights is None:
@@ -165,6 +166,7 @@ def ties_by_k(
     Args:
         labels, ks, num_classes: as for `predictions_by_k`.
     """
+    num_classes = checks.count(num_classes, "num_classes")
     labels = _ballots(labels, num_classes, None)[0]
     ks = checks.counts(ks, "ks", high=labels.shape[1])
     counts = (np.sort(votes(labels[:, :k], num_classes), axis=1) for k in ks)
@@ -220,6 +222,7 @@ def predictions_by_k(
     Raises:
         TypeError, ValueError: as `votes`, and a k out of range.
     """
+    num_classes = checks.count(num_classes, "num_classes")
     labels, weights = _ballots(labels, num_classes, weights)
     ks = checks.counts(ks, "ks", high=labels.shape[1])
     with distances.exact_scope(weights):

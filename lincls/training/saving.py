@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from lincls import checkpoint, placement
+from lincls import checkpoint, checks, placement
 from lincls.structs import AnyArray, StepInfo, TrainState
 
 _DIGEST_BYTES = 2**30  # of an array; of a larger one that many are read, spread over its rows
@@ -108,7 +108,7 @@ def _of_code(code: Any) -> str:
 
 def digest(array: AnyArray) -> str:
     """A hash of the numbers of an array; of a very large one that of rows spread over it."""
-    if jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key):
+    if checks.is_key(array):
         array = jax.random.key_data(array)
     hashed = hashlib.sha256()
     if not isinstance(array, np.ndarray) or not array.ndim:
