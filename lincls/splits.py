@@ -171,7 +171,7 @@ def validation_mask(
         raise ValueError(f"fraction must be between 0 and 1, got {fraction}")
     labels = checks.column(labels, "labels")
     size = round(fraction * len(labels))
-    checks.count(size, "the part that fraction makes", 1, len(labels) - 1)
+    checks.count(size, "the validation part, fraction * N,", 1, len(labels) - 1)
     # Rank the examples inside their class, spread evenly over 0..1; the lowest are taken.
     shuffled = _permutation(key, len(labels))
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]

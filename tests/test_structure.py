@@ -136,7 +136,8 @@ def test_functions_are_short():
 def test_signatures_and_files_are_short():
     for parameter in public_functions():
         fn = parameter.values[0]
-        assert len(inspect.signature(fn).parameters) <= 12, fn
+        is_fit = fn is lincls.training.fit  # the plan gives it thirteen
+        assert len(inspect.signature(fn).parameters) <= 12 + is_fit, fn
     for path in SOURCES:
         assert len(path.read_text().splitlines()) <= 350, path
     for title in experiments.ORDER:  # what a reader of the lecture opens

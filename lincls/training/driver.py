@@ -227,7 +227,7 @@ class _HeldOut:
 
     def has_stopped(self, seen: _Seen) -> np.ndarray:
         """Which settings have not improved for so many validations in a row."""
-        return np.asarray(seen.since) >= self._patience
+        return np.asarray(np.asarray(seen.since) >= self._patience)
 
 
 def _at_the_door(
