@@ -1,0 +1,185 @@
+"""Which functions and methods of a file have a role, and which have none.
+
+A class is tried through its own methods: one with `train` or `fit` and distances or `predict` is
+a nearest neighbour classifier, one with `loss` or with a learning rate in `train` a linear one.
+"""
+
+import difflib
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.check_homework.roles import Arguments, Role, Unbound, bound
+
+
+class Found(NamedTuple):
+    """A function of the student that has a role; `call` takes the role's arguments."""
+
+    name: str
+    role: Role
+    call: Callable[[Arguments], Any]
+    absent: frozenset[str] = frozenset()  # optional arguments that it does not take
+
+
+class Left(NamedTuple):
+    """A function that was not checked, and why."""
+
+    name: str
+    why: str
+
+
+def find(names: Mapping[str, Any], roles: tuple[Role, ...]) -> tuple[list[Found], list[Left]]:
+    """All that can be checked in the names of a file, and what is left over."""
+    found: list[Found] = []
+    left: list[Left] = []
+    for name, value in _own(names).items():
+        tried = list(_of_class(value, roles) if inspect.isclass(value) else
+                     _of_function(name, value, roles))  # fmt: skip
+        good = [one for one in tried if isinstance(one, Found)]
+        found += [one for one in good if one.name not in {other.name for other in found}]
+        if not good:
+            bad = [one for one in tried if isinstance(one, Left)]
+            left += bad[:1] or [Left(name, near(name, roles))]
+    return found, left
+
+
+def _own(names: Mapping[str, Any]) -> dict[str, Any]:
+    """Functions and classes that the file defines, without those it imports and private ones."""
+    here = names.get("__name__")
+    return {
+        name: value
+        for name, value in names.items()
+        if callable(value) and not name.startswith("_")
+        and getattr(value, "__module__", here) in (here, None)
+    }  # fmt: skip
+
+
+def _of_function(
+    name: str, fn: Callable[..., Any], roles: tuple[Role, ...]
+) -> Iterator[Found | Left]:
+    """The first role of this name whose arguments fit."""
+    for role in roles:
+        if role.names and re.fullmatch(role.names, name):
+            try:
+                taken = bound(fn, role, role.arguments)
+            except Unbound as why:
+                yield Left(name, str(why))
+                continue
+            yield Found(name, role, _caller(fn, taken), _absent(role, taken, role.arguments))
+            return
+
+
+def _caller(fn: Callable[..., Any], taken: Mapping[str, str]) -> Callable[[Arguments], Any]:
+    return lambda arguments: fn(**{theirs: arguments[ours] for theirs, ours in taken.items()})
+
+
+def _absent(role: Role, taken: Mapping[str, str], names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(name for name in names if name not in taken.values())
+
+
+def near(name: str, roles: tuple[Role, ...]) -> str:
+    """A name that is known and close, in a sentence, or ""."""
+    known = sorted({re.split(r"[( ,]", role.title)[0] for role in roles if role.names})
+    close = difflib.get_close_matches(name.lower(), known, 1, 0.6)
+    return f"did you mean {close[0]}?" if close else "no known name"
+
+
+# --- classes -----------------------------------------------------------------------------------
+
+
+def _of_class(cls: type, roles: tuple[Role, ...]) -> Iterator[Found | Left]:
+    kind = _kind(cls)
+    if not kind or (kind == "linear" and any(base for base in cls.__subclasses__())):
+        return  # a base class is tried through the classes that derive from it
+    methods = {
+        name: method
+        for name, method in inspect.getmembers(cls, inspect.isfunction)
+        if not name.startswith("_")
+    }
+    for name, method in methods.items():
+        fitting = [role for role in roles if role.kind == kind and re.fullmatch(role.method, name)]
+        if kind == "linear" and name == "loss":
+            fitting = [role for role in roles if role.kind == kind
+                       and re.fullmatch(role.method, cls.__name__)]  # fmt: skip
+        yield from _of_method(cls, name, method, fitting)
+
+
+def _kind(cls: type) -> str:
+    if hasattr(cls, "loss"):
+        return "linear"
+    teaches = getattr(cls, "train", None) or getattr(cls, "fit", None)
+    return "neighbours" if hasattr(cls, "predict") and (teaches or _at_start(cls)) else ""
+
+
+def _at_start(cls: type) -> bool:
+    """Whether a class takes the training set when it is made."""
+    return "__init__" in vars(cls) and len(inspect.signature(cls).parameters) >= 2
+
+
+def _of_method(
+    cls: type, name: str, method: Callable[..., Any], roles: list[Role]
+) -> Iterator[Found | Left]:
+    """The last role that fits: the one with the most arguments comes first."""
+    whole = method.__qualname__  # an inherited one by the class that has it
+    for role in sorted(roles, key=lambda one: -len(one.arguments)):
+        given = GIVEN[role.kind]
+        names = tuple(one for one in role.arguments if one not in given)
+        try:
+            taken = bound(_unbound(method), role, names)
+        except Unbound as why:
+            yield Left(whole, str(why))
+            continue
+        made = MAKERS[role.kind](cls, name, taken)
+        yield Found(whole, role, made, _absent(role, taken, names))
+        return
+
+
+def _unbound(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method without self, for its signature."""
+
+    def stand_in() -> None: ...
+
+    signature = inspect.signature(method)
+    rest = list(signature.parameters.values())[1:]
+    stand_in.__signature__ = signature.replace(parameters=rest)  # type: ignore[attr-defined]
+    return stand_in
+
+
+def _neighbours(cls: type, name: str, taken: Mapping[str, str]) -> Callable[[Arguments], Any]:
+    """Make the classifier, give it the training set, call the method."""
+
+    def call(arguments: Arguments) -> Any:
+        X, y = arguments.get("X"), arguments.get("y")
+        if X is None:  # distances are given: the images do not matter
+            X = np.zeros((len(arguments["y"]), 2))
+        if y is None:
+            y = np.zeros(len(X), int)
+        if _at_start(cls):
+            model = cls(X, y)
+        else:
+            model = cls()
+            (getattr(model, "train", None) or model.fit)(X, y)
+        return getattr(model, name)(**{p: arguments[ours] for p, ours in taken.items()})
+
+    return call
+
+
+def _linear(cls: type, name: str, taken: Mapping[str, str]) -> Callable[[Arguments], Any]:
+    """Make the classifier, set its W, call the method."""
+
+    def call(arguments: Arguments) -> Any:
+        model = cls()
+        model.W = arguments["W"]
+        if "loss_fn" in arguments:  # a training loop calls the loss of its own class
+            model.loss = lambda X, y, reg: arguments["loss_fn"](model.W, X, y, reg)
+        result = getattr(model, name)(**{p: arguments[ours] for p, ours in taken.items()})
+        return (result, model.W) if "loss_fn" in arguments else result
+
+    return call
+
+
+GIVEN = {"neighbours": ("X", "y"), "linear": ("W", "loss_fn")}  # what the model has already
+MAKERS = {"neighbours": _neighbours, "linear": _linear}
