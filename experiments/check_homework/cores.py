@@ -4,14 +4,32 @@ Slopes are the derivatives of each example's own loss by its scores.  A wrong on
 sentence that names its mistake.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 Array = np.ndarray
 Pair = tuple[Array, Array]
 Core = Callable[..., Pair]
+Table = Sequence[tuple[str, Core]]
+
+
+class Mistakes(NamedTuple):
+    """Wrong cores by what is wrong in them: the loss, its slopes, or both."""
+
+    both: Table
+    loss: Table = ()
+    slopes: Table = ()
+
+    def all(self) -> Table:
+        return [*self.both, *self.loss, *self.slopes]
+
+    def of_loss(self) -> Table:
+        return [*self.both, *self.loss]
+
+    def of_slopes(self) -> Table:
+        return [*self.both, *self.slopes]
 
 
 def gaps(scores: Array, y: Array, margin: float = 1.0) -> Array:
@@ -71,10 +89,6 @@ def _no_margin(scores: Array, y: Array, margin: float = 1.0) -> Pair:
     return hinge(scores, y, 0.0)
 
 
-def _fixed_margin(scores: Array, y: Array, margin: float = 1.0) -> Pair:
-    return hinge(scores, y, 1.0)
-
-
 def _no_maximum(scores: Array, y: Array, margin: float = 1.0) -> Pair:
     rows = np.arange(len(y))
     found = scores - scores[rows, y][:, None] + margin
@@ -107,10 +121,6 @@ def _slopes_of_size(scores: Array, y: Array, margin: float = 1.0) -> Pair:
     return found.sum(axis=1), balanced(found, y)
 
 
-def _only_squares(scores: Array, y: Array, margin: float = 1.0) -> Pair:
-    return squared_hinge(scores, y, margin)[0], hinge(scores, y, margin)[1]
-
-
 def _square_of_sum(scores: Array, y: Array, margin: float = 1.0) -> Pair:
     each, slopes = hinge(scores, y, margin)
     return each**2, 2 * each[:, None] * slopes
@@ -123,13 +133,10 @@ def _half_slopes(scores: Array, y: Array, margin: float = 1.0) -> Pair:
 
 COUNTED = "The true class is counted too: leave out j == y, its term is always the margin."
 NO_MARGIN = "The margin is missing: max(0, s_j - s_y + 1)."
-FIXED = "The margin is always 1: use the argument `margin`."
 NO_MAXIMUM = "max(0, ...) is missing: a term below 0 counts as 0."
 TURNED = "The difference is the wrong way round: s_j - s_y, not s_y - s_j."
 NO_TRUE = "The true class gets no gradient: it gets minus the number of classes above the margin."
-ONCE = (
-    "The true class's gradient is counted once: it counts once for each class above the margin."
-)
+ONCE = "The true class's gradient is counted once: it counts once for each class above the margin."
 ADDED = "The true class's gradient is added: subtract it."
 SIZES = "The gradient is weighted by the size of the margin: a class above the margin counts 1."
 SQUARED = "This is the squared hinge: do not square the margins."
@@ -139,32 +146,21 @@ LARGEST = "Only the largest margin counts here: sum over all wrong classes."
 SQUARED_SUM = "The sum is squared: square each margin, then sum."
 NO_TWO = "The gradient of a square lacks its factor 2."
 
-WRONG_HINGES: list[tuple[str, Core]] = [
-    (COUNTED, _true_class_counted),
-    (NO_MARGIN, _no_margin),
-    (FIXED, _fixed_margin),
-    (NO_MAXIMUM, _no_maximum),
-    (TURNED, _turned),
-    (NO_TRUE, _no_true_slope),
-    (ONCE, _true_slope_once),
-    (ADDED, _true_slope_added),
-    (SIZES, _slopes_of_size),
-    (SQUARED, squared_hinge),
-    (LARGEST, crammer_singer),
-]
-WRONG_SQUARES: list[tuple[str, Core]] = [
-    (NOT_SQUARED, hinge),
-    (NO_TWO, _half_slopes),
-    (SQUARED_SUM, _square_of_sum),
-    ("The loss is squared, its gradient is the plain hinge's.", _only_squares),
-    (FIXED, lambda scores, y, margin=1.0: squared_hinge(scores, y, 1.0)),
-    (NO_MARGIN, lambda scores, y, margin=1.0: squared_hinge(scores, y, 0.0)),
-]
-WRONG_LARGEST: list[tuple[str, Core]] = [
-    (SUMMED, hinge),
-    (NO_MARGIN, lambda scores, y, margin=1.0: crammer_singer(scores, y, 0.0)),
-    (FIXED, lambda scores, y, margin=1.0: crammer_singer(scores, y, 1.0)),
-]
+WRONG_HINGES = Mistakes(
+    both=[(NO_MARGIN, _no_margin), (NO_MAXIMUM, _no_maximum), (TURNED, _turned),
+          (SQUARED, squared_hinge), (LARGEST, crammer_singer)],
+    loss=[(COUNTED, _true_class_counted)],
+    slopes=[(NO_TRUE, _no_true_slope), (ONCE, _true_slope_once), (ADDED, _true_slope_added),
+            (SIZES, _slopes_of_size)],
+)  # fmt: skip
+WRONG_SQUARES = Mistakes(
+    both=[(NOT_SQUARED, hinge), (SQUARED_SUM, _square_of_sum),
+          (NO_MARGIN, lambda scores, y: squared_hinge(scores, y, 0.0))],
+    slopes=[(NO_TWO, _half_slopes)],
+)  # fmt: skip
+WRONG_LARGEST = Mistakes(
+    both=[(SUMMED, hinge), (NO_MARGIN, lambda scores, y: crammer_singer(scores, y, 0.0))]
+)
 
 # --- wrong softmaxes ---------------------------------------------------------------------------
 
@@ -244,11 +240,13 @@ def _only_true_slope(scores: Array, y: Array) -> Pair:
     return each, slopes * (np.arange(scores.shape[1]) == y[:, None])
 
 
-def _turned_slope(scores: Array, y: Array) -> Pair:
-    each, slopes = softmax(scores, y)
-    return each, -slopes
-
-
+HALF_SHIFTED = "The largest score is subtracted above or below the line only: do it in both."
+OVER_EXAMPLES = "exp is summed over the examples (axis=0): sum over the classes (axis=1)."
+OVER_ALL = "exp is summed over the whole matrix: sum over the classes of each row (axis=1)."
+EPSILON = (
+    "A small number is added inside the logarithm and bounds the loss: subtract the largest score "
+    "of each row instead."
+)
 WHOLE = "The largest score of the whole matrix is subtracted: subtract each row's own (axis=1)."
 AT_LEAST_0 = "max(0, largest score) is subtracted: scores far below 0 then all underflow to 0."
 NO_SHIFT = "exp overflows: subtract each row's largest score first."
@@ -256,27 +254,27 @@ COLUMNS = "Each column's largest score is subtracted: subtract each row's (axis=
 ZERO_SHARE = (
     "The logarithm of a probability that was rounded to 0: compute log(sum(exp(s))) - s_y instead."
 )
-WRONG_SOFTMAXES: list[tuple[str, Core]] = [
-    (NO_SHIFT, _shifted(lambda scores: 0.0)),
-    (WHOLE, _shifted(np.max)),
-    (AT_LEAST_0, _shifted(lambda scores: np.maximum(0, _rows(scores)))),
-    (COLUMNS, _shifted(lambda scores: scores.max(axis=0))),
-    (
-        "The largest score is subtracted above or below the line only: do it in both.",
-        _half_shifted,
-    ),
-    ("exp is summed over the examples (axis=0): sum over the classes (axis=1).", _over_examples),
-    ("exp is summed over the whole matrix: sum over the classes of each row (axis=1).", _over_all),
-    ("The logarithm has base 10: use np.log.", _in_base(10)),
-    ("The logarithm has base 2: use np.log.", _in_base(2)),
-    ("The true class's 1 is not subtracted: the gradient is p - 1 at y, p elsewhere.",
-     _no_minus_one),
-    ("Only the true class gets a gradient: the other classes get their probability.",
-     _only_true_slope),
-    ("The logarithm is missing: the loss is -log(p_y).", _no_logarithm),
-    ("The minus sign is missing: the loss is -log(p_y).", _no_sign),
-    ("The gradient has the wrong sign: it is p - 1 at y, p elsewhere.", _turned_slope),
-] + [
-    ("A small number is added inside the logarithm: it bounds the loss; subtract the largest "
-     "score instead.", _with_epsilon(10.0**-power)) for power in range(5, 17)
-]  # fmt: skip
+WRONG_SOFTMAXES = Mistakes(
+    both=[
+        (NO_SHIFT, _shifted(lambda scores: 0.0)),
+        (WHOLE, _shifted(np.max)),
+        (AT_LEAST_0, _shifted(lambda scores: np.maximum(0, _rows(scores)))),
+        (COLUMNS, _shifted(lambda scores: scores.max(axis=0))),
+        (HALF_SHIFTED, _half_shifted),
+        (OVER_EXAMPLES, _over_examples),
+        (OVER_ALL, _over_all),
+    ],
+    loss=[
+        ("The logarithm has base 10: use np.log.", _in_base(10)),
+        ("The logarithm has base 2: use np.log.", _in_base(2)),
+        ("The logarithm is missing: the loss is -log(p_y).", _no_logarithm),
+        ("The minus sign is missing: the loss is -log(p_y).", _no_sign),
+        *((EPSILON, _with_epsilon(10.0**-power)) for power in range(5, 17)),
+    ],
+    slopes=[
+        ("The true class's 1 is not subtracted: the gradient is p - 1 at y, p elsewhere.",
+         _no_minus_one),
+        ("Only the true class gets a gradient: the other classes get their probability.",
+         _only_true_slope),
+    ],
+)  # fmt: skip

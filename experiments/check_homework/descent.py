@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.check_homework import laws
 from experiments.check_homework.cores import softmax
-from experiments.check_homework.objectives import COLUMNS, ROWS, W, X, Y
+from experiments.check_homework.objectives import COLUMNS, ROWS, W, X
 from experiments.check_homework.roles import Arguments, Form, Function, Parts, Role
 
 Array = np.ndarray
@@ -63,7 +63,8 @@ def _step(made: Callable[[Array, Array, float], Array]) -> Function:
 
 
 STEP = Role(
-    "sgd_step(W, dW, learning_rate) -> W", "(?i)(sgd|gd|gradient_descent)(_(step|update))?|update(_step|_W)?",
+    "sgd_step(W, dW, learning_rate) -> W",
+    "(?i)(sgd|gd|gradient_descent)(_(step|update))?|update(_step|_W)?",
     ("W", "dW", "learning_rate"),
     {"a step of 0.1": {"W": W, "dW": W[::-1] + 1, "learning_rate": 0.1},
      "no gradient": {"W": W, "dW": 0 * W, "learning_rate": 0.5}},
@@ -123,7 +124,7 @@ TOLD_APART = "examples that differ"
 
 
 def batches(call: laws.Call, arguments: Arguments) -> str:
-    """What the loop gives to its loss: batches of the right size, with their labels, that change."""
+    """What the loop gives to its loss: batches of a size, with their labels, that change."""
     seen: list[tuple[Array, Array]] = []
 
     def spy(W: Array, X: Array, y: Array, reg: float) -> tuple[float, Array]:
@@ -167,7 +168,7 @@ TRAINING = Role(
         ("The learning rate shrinks with every step.",
          trained(lambda W, slope, rate, number: W - rate / (number + 1) * slope)),
     ],
-    (Form(), Form("returns (W, losses)", take=_swapped)), always=(batches,), returns=("losses", "W"),
-    method="(?i)(train|fit)", kind="linear",
+    (Form(), Form("returns (W, losses)", take=_swapped)), always=(batches,),
+    returns=("losses", "W"), method="(?i)(train|fit)", kind="linear",
 )  # fmt: skip
 ROLES = (PREDICTIONS, STEP, TRAINING)

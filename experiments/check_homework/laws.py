@@ -4,6 +4,7 @@ A law takes `call(arguments) -> parts` and arguments, and returns "" or a senten
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -110,8 +111,9 @@ def difference(name: str, expected: np.ndarray, got: np.ndarray, by: str = "expe
 
 def _relation(expected: np.ndarray, got: np.ndarray) -> str:
     with np.errstate(all="ignore"):
-        ratios = (got / expected)[np.abs(expected) > 1e-6]
-    if ratios.size and np.isfinite(ratios).all() and np.ptp(ratios) < 1e-4 * abs(ratios[0]):
+        ratios = np.atleast_1d(got / expected)[np.atleast_1d(np.abs(expected) > 1e-6)]
+    telling = ratios.size > 1 or (ratios.size and got.ndim == 0)  # of one label it says nothing
+    if telling and np.isfinite(ratios).all() and np.ptp(ratios) < 1e-4 * abs(ratios[0]):
         return f" ({ratios[0]:.4g} times as much)"
     return ""
 
@@ -122,3 +124,23 @@ def _number(value: np.ndarray) -> str:
 
 def _repeated(arguments: Arguments) -> Arguments:
     return arguments | {name: np.concatenate([arguments[name]] * 2) for name in ("X", "y")}
+
+
+def derivative(call: Callable[[Arguments], Any], arguments: Arguments, name: str) -> str:
+    """JAX's derivative of a sum against differences of the same function."""
+    import jax
+    import jax.numpy as jnp
+
+    def total(x: Any) -> Any:
+        return jnp.sum(call(arguments | {name: x}))
+
+    try:
+        found = np.asarray(jax.grad(total)(jnp.asarray(arguments[name])))
+    except Exception:
+        return ""  # not every right function can be traced
+    expected = differences(lambda x: float(total(jnp.asarray(x))), arguments[name])
+    if near(found, expected):
+        return ""
+    return "jax.grad differs from differences: " + difference(
+        "gradient", expected, found, "numerically"
+    )

@@ -10,9 +10,31 @@ from typing import Any
 import numpy as np
 
 from experiments.check_homework import laws
-from experiments.check_homework.distances import (IS_L1, IS_L2, ROOT, WRAP, WRAPPED, WRONG_L1, WRONG_ROOTS, WRONG_SQUARES, Distance, Wrong, l1, l2, squares)
+from experiments.check_homework.distances import (
+    IS_L1,
+    IS_L2,
+    ROOT,
+    WRAP,
+    WRAPPED,
+    WRONG_L1,
+    WRONG_ROOTS,
+    WRONG_SQUARES,
+    Distance,
+    Wrong,
+    l1,
+    l2,
+    squares,
+)
 from experiments.check_homework.roles import VALUE, Form, Function, Parts, Role
-from experiments.check_homework.votes import FARTHEST, INDEX, LAST_EQUAL, UNSTABLE, VOTES, Vote, majority
+from experiments.check_homework.votes import (
+    FARTHEST,
+    INDEX,
+    LAST_EQUAL,
+    UNSTABLE,
+    VOTES,
+    Vote,
+    majority,
+)
 
 Array = np.ndarray
 
@@ -42,7 +64,7 @@ SLIDE_14 = (
 )
 COPIED = _RANDOM.uniform(0, 255, (24, 7))
 PIXELS = "pixels in uint8"
-FAR_APART = {"queries": POINTS[:3] + [0.25, 0.5], "X": POINTS, "y": LABELS}
+FAR_APART = {"queries": POINTS[:3] + np.array([0.25, 0.5]), "X": POINTS, "y": LABELS}
 DISTANCES = {
     "points": FAR_APART,
     "copies of training points": {"queries": COPIED, "X": COPIED[:20], "y": np.arange(20) % 3},
@@ -51,7 +73,7 @@ DISTANCES = {
     PIXELS: {"queries": np.array([[100], [7]], np.uint8), "X": np.array([[84], [101], [10]],
              np.uint8), "y": np.array([0, 1, 2])},
 }  # fmt: skip
-EQUAL = "forty equal distances"
+EQUAL = "twenty equal distances"
 VOTE_CASES = {
     "k = 1": {"k": 1}, "k = 3": {"k": 3}, "k = 5": {"k": 5},
 }  # fmt: skip
@@ -62,7 +84,7 @@ TIED = {
                     "y": np.array([3, 4, 1, 1]), "k": 2},
     "two equal distances": {"dists": np.array([[2.0, 1.0, 1.0]] * 2), "y": np.array([0, 5, 3]),
                             "k": 1},
-    EQUAL: {"dists": np.ones((3, 40)), "y": np.arange(40), "k": 1},
+    EQUAL: {"dists": np.tile([2.0, 1.0], (2, 20)), "y": np.arange(40)[::-1].copy(), "k": 3},
 }  # fmt: skip
 LABEL_CASES = {
     name: {"dists": DISTS, "y": VOTERS} | k for name, k in VOTE_CASES.items()
@@ -84,16 +106,14 @@ NEAREST = {
         "queries": np.array([[100]], np.uint8),
     },
 }  # fmt: skip
-CIRCLE = np.array([[1.0, 0.0]] * 20 + [[0.0, 1.0]] * 20)
+CIRCLES = np.array([[2.0, 0.0], [0.0, 1.0]] * 20)
 KNN = {f"{name}, k = 1": case | {"k": 1} for name, case in NEAREST.items()} | {
     "points, k = 3": NEAREST["points"] | {"k": 3},
     "points, k = 5": NEAREST["points"] | {"k": 5},
     "a tied vote": {"X": POINTS[:2], "y": np.array([7, 4]), "queries": np.array([[0.2, 0.0]]),
                     "k": 2},
-    EQUAL: {"X": CIRCLE, "y": np.arange(40), "queries": np.zeros((2, 2)), "k": 1},
+    EQUAL: {"X": CIRCLES, "y": np.arange(40)[::-1].copy(), "queries": np.zeros((2, 2)), "k": 3},
 }  # fmt: skip
-ONE_NEIGHBOUR = NEAREST | {EQUAL: {name: value for name, value in KNN[EQUAL].items() if name != "k"}}
-
 # --- the roles ---------------------------------------------------------------------------------
 
 
@@ -129,9 +149,7 @@ def _distances(title: str, names: str, right: dict[str, Distance], wrong: Wrong)
 
 
 def _unlabelled(cases: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: {"queries": case["queries"], "X": case["X"]} for name, case in cases.items()
-    }
+    return {name: {"queries": case["queries"], "X": case["X"]} for name, case in cases.items()}
 
 
 LECTURE_DISTANCES = (
@@ -149,7 +167,7 @@ COURSE_DISTANCES = Role(
     {says: _without_y(fn) for says, fn in METRICS.items()},
     [(says, _without_y(fn)) for says, fn in ALL_WRONG], TABLE_FORMS,
     [negative_root, laws.triangle], remarks=PIXEL_NOTE,
-    method=r"(?i)(compute_)?dist(ance)?s?\w*", kind="neighbours", family="distances",
+    method=r"(?i)(compute_)?dist(ance)?s?\w*", kind="neighbours", alike=True,
 )  # fmt: skip
 COURSE_LABELS = Role(
     "predict_labels(dists, y_train, k), or a method after train(X, y)", "(?i)predict_labels?",
@@ -189,7 +207,7 @@ NEAREST_WRONG = [
 ]
 LECTURE_NEAREST = Role(
     "nearest_neighbor(X, y, queries) -> labels (M,), by L1 as on slide 15",
-    "(?i)(nearest_?neighbou?r|nn)s?(_classifier)?", ("X", "y", "queries"), ONE_NEIGHBOUR,
+    "(?i)(nearest_?neighbou?r|nn)s?(_classifier)?", ("X", "y", "queries"), NEAREST,
     {"": _nearest_by(l1)}, [(IS_L2, _nearest_by(l2)), *NEAREST_WRONG],
 )  # fmt: skip
 EITHER = {"L2": l2, "L1": l1}
@@ -201,11 +219,10 @@ CLASS_KNN = Role(
     remarks=PIXELS_AND_TIES, method="(?i)predict", kind="neighbours",
 )  # fmt: skip
 CLASS_NEAREST = Role(
-    "class with train(X, y) and predict(X)", "", ("X", "y", "queries"), ONE_NEIGHBOUR,
+    "class with train(X, y) and predict(X)", "", ("X", "y", "queries"), NEAREST,
     {says: _nearest_by(distance) for says, distance in EITHER.items()},
     NEAREST_WRONG,
-    remarks={name: PIXELS_AND_TIES[name] for name in ONE_NEIGHBOUR if "uint8" in name}
-    | {EQUAL: UNSTABLE},
+    remarks={name: WRAP for name in NEAREST if "uint8" in name},
     method="(?i)predict", kind="neighbours",
 )  # fmt: skip
 ROLES = (*LECTURE_DISTANCES, COURSE_DISTANCES, COURSE_LABELS, LECTURE_KNN, LECTURE_NEAREST,

@@ -115,12 +115,12 @@ def _shifted(right: Function, by: int, W: Any, X: Any, y: Any, reg: Any) -> dict
 
 
 def _wrong(
-    core: cores.Core, wrong_cores: list[tuple[str, cores.Core]], hows: list[tuple[float, slice]]
+    core: cores.Core, wrong_cores: cores.Mistakes, hows: list[tuple[float, slice]]
 ) -> Iterator[tuple[str, Function]]:
     for how in hows:
         right = _made(core, mean, how)
         yield from ((says, _made(core, made, how)) for says, made in MISTAKES)
-        yield from ((says, _made(wrong, mean, how)) for says, wrong in wrong_cores)
+        yield from ((says, _made(wrong, mean, how)) for says, wrong in wrong_cores.all())
         yield from ((FIRST, partial(_first, right, divided)) for divided in (True, False))
         yield from ((SHIFTED, partial(_shifted, right, by)) for by in (1, -1))
 
@@ -131,16 +131,23 @@ _RANDOM = np.random.default_rng(0)
 W = _RANDOM.normal(0, 1, (4, 3))
 X = np.column_stack([_RANDOM.normal(0, 1, (5, 3)), np.ones(5)])
 Y = np.array([2, 0, 1, 1, 0])
-FAR = np.array([1000.0, -1000.0, 0.0, 0.0, 0.0])  # added to all scores of an example
-W_FAR = np.vstack([np.ones(3), W[1:3], [0.0, 50.0, 0.0]])
+W_MOVED = np.vstack([np.ones(3), W[1:]])  # the first feature is added to all scores
+
+
+def _moved(by: list[float]) -> Arguments:
+    """An example's scores, all higher by so much: the loss of its data stays."""
+    return {"W": W_MOVED, "X": np.column_stack([by, X[:, 1:]]), "y": Y, "reg": 0.01}
+
+
 CASES = {
     "five random examples": {"W": W, "X": X, "y": Y, "reg": 0.7},
     "no penalty": {"W": W, "X": X, "y": Y, "reg": 0.0},
     "one example": {"W": W, "X": X[:1], "y": Y[:1], "reg": 0.3},
-    "scores near 1000, -1000 and 50": {
-        "W": W_FAR, "X": np.column_stack([FAR, X[:, 1:]]), "y": Y, "reg": 0.1,
-    },
-}  # fmt: skip
+    "scores 50 apart": {"W": np.vstack([W[:3], [0, 50, 0]]), "X": X, "y": Y, "reg": 0.0},
+    "scores near 1000": _moved([1000.0, 1001, 999, 1000, 1002]),
+    "scores near -1000": _moved([-1000.0, -1001, -999, -1000, -1002]),
+    "scores near 1000 in one row, 0 in the others": _moved([1000.0, 0, 1, 2, 0]),
+}
 
 
 def _turn(names: tuple[str, ...], arguments: Arguments) -> Arguments:
@@ -185,18 +192,18 @@ WITH_B = (
 BIASED = "The penalty includes the bias b: penalise W alone."
 
 
-def _role(title: str, names: str, core: cores.Core, wrong_cores: list, kind: str) -> Role:
+def _role(title: str, names: str, core: cores.Core, wrong_cores: cores.Mistakes, kind: str) -> Role:
     hows = list(CONVENTIONS.values())
     return Role(
         f"{title}(W, X, y, reg) -> (loss, dW)", names, ("W", "X", "y", "reg"), CASES,
         {says: _made(core, mean, how) for says, how in CONVENTIONS.items()},
         list(_wrong(core, wrong_cores, hows)), (ROWS, COLUMNS, ALL_COLUMNS),
         [laws.doubled, laws.order_of_rows, laws.slope],
-        {"reg": 0.0}, ("loss", "gradient"), method=kind, kind="linear", family="a loss of W",
+        optional={"reg": 0.0}, returns=("loss", "gradient"), method=kind, kind="linear", alike=True,
     )  # fmt: skip
 
 
-def _role_with_b(title: str, names: str, core: cores.Core, wrong_cores: list) -> Role:
+def _role_with_b(title: str, names: str, core: cores.Core, wrong_cores: cores.Mistakes) -> Role:
     free = {says: how for says, how in CONVENTIONS.items() if says.endswith(WITHOUT_B)}
     biased = [how for says, how in CONVENTIONS.items() if says.endswith("(W**2)")]
     return Role(
@@ -204,8 +211,8 @@ def _role_with_b(title: str, names: str, core: cores.Core, wrong_cores: list) ->
         {says.removesuffix(WITHOUT_B): _made(core, mean, how) for says, how in free.items()},
         [(BIASED, _made(core, mean, how)) for how in biased]
         + list(_wrong(core, wrong_cores, list(free.values()))),
-        WITH_B, [laws.doubled, laws.order_of_rows], {"reg": 0.0},
-        ("loss", "gradient", "gradient of b"), family="a loss of W",
+        WITH_B, [laws.doubled, laws.order_of_rows],
+        optional={"reg": 0.0}, returns=("loss", "gradient", "gradient of b"), alike=True,
     )  # fmt: skip
 
 

@@ -46,7 +46,7 @@ class Role:
         remarks: cases that the course does not ask for -> what to say where they go wrong.
         method: regular expression for names of methods in classes of this kind.
         kind: the kind of class: "neighbours" or "linear".
-        family: roles of one file whose conventions must agree.
+        alike: whether all functions of this role in a file must follow one convention.
         smooth: the argument in which JAX's own derivative is tried too, or "".
     """
 
@@ -64,7 +64,7 @@ class Role:
     remarks: Mapping[str, str] = field(default_factory=dict)
     method: str = ""
     kind: str = ""
-    family: str = ""
+    alike: bool = False
     smooth: str = ""
 
 

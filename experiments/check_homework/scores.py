@@ -24,18 +24,20 @@ CASES: Cases = {
     "the first and the last label": {
         "scores": np.array([[1.0, 2.0, 3.0, 4.5], [1.0, 2.5, 3.0, 4.0]]), "y": np.array([0, 3]),
     },
-    "scores near 1000, -1000 and 50": {
-        "scores": np.array([[1001.0, 1000.0, 999.5], [-1000.0, -1002.0, -1001.0],
-                            [0.0, 50.0, 1.0]]), "y": np.array([0, 1, 2]),
+    "scores 50 apart": {"scores": np.array([[0.0, 50.0, 1.0], [3.0, 0.0, 2.0]]),
+                        "y": np.array([0, 1])},
+    "scores near 1000": {"scores": TABLE + 1000, "y": np.array([0, 1, 2])},
+    "scores near -1000": {"scores": TABLE - 1000, "y": np.array([0, 1, 2])},
+    "scores near 1000 in one row, 0 in the others": {
+        "scores": TABLE + np.array([[1000.0], [0.0], [0.0]]), "y": np.array([0, 1, 2]),
     },
 }  # fmt: skip
 GAP = {"scores 10,000 apart": {"scores": np.array([[1e4, 0.0, -1e4]] * 2), "y": np.array([0, 2])}}
 MARGIN = {"another margin": CASES[OFF_KINK] | {"margin": 2.5}}
 SMOOTH = {name: CASES[name] for name in (OFF_KINK, "one example alone")}
-SLOPE_CASES = {
-    "softmax": SMOOTH | {name: CASES[name] for name in ("equal scores",
-                                                        "scores near 1000, -1000 and 50")},
-}  # fmt: skip
+SOFTMAX_SLOPES = SMOOTH | {
+    name: case for name, case in CASES.items() if "near" in name or name == "equal scores"
+}
 
 
 def each(core: cores.Core) -> Function:
@@ -58,6 +60,11 @@ def mean_and_slopes(core: cores.Core) -> Function:
     return function
 
 
+def _whatever_margin(function: Function) -> Function:
+    """The margin is not passed on, as a wrong function need not know it."""
+    return lambda scores, y, margin=1.0: function(scores, y)
+
+
 def _averaged(core: cores.Core, by: Callable[[Array], Any]) -> Function:
     return lambda scores, y, **margin: by(core(scores, y, **margin)[0])
 
@@ -66,6 +73,7 @@ def _shifted(core: cores.Core, at: int) -> Function:
     return lambda scores, y, **margin: core(scores, (y + 1) % scores.shape[1], **margin)[at]
 
 
+FIXED = "The margin is always 1: use the argument `margin`."
 MEANT = "The mean of all examples is returned: return the loss of each one."
 TOTAL = "The sum of all examples is returned: return the loss of each one."
 SHIFTED = "The labels are shifted by one: class c is column c, counted from 0."
@@ -73,29 +81,43 @@ PER_EXAMPLE = "The gradient is divided by N: each example's own loss is asked fo
 NO_MEAN = "The loss and the gradient are sums: divide them by N."
 
 
-def _loss_role(name: str, core: cores.Core, wrong: list, cases: Cases, names: str) -> Role:
+def _loss_role(
+    name: str,
+    names: str,
+    core: cores.Core,
+    wrong: cores.Mistakes,
+    more: list[tuple[str, Function]],
+    cases: Cases,
+    **optional: float,
+) -> Role:
     return Role(
         f"{name}(scores, labels) -> (N,), one loss for each example", names,
-        ("scores", "y", "margin") if "another margin" in cases else ("scores", "y"), cases,
-        {"": each(core)},
-        [*((says, each(fn)) for says, fn in wrong), (MEANT, _averaged(core, np.mean)),
-         (TOTAL, _averaged(core, np.sum)), (SHIFTED, _shifted(core, 0))],
-        laws=[laws.constant, laws.rows_alone],
-        optional={"margin": 1.0} if "another margin" in cases else {}, smooth="scores",
+        ("scores", "y", *optional), cases, {"": each(core)},
+        [*((says, _whatever_margin(each(fn))) for says, fn in wrong.of_loss()), *more,
+         (MEANT, _averaged(core, np.mean)), (TOTAL, _averaged(core, np.sum)),
+         (SHIFTED, _shifted(core, 0))],
+        laws=[laws.constant, laws.rows_alone], optional=optional, smooth="scores",
     )  # fmt: skip
 
 
-def _slope_role(name: str, core: cores.Core, wrong: list, cases: Cases) -> Role:
+def _with_margin(name: str, core: cores.Core, wrong: cores.Mistakes) -> Role:
+    fixed = [(FIXED, _whatever_margin(each(core)))]
+    return _loss_role(name, f"{name}(_loss(es)?)?", core, wrong, fixed, CASES | MARGIN, margin=1.0)
+
+
+def _slope_role(name: str, core: cores.Core, wrong: cores.Mistakes, cases: Cases) -> Role:
     return Role(
         f"{name}_gradient(scores, labels) -> (N, C), of each example's own loss",
         f"{name}_(gradient|grad)", ("scores", "y"), cases, {"": slopes(core)},
-        [*((says, slopes(fn)) for says, fn in wrong), (SHIFTED, _shifted(core, 1)),
+        [*((says, slopes(fn)) for says, fn in wrong.of_slopes()), (SHIFTED, _shifted(core, 1)),
          (PER_EXAMPLE, lambda scores, y: core(scores, y)[1] / len(y))],
         laws=[laws.rows_alone],
     )  # fmt: skip
 
 
-def _of_scores(name: str, names: str, core: cores.Core, wrong: list, cases: Cases) -> Role:
+def _of_scores(
+    name: str, names: str, core: cores.Core, wrong: cores.Mistakes, cases: Cases
+) -> Role:
     sums = {
         NO_MEAN: lambda scores, y: dict(
             zip(("loss", "gradient"), (core(scores, y)[0].sum(), core(scores, y)[1]), strict=True)
@@ -104,7 +126,7 @@ def _of_scores(name: str, names: str, core: cores.Core, wrong: list, cases: Case
     return Role(
         f"{name}(scores, y) -> (mean loss, gradient by the scores)", names, ("scores", "y"), cases,
         {"": mean_and_slopes(core)},
-        [*((says, mean_and_slopes(fn)) for says, fn in wrong), *sums.items()],
+        [*((says, mean_and_slopes(fn)) for says, fn in wrong.all()), *sums.items()],
         returns=("loss", "gradient"),
     )  # fmt: skip
 
@@ -156,25 +178,22 @@ def _one(core: cores.Core) -> Function:
 ONE_EXAMPLE = Role(
     "L_i(x, y, W) -> (), the SVM loss of one example", r"L_?i(_(vectorized|vectorised|naive))?",
     ("x", "y", "W"), ONE, {"": _one(cores.hinge)},
-    [(says, _one(fn)) for says, fn in cores.WRONG_HINGES],
+    [(says, _one(fn)) for says, fn in cores.WRONG_HINGES.of_loss()],
     (Form("W is (C, D)"), Form("W is (D, C)", lambda a: a | {"W": a["W"].T.copy()})),
 )  # fmt: skip
 
 ROLES = (
-    _loss_role("hinge", cores.hinge, cores.WRONG_HINGES, CASES | MARGIN, "hinge(_loss(es)?)?"),
-    _loss_role("squared_hinge", cores.squared_hinge, cores.WRONG_SQUARES, CASES | MARGIN,
-               "squared_hinge(_loss(es)?)?"),
-    _loss_role("crammer_singer_hinge", cores.crammer_singer, cores.WRONG_LARGEST, CASES | MARGIN,
-               "crammer_singer(_hinge)?(_loss(es)?)?"),
-    _loss_role("softmax", cores.softmax,
-               [*cores.WRONG_SOFTMAXES, (cores.ZERO_SHARE, cores.shares_first)], CASES | GAP,
-               "softmax|cross_entropy"),
+    _with_margin("hinge", cores.hinge, cores.WRONG_HINGES),
+    _with_margin("squared_hinge", cores.squared_hinge, cores.WRONG_SQUARES),
+    _with_margin("crammer_singer_hinge", cores.crammer_singer, cores.WRONG_LARGEST),
+    _loss_role("softmax", "softmax|cross_entropy", cores.softmax, cores.WRONG_SOFTMAXES,
+               [(cores.ZERO_SHARE, each(cores.shares_first))], CASES | GAP),
     PROBABILITIES,
     _slope_role("hinge", cores.hinge, cores.WRONG_HINGES, SMOOTH),
     _slope_role("squared_hinge", cores.squared_hinge, cores.WRONG_SQUARES, SMOOTH),
-    _slope_role("softmax", cores.softmax, cores.WRONG_SOFTMAXES, SLOPE_CASES["softmax"]),
+    _slope_role("softmax", cores.softmax, cores.WRONG_SOFTMAXES, SOFTMAX_SLOPES),
     _of_scores("svm_loss", "svm_loss", cores.hinge, cores.WRONG_HINGES, SMOOTH),
     _of_scores("softmax_loss", "softmax_loss|cross_entropy_loss", cores.softmax,
-               cores.WRONG_SOFTMAXES, SLOPE_CASES["softmax"]),
+               cores.WRONG_SOFTMAXES, SOFTMAX_SLOPES),
     ONE_EXAMPLE,
 )  # fmt: skip

@@ -49,7 +49,7 @@ INDEX = "An index is returned: return the label y[index]."
 MEAN_VOTE = "Labels are averaged: they are names, so count their votes."
 LAST_EQUAL = "Of equal distances the last counts: the first one does."
 UNSTABLE = (
-    "Equal distances are in no fixed order: np.argsort(..., kind='stable') lets the first one count."
+    "Equal distances are in no fixed order: with np.argsort(..., kind='stable') the first counts."
 )
 VOTES: list[tuple[str, Vote]] = [
     (TIE_LARGER, _larger),
