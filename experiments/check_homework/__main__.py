@@ -15,12 +15,12 @@ Exit status: 0 all passed, 1 something failed, 2 nothing could be checked.
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from experiments.check_homework import isolation, tables
 from experiments.check_homework.isolation import File
-from experiments.check_homework.judging import FAIL, PASS, Line, disagreements
+from experiments.check_homework.judging import FAIL, PASS, Line, disagreements, gathered
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,32 +39,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if not arguments.file.is_file():
         parser.error(f"there is no file {arguments.file}")
-    held, lines = File([], [], []), []
-    for one in isolation.check(arguments.file, arguments.seconds):
-        if isinstance(one, File):
-            held = one
-        else:
-            lines.append(one)
-        if not arguments.json:
-            _show(one)
-    more = list(disagreements(lines, tables.ROLES))
-    lines += more
+    held, lines = checked(arguments.file, arguments.seconds, show=not arguments.json)
     status = _status(lines)
     if arguments.json:
         print(json.dumps(_report(held, lines, status), indent=2))
     else:
-        print(*more, *_end(held, lines), sep="\n")
+        print(*_end(held, lines), sep="\n")
     return status
 
 
-def _show(one: File | Line) -> None:
-    if isinstance(one, Line):
-        print(one, flush=True)
-        return
-    for note in one.notes:
-        print(f"note  {note}")
-    if one.problem:
-        print(f"FAIL  {one.problem}")
+def checked(file: Path, seconds: float, show: bool) -> tuple[File, list[Line]]:
+    """What the file holds, and all lines; each is shown as soon as it is known."""
+    held, lines = File([], [], []), list[Line]()
+
+    def stream() -> Iterator[Line]:
+        nonlocal held
+        for one in isolation.check(file, seconds):
+            if isinstance(one, Line):
+                yield one
+                continue
+            held = one
+            if show:
+                print(*_notes(held), sep="\n", end="\n" * bool(_notes(held)))
+        yield from disagreements(lines, tables.ROLES)
+
+    for line in gathered(stream()):
+        lines.append(line)
+        if show:
+            print(line, flush=True)
+    return held, lines
+
+
+def _notes(held: File) -> list[str]:
+    return [f"note  {note}" for note in held.notes] + [f"FAIL  {held.problem}"] * bool(held.problem)
 
 
 def _status(lines: Sequence[Line]) -> int:

@@ -80,6 +80,7 @@ STEP = Role(
         ("W is shrunk too: this step is W - learning_rate * dW alone.",
          _step(lambda W, dW, rate: W - rate * (dW + W))),
     ],
+    may_change="W",
 )  # fmt: skip
 
 
@@ -168,7 +169,7 @@ TRAINING = Role(
         ("The learning rate shrinks with every step.",
          trained(lambda W, slope, rate, number: W - rate / (number + 1) * slope)),
     ],
-    (Form(), Form("returns (W, losses)", take=_swapped)), always=(batches,),
+    (Form(), Form("returns (W, losses)", take=_swapped)), always=(batches,), may_change="W",
     returns=("losses", "W"), method="(?i)(train|fit)", kind="linear",
 )  # fmt: skip
 ROLES = (PREDICTIONS, STEP, TRAINING)

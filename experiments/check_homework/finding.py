@@ -40,7 +40,7 @@ def find(names: Mapping[str, Any], roles: tuple[Role, ...]) -> tuple[list[Found]
                      _of_function(name, value, roles))  # fmt: skip
         good = [one for one in tried if isinstance(one, Found)]
         found += [one for one in good if one.name not in {other.name for other in found}]
-        if not good:
+        if not good and not _is_base(value):
             bad = [one for one in tried if isinstance(one, Left)]
             left += bad[:1] or [Left(name, near(name, roles))]
     return found, left
@@ -92,8 +92,8 @@ def near(name: str, roles: tuple[Role, ...]) -> str:
 
 def _of_class(cls: type, roles: tuple[Role, ...]) -> Iterator[Found | Left]:
     kind = _kind(cls)
-    if not kind or (kind == "linear" and any(base for base in cls.__subclasses__())):
-        return  # a base class is tried through the classes that derive from it
+    if not kind or _is_base(cls):
+        return
     methods = {
         name: method
         for name, method in inspect.getmembers(cls, inspect.isfunction)
@@ -105,6 +105,11 @@ def _of_class(cls: type, roles: tuple[Role, ...]) -> Iterator[Found | Left]:
             fitting = [role for role in roles if role.kind == kind
                        and re.fullmatch(role.method, cls.__name__)]  # fmt: skip
         yield from _of_method(cls, name, method, fitting)
+
+
+def _is_base(value: Any) -> bool:
+    """A class that others derive from is tried through them."""
+    return inspect.isclass(value) and bool(value.__subclasses__())
 
 
 def _kind(cls: type) -> str:

@@ -61,7 +61,9 @@ class Judged:
     def __init__(self, found: Found, trying: Callable[[str], None]) -> None:
         self.found, self.role = found, found.role
         absent = {name: self.role.optional[name] for name in found.absent}
-        self.cases = {name: case | absent for name, case in self.role.cases.items()}
+        self.cases = {
+            name: {**self.role.optional, **case, **absent} for name, case in self.role.cases.items()
+        }
         self.right = {says: self._answers(fn) for says, fn in self.role.right.items()}
         self.form, self.outcomes = self._in_its_form(trying)
         self.sound = [c for c, o in self.outcomes.items() if not o.problem]
@@ -269,12 +271,23 @@ def told_case(name: str, case: Arguments) -> str:
 
 def disagreements(lines: Iterable[Line], roles: Iterable[Role]) -> Iterator[Line]:
     """Functions of one role that pass with different conventions, such as a root in one only."""
-    first: dict[str, Line] = {}
-    alike = {role.title for role in roles if role.alike}
+    for role in roles:
+        follow: dict[str, list[str]] = {}
+        for line in lines:
+            if line.verdict == PASS and line.role == role.title and role.alike:
+                follow.setdefault(line.convention, []).append(line.function)
+        if len(follow) > 1:
+            *_, last = follow.values()
+            told = "; ".join(f"{', '.join(names)}: {says}" for says, names in follow.items())
+            yield Line(FAIL, last[0], f"Versions of one function differ. {told}.")
+
+
+def gathered(lines: Iterable[Line]) -> Iterator[Line]:
+    """Each cause in full once; where another function has it too, that is said shortly."""
+    first: dict[tuple[str, str], str] = {}
     for line in lines:
-        if line.verdict == PASS and line.role in alike:
-            other = first.setdefault(line.role, line)
-            if other.convention != line.convention:
-                yield Line(FAIL, line.function,
-                           f"It follows {line.convention}, and {other.function} {other.convention}:"
-                           " versions of one function must agree.")  # fmt: skip
+        other = first.setdefault((line.why, line.evidence), line.function)
+        if line.verdict == PASS or other == line.function:
+            yield line
+        elif line.verdict == FAIL:
+            yield line._replace(why=f"The same as {other}.", evidence="")

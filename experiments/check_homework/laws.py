@@ -104,8 +104,8 @@ def difference(name: str, expected: np.ndarray, got: np.ndarray, by: str = "expe
         return f"{by} the shape {expected.shape}, got {got.shape}"
     apart = ~np.isclose(got, expected, rtol=1e-4, atol=1e-5, equal_nan=True)
     place = tuple(int(i) for i in np.argwhere(apart)[0]) if apart.any() else ()
-    at = f"{name}[{', '.join(map(str, place))}]: " if place else ""
-    text = f"{at}{by} {_number(expected[place])}, got {_number(got[place])}"
+    at = f"{name}[{', '.join(map(str, place))}]" if place else name
+    text = f"{at}: {by} {_number(expected[place])}, got {_number(got[place])}"
     return text + _relation(expected, got)
 
 
@@ -113,7 +113,12 @@ def _relation(expected: np.ndarray, got: np.ndarray) -> str:
     with np.errstate(all="ignore"):
         ratios = np.atleast_1d(got / expected)[np.atleast_1d(np.abs(expected) > 1e-6)]
     telling = ratios.size > 1 or (ratios.size and got.ndim == 0)  # of one label it says nothing
-    if telling and np.isfinite(ratios).all() and np.ptp(ratios) < 1e-4 * abs(ratios[0]):
+    if (
+        telling
+        and not near(ratios, np.ones_like(ratios))
+        and np.isfinite(ratios).all()
+        and np.ptp(ratios) < 1e-4 * abs(ratios[0])
+    ):
         return f" ({ratios[0]:.4g} times as much)"
     return ""
 

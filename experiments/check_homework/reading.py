@@ -41,7 +41,7 @@ def namespace(file: Path) -> tuple[dict[str, Any], list[str]]:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            notes.append(f"{where}, line {node.lineno}: {told(error)}")
+            notes.append(f"{where}: {told(error)}")
     return names, notes
 
 

@@ -43,6 +43,7 @@ class Role:
         always: laws that are tried in any case.
         optional: arguments that a function may lack -> what stands for them then.
         returns: the names of what comes back, in order.
+        may_change: an argument that may be changed in place; where nothing is returned, it counts.
         remarks: cases that the course does not ask for -> what to say where they go wrong.
         method: regular expression for names of methods in classes of this kind.
         kind: the kind of class: "neighbours" or "linear".
@@ -61,6 +62,7 @@ class Role:
     always: Sequence[Law] = ()
     optional: Mapping[str, Any] = field(default_factory=dict)
     returns: tuple[str, ...] = (VALUE,)
+    may_change: str = ""
     remarks: Mapping[str, str] = field(default_factory=dict)
     method: str = ""
     kind: str = ""

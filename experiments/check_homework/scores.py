@@ -35,9 +35,6 @@ CASES: Cases = {
 GAP = {"scores 10,000 apart": {"scores": np.array([[1e4, 0.0, -1e4]] * 2), "y": np.array([0, 2])}}
 MARGIN = {"another margin": CASES[OFF_KINK] | {"margin": 2.5}}
 SMOOTH = {name: CASES[name] for name in (OFF_KINK, "one example alone")}
-SOFTMAX_SLOPES = SMOOTH | {
-    name: case for name, case in CASES.items() if "near" in name or name == "equal scores"
-}
 
 
 def each(core: cores.Core) -> Function:
@@ -191,9 +188,9 @@ ROLES = (
     PROBABILITIES,
     _slope_role("hinge", cores.hinge, cores.WRONG_HINGES, SMOOTH),
     _slope_role("squared_hinge", cores.squared_hinge, cores.WRONG_SQUARES, SMOOTH),
-    _slope_role("softmax", cores.softmax, cores.WRONG_SOFTMAXES, SOFTMAX_SLOPES),
+    _slope_role("softmax", cores.softmax, cores.WRONG_SOFTMAXES, CASES),
     _of_scores("svm_loss", "svm_loss", cores.hinge, cores.WRONG_HINGES, SMOOTH),
     _of_scores("softmax_loss", "softmax_loss|cross_entropy_loss", cores.softmax,
-               cores.WRONG_SOFTMAXES, SOFTMAX_SLOPES),
+               cores.WRONG_SOFTMAXES, CASES),
     ONE_EXAMPLE,
 )  # fmt: skip

@@ -33,12 +33,14 @@ def try_case(found: Found, form: Form, arguments: Arguments) -> Outcome:
     try:
         with quietly():
             result = found.call(given)
+            if result is None and found.role.may_change:
+                result = given[found.role.may_change]
             got = form.take(named_parts(result, found.role.returns))
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         return Outcome({}, told(error))
-    return Outcome(got, "", _changed(given, before), _of_jax(result))
+    return Outcome(got, "", _changed(given, before, found.role.may_change), _of_jax(result))
 
 
 @contextlib.contextmanager
@@ -66,8 +68,9 @@ def _copy(value: Any) -> Any:
     return value.copy() if isinstance(value, np.ndarray | list) else value
 
 
-def _changed(after: Arguments, before: Arguments) -> str:
-    return next((name for name, value in after.items() if not _same(value, before[name])), "")
+def _changed(after: Arguments, before: Arguments, allowed: str) -> str:
+    names = (name for name, value in after.items() if not _same(value, before[name]))
+    return next((name for name in names if name != allowed), "")
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -126,8 +129,13 @@ def told(error: BaseException) -> str:
         return str(error)
     if isinstance(error, SystemExit):
         return "it ends the program (exit): return a value instead"
+    message = " ".join(str(error).split())
+    text = type(error).__name__ + (f": {message[:120]}" if message else "")
+    return f"it raised {text}{_line(error)}"
+
+
+def _line(error: BaseException) -> str:
+    """The last line of the student's own file that the error came through."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if "check_homework" not in
               f.filename and "site-packages" not in f.filename]  # fmt: skip
-    line = f" in line {frames[-1].lineno}" if frames else ""
-    message = " ".join(str(error).split())
-    return f"it raised {type(error).__name__}{line}" + (f": {message[:120]}" if message else "")
+    return f" (line {frames[-1].lineno})" if frames else ""
