@@ -155,11 +155,14 @@ WRONG_HINGES = Mistakes(
 )  # fmt: skip
 WRONG_SQUARES = Mistakes(
     both=[(NOT_SQUARED, hinge), (SQUARED_SUM, _square_of_sum),
-          (NO_MARGIN, lambda scores, y: squared_hinge(scores, y, 0.0))],
+          (NO_MARGIN, lambda scores, y, margin=1.0: squared_hinge(scores, y, 0.0))],
     slopes=[(NO_TWO, _half_slopes)],
 )  # fmt: skip
 WRONG_LARGEST = Mistakes(
-    both=[(SUMMED, hinge), (NO_MARGIN, lambda scores, y: crammer_singer(scores, y, 0.0))]
+    both=[
+        (SUMMED, hinge),
+        (NO_MARGIN, lambda scores, y, margin=1.0: crammer_singer(scores, y, 0.0)),
+    ]
 )
 
 # --- wrong softmaxes ---------------------------------------------------------------------------

@@ -111,13 +111,16 @@ class Judged:
 
     def causes(self) -> Iterator[Cause]:
         """Each cause of failure once."""
-        yield from self._problems()
-        yield from self._wrong_numbers()
-        yield from self._broken(self.role.always)
-        changed = [(c, o.changed) for c, o in self.outcomes.items() if o.changed]
-        if changed:
-            yield Cause(f"It changes its argument {changed[0][1]}: work on a copy.", changed[0][0])
+        found = [*self._problems(), *self._wrong_numbers(), *self._broken(self.role.always)]
+        yield from found or self._changes()
         yield from self._derivative()
+
+    def _changes(self, evidence: str = "") -> Iterator[Cause]:
+        for case, outcome in self.outcomes.items():
+            if outcome.changed:
+                says = f"It changes its argument {outcome.changed}: work on a copy."
+                yield Cause(says, evidence or case)
+                return
 
     def _problems(self) -> Iterator[Cause]:
         seen = {}
@@ -187,11 +190,11 @@ class Judged:
         )
 
     def _unnamed(self, wrong: list[str]) -> Iterator[Cause]:
-        broken = next(iter(self._broken(self.role.laws)), None)
-        if broken:
-            yield broken._replace(evidence=broken.evidence or self._evidence(wrong))
-        else:
-            yield Cause(f"The {' and the '.join(wrong)} is wrong.", self._evidence(wrong))
+        """What else is known of wrong numbers: a changed argument, or a law that is broken."""
+        evidence = self._evidence(wrong)
+        known = [*self._changes(evidence), *self._broken(self.role.laws)]
+        cause = known[0] if known else Cause(f"The {' and the '.join(wrong)} is wrong.")
+        yield cause._replace(evidence=cause.evidence or evidence)
 
     def _broken(self, rules: Iterable[Law]) -> Iterator[Cause]:
         """The first law that does not hold in the counted cases."""
@@ -244,7 +247,7 @@ class Judged:
 
     def summary(self) -> str:
         """What passed: how many cases, what was returned, and which convention it follows."""
-        conventions = [self.form.says] if len(self.role.forms) > 1 else []
+        conventions = [self.form.says] if self.form.says and len(self.role.forms) > 1 else []
         conventions += [self.says] if self.says and len(self.right) > 1 else []
         text = f"{len(self.cases)} {'inputs' if len(self.cases) > 1 else 'input'}"
         if set(self._parts()) == {"loss"}:
@@ -286,7 +289,8 @@ def gathered(lines: Iterable[Line]) -> Iterator[Line]:
     """Each cause in full once; where another function has it too, that is said shortly."""
     first: dict[tuple[str, str], str] = {}
     for line in lines:
-        other = first.setdefault((line.why, line.evidence), line.function)
+        evidence = line.evidence if line.verdict == FAIL else ""  # a remark is said once
+        other = first.setdefault((line.why, evidence), line.function)
         if line.verdict == PASS or other == line.function:
             yield line
         elif line.verdict == FAIL:

@@ -66,6 +66,8 @@ MISTAKES: list[tuple[str, Callable[[Terms], Made]]] = [
      lambda t: (t.loss / t.n**2 + t.penalty, mean(t)[1])),
     ("The gradient is divided by N twice.",
      lambda t: (mean(t)[0], t.gradient / t.n**2 + t.slope)),
+    ("The gradient of the data has the wrong sign.",
+     lambda t: (mean(t)[0], -t.gradient / t.n + t.slope)),
     ("The whole gradient has the wrong sign.", lambda t: (mean(t)[0], -mean(t)[1])),
     ("The gradient is always 0.", lambda t: (mean(t)[0], 0 * t.gradient)),
 ]  # fmt: skip
@@ -101,12 +103,13 @@ def _made(core: cores.Core, made: Callable[[Terms], Made], how: tuple[float, sli
     return function
 
 
-def _first(right: Function, divided: bool, W: Any, X: Any, y: Any, reg: Any) -> dict[str, Any]:
-    """What is returned from within the loop over the examples."""
-    n = 1 if divided else len(X)
-    found, rest = right(W, X[:1], y[:1], reg), right(W, X[:1], y[:1], 0.0)
+def _first(right: Function, whole: bool, W: Any, X: Any, y: Any, reg: Any) -> dict[str, Any]:
+    """What is returned from within the loop: before or after the mean and the penalty."""
+    alone, penalised = right(W, X[:1], y[:1], 0.0), right(W, X[:1], y[:1], reg)
+    if not whole:
+        return alone
     return {
-        name: rest[name] / n + (found[name] - rest[name]) * divided for name in ("loss", "gradient")
+        name: alone[name] / len(X) + penalised[name] - alone[name] for name in ("loss", "gradient")
     }
 
 
@@ -121,7 +124,7 @@ def _wrong(
         right = _made(core, mean, how)
         yield from ((says, _made(core, made, how)) for says, made in MISTAKES)
         yield from ((says, _made(wrong, mean, how)) for says, wrong in wrong_cores.all())
-        yield from ((FIRST, partial(_first, right, divided)) for divided in (True, False))
+        yield from ((FIRST, partial(_first, right, whole)) for whole in (True, False))
         yield from ((SHIFTED, partial(_shifted, right, by)) for by in (1, -1))
 
 

@@ -83,6 +83,11 @@ def _difference(h: float, change: Callable[[Function, Array, Array], Any]) -> Fu
     return gradient
 
 
+def _kept(fn: Function, x: Array) -> Array:
+    """Every step stays, so that its difference counts in all that follow."""
+    return np.cumsum(differences(fn, x)).reshape(x.shape)
+
+
 def _in_float32(two_sides: bool) -> Function:
     def change(fn: Function, x: Array, step: Array) -> Any:
         x, step = x.astype(np.float32), step.astype(np.float32)
@@ -103,6 +108,7 @@ NUMERICAL = Role(
         ("It is not divided by h.", _difference(1e-5, lambda fn, x, h: (fn(x + h) - fn(x)) * 1e-5)),
         ("f(x + h) - f(x) is divided by 2 h: it is one step h long.",
          _difference(1e-5, lambda fn, x, h: (fn(x + h) - fn(x)) / 2)),
+        ("x is not put back after a step: x[place] must be what it was.", _kept),
         ("h is too large: 1e-5 leaves an error too small to see.",
          _difference(0.1, lambda fn, x, h: fn(x + h) - fn(x))),
         ("h is too large: 1e-5 leaves an error too small to see.",

@@ -90,7 +90,7 @@ def _loss_role(
     return Role(
         f"{name}(scores, labels) -> (N,), one loss for each example", names,
         ("scores", "y", *optional), cases, {"": each(core)},
-        [*((says, _whatever_margin(each(fn))) for says, fn in wrong.of_loss()), *more,
+        [*((says, each(fn)) for says, fn in wrong.of_loss()), *more,
          (MEANT, _averaged(core, np.mean)), (TOTAL, _averaged(core, np.sum)),
          (SHIFTED, _shifted(core, 0))],
         laws=[laws.constant, laws.rows_alone], optional=optional, smooth="scores",
