@@ -70,8 +70,8 @@ FAULTS = [
      "np.abs(queries[:, None] - X)", "uint8 pixels wrap"),
     (LECTURE, "l2_distances", "np.square(queries[:, None].astype(float) - X.astype(float)).sum(",
      "np.square(queries[:, None] - X).sum(", "uint8 pixels wrap"),
-    (LECTURE, "l2_distances", "np.square(queries[:, None].astype(float) - X.astype(float)).sum(axis=-1)",
-     "np.sqrt(np.square(queries[:, None].astype(float) - X).sum(axis=-1))", "This takes a root"),
+    (LECTURE, "l2_distances", "return np.square(queries[:, None].astype(float) - X.astype(float))",
+     "return np.sqrt(1) * np.abs(queries[:, None].astype(float) - X)", "This is the L1 distance"),
     (LECTURE, "nearest_neighbor", "y[l1_distances(queries, X).argmin(axis=1)]",
      "y[np.abs(X - queries[:, None]).sum(axis=-1).argmin(axis=1)]", "uint8 pixels wrap"),
     (LECTURE, "nearest_neighbor", "y[l1_distances(queries, X).argmin(axis=1)]",
@@ -101,8 +101,11 @@ FAULTS = [
      "k is not passed on"),
     (FUNCTIONS, "knn_cross_validate", "model.predict(x_parts[i], k)",
      "model.predict(x_parts[i], k_choices[0])", "the accuracy of the first"),
-    (FUNCTIONS, "knn_cross_validate", "x_parts[:i] + x_parts[i + 1:]),\n                                  np.concatenate(y_parts[:i] + y_parts[i + 1:]))",
-     "x_parts), np.concatenate(y_parts))", "left in the training set"),
+    (FUNCTIONS, "knn_cross_validate", "        for i in range(num_folds):\n",
+     "        for i in range(num_folds):\n            model = KnnClassifier(x_train, y_train)\n"
+     "            right = (model.predict(x_parts[i], k) == y_parts[i]).mean()\n"
+     "            k_to_accuracies.setdefault(k, []).append(right)\n            continue\n",
+     "left in the training set"),
     # the rest
     (LECTURE, "accuracy", "np.mean(predictions == labels)", "np.sum(predictions == labels)",
      "The number of right ones"),
@@ -142,7 +145,8 @@ FAULTS = [
      "axis=0, keepdims=True))\n    return W * np.min", "Columns are shortened"),
     (LECTURE, "eval_numerical_gradient", "(f(x) - value) / h", "(value - f(x)) / h",
      "the wrong way round"),
-    (LECTURE, "eval_numerical_gradient", "        x[place] = old\n", "", "It changes its argument x"),
+    (LECTURE, "eval_numerical_gradient", "        x[place] = old\n", "",
+     "It changes its argument x"),
     (LECTURE, "eval_numerical_gradient", "value, slopes, h = f(x), np.zeros(x.shape), 1e-5",
      "x = x.astype(np.float32)\n    value, slopes, h = f(x), np.zeros(x.shape), np.float32(1e-5)",
      "float32 rounds the difference away"),
@@ -155,6 +159,6 @@ FAULTS = [
      "self.loss(X[rows], y[:batch_size], reg)", "do not belong together"),
     (CLASSES, "LinearClassifier.train", "self.loss(X[rows], y[rows], reg)",
      "self.loss(X, y, reg)", "batch_size says"),
-    (FUNCTIONS, "train_linear_classifier", "sample_batch(X, y, num_train, batch_size)\n        loss",
-     "(X[:batch_size], y[:batch_size])\n        loss", "Every step has the same batch"),
+    (FUNCTIONS, "train_linear_classifier", "sample_batch(X, y, num_train, batch_size)\n       ",
+     "(X[:batch_size], y[:batch_size])\n       ", "Every step has the same batch"),
 ]  # fmt: skip

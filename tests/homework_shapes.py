@@ -1,6 +1,6 @@
 """Right homework in the shapes of public assignments, written for these tests."""
 
-LECTURE = '''
+LECTURE = """
 import numpy as np
 
 def l1_distances(queries, X):
@@ -116,9 +116,9 @@ class NearestNeighbor:
             apart = np.sum(np.abs(self.Xtr - X[i, :]), axis=1)
             labels[i] = self.ytr[np.argmin(apart)]
         return labels
-'''
+"""
 
-LOOPS_AND_CLASSES = '''
+LOOPS_AND_CLASSES = """
 import numpy as np
 from past.builtins import xrange
 
@@ -248,9 +248,9 @@ class LinearSVM(LinearClassifier):
 class Softmax(LinearClassifier):
     def loss(self, X_batch, y_batch, reg):
         return softmax_loss_vectorized(self.W, X_batch, y_batch, reg)
-'''
+"""
 
-FUNCTIONS = '''
+FUNCTIONS = """
 import numpy as np
 
 def compute_distances_two_loops(x_train, x_test):
@@ -322,7 +322,7 @@ def train_linear_classifier(loss_func, W, X, y, learning_rate=1e-3, reg=1e-5, nu
 
 def predict_linear_classifier(W, X):
     return (X @ W).argmax(axis=1)
-'''
+"""
 
 COLUMNS = '''
 import numpy as np
@@ -349,7 +349,7 @@ def softmax_loss(W, X, y, lam):
     return -logp[np.arange(len(y)), y].mean() + lam * (V * V).sum(), p.T @ X / len(y) + 2 * lam * V
 '''
 
-WITH_BIAS = '''
+WITH_BIAS = """
 import numpy as np
 
 def softmax_loss(W, b, X, y, reg):
@@ -375,7 +375,7 @@ def svm_loss(W, b, X, y, reg):
 def softmax(x):
     x = x - x.max(axis=1, keepdims=True)
     return np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
-'''
+"""
 SHAPES = {
     "the lecture's functions": LECTURE,
     "loops and classes": LOOPS_AND_CLASSES,

@@ -123,7 +123,7 @@ class Judged:
                 return
 
     def _problems(self) -> Iterator[Cause]:
-        seen = {}
+        seen: dict[str, str] = {}
         for case, outcome in self.outcomes.items():
             if outcome.problem and case not in self.role.remarks:
                 seen.setdefault(outcome.problem, case)

@@ -199,7 +199,7 @@ def _nearest_by(distance: Distance, vote: Vote = majority) -> Function:
     return partial(classifier(distance, vote), k=1)
 
 
-NEAREST_WRONG = [
+NEAREST_WRONG: list[tuple[str, Function]] = [
     (LAST_EQUAL, _nearest_by(l1, dict(VOTES)[LAST_EQUAL])),
     (FARTHEST, _nearest_by(l1, dict(VOTES)[FARTHEST])),
     (INDEX, _nearest_by(l1, dict(VOTES)[INDEX])),

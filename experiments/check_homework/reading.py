@@ -6,6 +6,7 @@ its other cells train and draw.
 """
 
 import ast
+import importlib.util
 import json
 import sys
 import types
@@ -33,7 +34,7 @@ def namespace(file: Path) -> tuple[dict[str, Any], list[str]]:
     statements = list(_notebook(file) if file.suffix == ".ipynb" else _script(file))
     module = _module(file, statements)
     names, notes = vars(module), []
-    names["xrange"] = range  # the public assignments are from the time of Python 2
+    _old_python()
     for node, where in statements:
         program = ast.Module([node], [])
         try:
@@ -93,6 +94,14 @@ def _module(file: Path, statements: list[Statement]) -> types.ModuleType:
     module.__package__, module.__file__ = package or None, str(file)
     sys.modules[name] = module
     return module
+
+
+def _old_python() -> None:
+    """Public assignments import `xrange` from a package that brings back Python 2."""
+    if importlib.util.find_spec("past") is None:
+        past, builtins = types.ModuleType("past"), types.ModuleType("past.builtins")
+        builtins.xrange = range  # type: ignore[attr-defined]
+        sys.modules |= {"past": past, "past.builtins": builtins}
 
 
 def _future(statements: list[Statement]) -> int:

@@ -120,7 +120,7 @@ def _kind(value: Any) -> str:
 
 def _of_jax(result: Any) -> bool:
     jax = sys.modules.get("jax")
-    return bool(jax) and isinstance(result, jax.Array)
+    return jax is not None and isinstance(result, jax.Array)
 
 
 def told(error: BaseException) -> str:
