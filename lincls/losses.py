@@ -50,11 +50,13 @@ def _checked_targets(fn: Callable[..., Any]) -> Callable[..., Any]:
     """The same loss behind a door: scores and targets become floats (B, C), targets in 0..1."""
 
     @in_float64
-    @functools.wraps(fn)
-    def loss(scores: Any, targets: Any) -> jax.Array:
-        scores, targets = checks.targeted(scores, targets)
+    def of_arrays(scores: Any, targets: Any) -> jax.Array:
         targets = jnp.asarray(targets, scores.dtype)
         return fn(scores, jnp.where((targets >= 0) & (targets <= 1), targets, jnp.nan))
+
+    @functools.wraps(fn)
+    def loss(scores: Any, targets: Any) -> jax.Array:
+        return of_arrays(*checks.targeted(scores, targets))
 
     return loss
 

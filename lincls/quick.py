@@ -84,7 +84,7 @@ def fit(
                                "num_classes", 2)  # fmt: skip
     if y.min() == y.max():
         raise ValueError(f"labels are all {int(y.max())}; a classifier needs two classes")
-    affine = preprocessing.fit(X, weight)
+    affine, reg = preprocessing.fit(X, weight), checks.number(reg, "reg", least=0)
     how = choose(X, affine, num_classes, loss=loss, penalty=penalty, reg=reg, beta=beta,
                  num_epochs=num_epochs, batch_size=batch_size)  # fmt: skip
     of_start, of_batches = jax.random.split(key)

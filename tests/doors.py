@@ -193,7 +193,7 @@ TABLE = {
                 "penalty": "functions", "reg": "number", "beta": "", "num_epochs":
                 "positive / many", "batch_size": "count"},
     quick.choose: {"X": "", "affine": "", "num_classes": "", "loss": "loss",
-                   "penalty": "functions", "reg": "number", "beta": "",
+                   "penalty": "functions", "reg": "", "beta": "",
                    "num_epochs": "positive / many", "batch_size": "count"},
     random_search.draw: {"key": "key", "num_features": "count", "num_classes": "count",
                          "scale": "positive"},
