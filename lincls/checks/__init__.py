@@ -22,6 +22,7 @@ from lincls.checks.examples import (
     labels,
     params,
     scored,
+    targeted,
     vote_weights,
     weights,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "rows",
     "scored",
     "share",
+    "targeted",
     "vote_weights",
     "weights",
     "within",
