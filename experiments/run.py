@@ -102,7 +102,7 @@ def _work(
     parser = options.build(prog, description, groups, listing, shared, reports)
     common, settings = options.parse(parser, groups, without_flags(typed, found), shared)
     try:
-        gate.Data(gate.load(common.dataset, common.data_dir, common.data_url))
+        gate.Data(gate.of(common))
         _check_writable(home(common))
     except (ValueError, TypeError, OSError) as error:
         parser.error(str(error))
@@ -138,7 +138,7 @@ def _check_writable(folder: Path) -> None:
 
 def home(common: options.Common) -> Path:
     """The folder of a data set's results, within --out whatever the data are called."""
-    name = gate.load(common.dataset, common.data_dir, common.data_url).name
+    name = gate.of(common).name
     plain = re.sub(r"[^\w.-]+", "-", name).strip(".-")[:100] or "data"
     return Path(common.out) / (f"{plain}-smoke" if common.smoke else plain)
 
@@ -307,7 +307,7 @@ def expected(job: Job, folder: Path) -> progress.Expected:
 
 
 def _data(job: Job) -> gate.Data:
-    return gate.Data(gate.load(job.common.dataset, job.common.data_dir, job.common.data_url))
+    return gate.Data(gate.of(job.common))
 
 
 def _mark(job: Job) -> str:
