@@ -506,9 +506,10 @@ def test_where_the_data_are_reaches_the_loader(monkeypatch):
     monkeypatch.setattr(gate.data, "load", lambda name, **where: asked.append((name, where)))
     gate.load.cache_clear()
     gate.load("cifar10", "here", "http://there/")
-    gate.load("digits", "")
+    gate.of(options.Common(dataset="photos", size=32, crop=True))
     gate.load.cache_clear()
+    nothing = {"data_dir": None, "url": None, "size": None, "crop": False}
     assert asked == [
-        ("cifar10", {"data_dir": Path("here"), "url": "http://there/"}),
-        ("digits", {"data_dir": None, "url": None}),
+        ("cifar10", nothing | {"data_dir": Path("here"), "url": "http://there/"}),
+        ("photos", nothing | {"size": 32, "crop": True}),
     ]

@@ -164,7 +164,7 @@ def _parts(path: Path) -> list[Path]:
     if "train" in found and "test" in found:
         parts = [found.pop("train"), found.pop("test")]
         if found:
-            warnings.warn(f"not read beside train and test: {_some(found.values())}", stacklevel=3)
+            warnings.warn(f"not read beside train and test: {_some(found.values())}", stacklevel=4)
         return parts
     for part in (found[name] for name in PARTS if name in found):
         if any(entry.is_dir() for entry in _visible(part)):
@@ -195,7 +195,7 @@ def _files_by_class(folder: Path) -> dict[str, list[Path]]:
     if others:
         warnings.warn(
             f"{len(others)} files are not read, as no images or of no class: {_some(others)}",
-            stacklevel=3,
+            stacklevel=4,
         )
     return images
 
