@@ -376,6 +376,64 @@ def softmax(x):
     x = x - x.max(axis=1, keepdims=True)
     return np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
 """
+TORCH = """
+import torch
+
+def compute_distances_two_loops(x_train, x_test):
+    dists = x_train.new_zeros(x_train.shape[0], x_test.shape[0])
+    for i in range(x_train.shape[0]):
+        for j in range(x_test.shape[0]):
+            dists[i, j] = ((x_train[i] - x_test[j]) ** 2).sum()
+    return dists
+
+def predict_labels(dists, y_train, k=1):
+    y_pred = torch.zeros(dists.shape[1], dtype=torch.int64)
+    for j in range(dists.shape[1]):
+        nearest = torch.sort(dists[:, j], stable=True).indices[:k]
+        y_pred[j] = torch.bincount(y_train[nearest]).argmax()
+    return y_pred
+
+class KnnClassifier:
+    def __init__(self, x_train, y_train):
+        self.x_train, self.y_train = x_train, y_train
+
+    def predict(self, x_test, k=1):
+        return predict_labels(compute_distances_two_loops(self.x_train, x_test), self.y_train, k)
+
+def svm_loss_naive(W, X, y, reg):
+    loss, dW = 0.0, torch.zeros_like(W)
+    for i in range(X.shape[0]):
+        scores = W.t().mv(X[i])
+        for j in range(W.shape[1]):
+            margin = scores[j] - scores[y[i]] + 1
+            if j != y[i] and margin > 0:
+                loss += margin
+                dW[:, j] += X[i]
+                dW[:, y[i]] -= X[i]
+    loss = loss / X.shape[0] + reg * torch.sum(W * W)
+    return loss, dW / X.shape[0] + 2 * reg * W
+
+def softmax_loss_vectorized(W, X, y, reg):
+    s = X @ W
+    s = s - s.max(dim=1, keepdim=True).values
+    logp = s - s.exp().sum(dim=1, keepdim=True).log()
+    p = logp.exp()
+    p[range(len(y)), y] -= 1
+    return -logp[range(len(y)), y].mean() + reg * (W * W).sum(), X.t() @ p / len(y) + 2 * reg * W
+
+def train_linear_classifier(loss_func, W, X, y, learning_rate=1e-3, reg=1e-5, num_iters=100,
+                            batch_size=200, verbose=False):
+    loss_history = []
+    for it in range(num_iters):
+        rows = torch.randint(0, X.shape[0], (batch_size,))
+        loss, grad = loss_func(W, X[rows], y[rows], reg)
+        loss_history.append(loss.item())
+        W -= learning_rate * grad
+    return W, loss_history
+
+def predict_linear_classifier(W, X):
+    return (X @ W).argmax(dim=1)
+"""
 SHAPES = {
     "the lecture's functions": LECTURE,
     "loops and classes": LOOPS_AND_CLASSES,

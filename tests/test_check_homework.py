@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 from homework_faults import FAULTS
-from homework_shapes import SHAPES
+from homework_shapes import SHAPES, TORCH
 
 from experiments.check_homework import tables
 from experiments.check_homework.finding import Found, find
@@ -39,6 +39,18 @@ def test_right_homework_passes(shape):
     found = lines(SHAPES[shape])
     assert [str(line) for line in found if line.verdict == FAIL] == []
     assert len([line for line in found if line.verdict == PASS]) >= 2
+
+
+def test_right_homework_in_torch_passes_and_a_mistake_is_named():
+    pytest.importorskip("torch")
+    found = lines(TORCH)
+    assert [str(line) for line in found if line.verdict == FAIL] == []
+    assert len([line for line in found if line.verdict == PASS]) == 7
+    wrong = TORCH.replace(
+        "return loss, dW / X.shape[0] + 2 * reg * W", "return loss, dW / X.shape[0]"
+    )
+    (failed,) = (line for line in lines(wrong) if line.verdict == FAIL)
+    assert "missing in the gradient" in failed.why
 
 
 def test_every_role_is_in_a_right_file():

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.check_homework.roles import Arguments, Role, Unbound, bound
+from experiments.check_homework.torches import uses_torch, with_tensors
 
 
 class Found(NamedTuple):
@@ -43,6 +44,8 @@ def find(names: Mapping[str, Any], roles: tuple[Role, ...]) -> tuple[list[Found]
         if not good and not _is_base(value):
             bad = [one for one in tried if isinstance(one, Left)]
             left += bad[:1] or [Left(name, near(name, roles))]
+    if uses_torch(names):
+        found = [one._replace(call=with_tensors(one.call)) for one in found]
     return found, left
 
 
