@@ -127,6 +127,53 @@ def test_a_loss_of_another_name_is_checked_without_a_right_answer():
     assert line.why.startswith("The gradient is not that of its own loss: gradient[0, 0]")
 
 
+def test_two_mistakes_at_once_are_both_named():
+    source = SHAPES["loops and classes"].replace(
+        "            if j == y[i]:\n                continue\n", ""
+    )
+    source = source.replace("    loss += reg * np.sum(W * W)\n    dW += 2 * reg * W\n", "")
+    (line,) = lines(source, "svm_loss_naive")
+    assert "The true class is counted too" in line.why
+    assert "The penalty is missing" in line.why
+
+
+K_AT_THE_START = """
+import numpy as np
+class KNN:
+    def __init__(self, k=3):
+        self.k = k
+    def fit(self, X, y):
+        self.X, self.y = X, y
+        return self
+    def predict(self, X):
+        apart = ((X[:, None] - self.X[None]) ** 2).sum(axis=-1)
+        nearest = np.argsort(apart, axis=1, kind="stable")[:, :self.k]
+        return np.array([np.bincount(row).argmax() for row in self.y[nearest]])
+class TwoLayerNet:
+    def loss(self, X, y):
+        return self.params["W1"]
+    def predict(self, X):
+        return X
+class SoftmaxClassifier:
+    def fit(self, X, y):
+        return self
+    def predict(self, X):
+        return X[:, 0]
+"""
+
+
+def test_k_may_be_given_at_the_start_and_other_classes_are_left():
+    found = [line for line in lines(K_AT_THE_START) if line.verdict != NOTE]
+    assert [(line.function, line.verdict) for line in found] == [("KNN.predict", PASS)]
+    (wrong,) = lines(K_AT_THE_START.replace("[:, :self.k]", "[:, :3]"), "KNN.predict")
+    assert wrong.verdict == FAIL
+
+
+@pytest.mark.parametrize("form", ["predict(model, X)", "train(model, X, y)", "update(state, W)"])
+def test_functions_of_other_arguments_are_not_checked(form):
+    assert lines(f"def {form}:\n    return X\n") == []
+
+
 def test_versions_of_one_function_must_follow_one_convention():
     source = planted("loops and classes", "np.sqrt(np.sum((self.X_train - X[i]) ** 2, axis=1))",
                      "np.sum((self.X_train - X[i]) ** 2, axis=1)")  # fmt: skip

@@ -113,7 +113,7 @@ def test_what_was_not_checked_is_listed_with_near_names(run):
     status, told = run(L2 + "".join(f"def {name}:\n    return 0\n" for name in names))
     assert status == 0
     assert "not checked: softmax_los (did you mean softmax_loss?)" in told
-    assert "not checked: hinge (it takes no argument" in told
+    assert "not checked: hinge (it takes (everything), expected (scores, y, margin))" in told
     assert "not checked: helper (no known name)" in told
     assert told.endswith("1 checked: 1 passed, 0 failed; 3 not checked\n")
 

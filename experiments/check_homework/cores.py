@@ -85,6 +85,13 @@ def _true_class_counted(scores: Array, y: Array, margin: float = 1.0) -> Pair:
     return each + margin, slopes
 
 
+def _true_class_counted_twice(scores: Array, y: Array, margin: float = 1.0) -> Pair:
+    """In the gradient too: the true class's own term is subtracted as one of the others."""
+    each, slopes = hinge(scores, y, margin)
+    slopes[np.arange(len(y)), y] -= 1
+    return each + margin, slopes
+
+
 def _no_margin(scores: Array, y: Array, margin: float = 1.0) -> Pair:
     return hinge(scores, y, 0.0)
 
@@ -148,7 +155,8 @@ NO_TWO = "The gradient of a square lacks its factor 2."
 
 WRONG_HINGES = Mistakes(
     both=[(NO_MARGIN, _no_margin), (NO_MAXIMUM, _no_maximum), (TURNED, _turned),
-          (SQUARED, squared_hinge), (LARGEST, crammer_singer)],
+          (SQUARED, squared_hinge), (LARGEST, crammer_singer),
+          (COUNTED, _true_class_counted_twice)],
     loss=[(COUNTED, _true_class_counted)],
     slopes=[(NO_TRUE, _no_true_slope), (ONCE, _true_slope_once), (ADDED, _true_slope_added),
             (SIZES, _slopes_of_size)],

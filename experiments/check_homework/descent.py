@@ -51,7 +51,7 @@ PREDICTIONS = Role(
         ("Equal scores give the last class: argmax takes the first.",
          _predicted(lambda s: s.shape[1] - 1 - s[:, ::-1].argmax(axis=1))),
     ],
-    (ROWS, COLUMNS), method="(?i)predict", kind="linear",
+    forms=(ROWS, COLUMNS), method="(?i)predict", kind="linear",
 )  # fmt: skip
 
 
@@ -169,7 +169,7 @@ TRAINING = Role(
         ("The learning rate shrinks with every step.",
          trained(lambda W, slope, rate, number: W - rate / (number + 1) * slope)),
     ],
-    (Form(), Form("returns (W, losses)", take=_swapped)), always=(batches,), may_change="W",
+    forms=(Form(), Form("returns (W, losses)", take=_swapped)), always=(batches,), may_change="W",
     returns=("losses", "W"), method="(?i)(train|fit)", kind="linear",
 )  # fmt: skip
 ROLES = (PREDICTIONS, STEP, TRAINING)

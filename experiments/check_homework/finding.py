@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.check_homework.roles import Arguments, Role, Unbound, bound
+from experiments.check_homework.roles import SYNONYMS, Arguments, Role, Unbound, bound
 from experiments.check_homework.torches import uses_torch, with_tensors
 
 
@@ -63,16 +63,19 @@ def _own(names: Mapping[str, Any]) -> dict[str, Any]:
 def _of_function(
     name: str, fn: Callable[..., Any], roles: tuple[Role, ...]
 ) -> Iterator[Found | Left]:
-    """The first role of this name whose arguments fit."""
+    """The first role of this name whose arguments fit; else why the nearest one does not."""
+    unfit: list[Unbound] = []
     for role in roles:
         if role.names and re.fullmatch(role.names, name):
             try:
                 taken = bound(fn, role, role.arguments)
             except Unbound as why:
-                yield Left(name, str(why))
+                unfit.append(why)
                 continue
             yield Found(name, role, _caller(fn, taken), _absent(role, taken, role.arguments))
             return
+    if unfit:
+        yield Left(name, str(min(unfit, key=lambda one: one.off)))
 
 
 def _caller(fn: Callable[..., Any], taken: Mapping[str, str]) -> Callable[[Arguments], Any]:
@@ -116,15 +119,30 @@ def _is_base(value: Any) -> bool:
 
 
 def _kind(cls: type) -> str:
-    if hasattr(cls, "loss"):
-        return "linear"
-    teaches = getattr(cls, "train", None) or getattr(cls, "fit", None)
-    return "neighbours" if hasattr(cls, "predict") and (teaches or _at_start(cls)) else ""
+    """linear: it has a loss of self.W.  neighbours: by its name, its methods or a k."""
+    methods = dict(inspect.getmembers(cls, inspect.isfunction))
+    if "loss" in methods:
+        of_W = any("W" in method.__code__.co_names for method in methods.values())
+        return "linear" if of_W else ""
+    named = re.search("(?i)knn|neighbou?r", cls.__name__) or _k_at_start(cls)
+    told = any(re.match("(?i)compute_dist|predict_label", name) for name in methods)
+    return "neighbours" if named or told else ""
+
+
+def _k_at_start(cls: type) -> str:
+    """The parameter that gives k when a classifier is made, or ""."""
+    if "__init__" not in vars(cls):
+        return ""
+    names = inspect.signature(cls).parameters
+    return next((name for name in names if name.lower() in SYNONYMS["k"].split()), "")
 
 
 def _at_start(cls: type) -> bool:
     """Whether a class takes the training set when it is made."""
-    return "__init__" in vars(cls) and len(inspect.signature(cls).parameters) >= 2
+    if "__init__" not in vars(cls):
+        return False
+    needed = [p for p in inspect.signature(cls).parameters.values() if p.default is p.empty]
+    return len(needed) >= 2
 
 
 def _of_method(
@@ -133,7 +151,7 @@ def _of_method(
     """The last role that fits: the one with the most arguments comes first."""
     whole = method.__qualname__  # an inherited one by the class that has it
     for role in sorted(roles, key=lambda one: -len(one.arguments)):
-        given = GIVEN[role.kind]
+        given = (*GIVEN[role.kind], *(["k"] if _k_at_start(cls) else []))
         names = tuple(one for one in role.arguments if one not in given)
         try:
             taken = bound(_unbound(method), role, names)
@@ -165,10 +183,12 @@ def _neighbours(cls: type, name: str, taken: Mapping[str, str]) -> Callable[[Arg
             X = np.zeros((len(arguments["y"]), 2))
         if y is None:
             y = np.zeros(len(X), int)
+        at_start = _k_at_start(cls)
+        numbers = {at_start: arguments["k"]} if at_start and "k" in arguments else {}
         if _at_start(cls):
-            model = cls(X, y)
+            model = cls(X, y, **numbers)
         else:
-            model = cls()
+            model = cls(**numbers)
             (getattr(model, "train", None) or model.fit)(X, y)
         return getattr(model, name)(**{p: arguments[ours] for p, ours in taken.items()})
 

@@ -166,7 +166,7 @@ class Judged:
 
     def _like(self, names: list[str]) -> str:
         """The sentence of the wrong function that has the same numbers, or ""."""
-        for says, fn in self.role.wrong:
+        for says, fn in (*self.role.wrong, *self.role.doubly):
             if self._has_numbers_of(fn, names):
                 return says
         return ""

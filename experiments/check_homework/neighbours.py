@@ -165,15 +165,15 @@ COURSE_DISTANCES = Role(
     r"(?i)(compute_)?(pairwise_)?dist(ance)?s?(_\w+)?|(euclidean|l2)_dist(ance)?s?\w*",
     ("X", "queries"), _unlabelled(DISTANCES),
     {says: _without_y(fn) for says, fn in METRICS.items()},
-    [(says, _without_y(fn)) for says, fn in ALL_WRONG], TABLE_FORMS,
-    [negative_root, laws.triangle], remarks=PIXEL_NOTE,
+    [(says, _without_y(fn)) for says, fn in ALL_WRONG], forms=TABLE_FORMS,
+    laws=[negative_root, laws.triangle], remarks=PIXEL_NOTE,
     method=r"(?i)(compute_)?dist(ance)?s?\w*", kind="neighbours", alike=True,
 )  # fmt: skip
 COURSE_LABELS = Role(
     "predict_labels(dists, y_train, k), or a method after train(X, y)", "(?i)predict_labels?",
     ("dists", "y", "k"), LABEL_CASES, {"": labels_of(majority)},
     [(says, labels_of(vote)) for says, vote in VOTES],
-    (Form("a row for each query"),
+    forms=(Form("a row for each query"),
      Form("a column for each query", lambda a: a | {"dists": a["dists"].T.copy()})),
     optional={"k": 1}, remarks={EQUAL: UNSTABLE}, method="(?i)predict_labels?", kind="neighbours",
 )  # fmt: skip

@@ -128,6 +128,15 @@ def _wrong(
         yield from ((SHIFTED, partial(_shifted, right, by)) for by in (1, -1))
 
 
+def _doubly(
+    core: cores.Core, wrong_cores: cores.Mistakes, hows: list[tuple[float, slice]]
+) -> Iterator[tuple[str, Function]]:
+    """A mistake in the loss of the data, and one in the mean or the penalty."""
+    for how in hows:
+        for of_core, wrong in wrong_cores.all():
+            yield from ((f"{of_core} {says}", _made(wrong, made, how)) for says, made in MISTAKES)
+
+
 # --- the inputs --------------------------------------------------------------------------------
 
 _RANDOM = np.random.default_rng(0)
@@ -200,7 +209,8 @@ def _role(title: str, names: str, core: cores.Core, wrong_cores: cores.Mistakes,
     return Role(
         f"{title}(W, X, y, reg) -> (loss, dW)", names, ("W", "X", "y", "reg"), CASES,
         {says: _made(core, mean, how) for says, how in CONVENTIONS.items()},
-        list(_wrong(core, wrong_cores, hows)), (ROWS, COLUMNS, ALL_COLUMNS),
+        list(_wrong(core, wrong_cores, hows)),
+        list(_doubly(core, wrong_cores, hows)), (ROWS, COLUMNS, ALL_COLUMNS),
         [laws.doubled, laws.order_of_rows, laws.slope],
         optional={"reg": 0.0}, returns=("loss", "gradient"), method=kind, kind="linear", alike=True,
     )  # fmt: skip
@@ -214,6 +224,7 @@ def _role_with_b(title: str, names: str, core: cores.Core, wrong_cores: cores.Mi
         {says.removesuffix(WITHOUT_B): _made(core, mean, how) for says, how in free.items()},
         [(BIASED, _made(core, mean, how)) for how in biased]
         + list(_wrong(core, wrong_cores, list(free.values()))),
+        list(_doubly(core, wrong_cores, list(free.values()))),
         WITH_B, [laws.doubled, laws.order_of_rows],
         optional={"reg": 0.0}, returns=("loss", "gradient", "gradient of b"), alike=True,
     )  # fmt: skip

@@ -38,6 +38,7 @@ class Role:
         cases: name -> arguments to try.
         right: convention -> function; a student may follow any of them, but the same everywhere.
         wrong: (sentence, function) pairs.
+        doubly: likewise, of two mistakes at once, tried where no single one explains the numbers.
         forms: layouts of the arguments that are tried until one fits.
         laws: what holds for every right function, tried where no wrong one explains the numbers.
         always: laws that are tried in any case.
@@ -57,6 +58,7 @@ class Role:
     cases: Mapping[str, Arguments]
     right: Mapping[str, Function] = field(default_factory=dict)
     wrong: Sequence[tuple[str, Function]] = ()
+    doubly: Sequence[tuple[str, Function]] = ()
     forms: Sequence[Form] = (Form(),)
     laws: Sequence[Law] = ()
     always: Sequence[Law] = ()
@@ -77,7 +79,11 @@ def parts(result: Any) -> Parts:
 
 
 class Unbound(Exception):
-    """A function that cannot be called as its role is; says why."""
+    """A function that cannot be called as its role is; says why, and how far off it is."""
+
+    def __init__(self, why: str, off: int = 0) -> None:
+        super().__init__(why)
+        self.off = off
 
 
 # How students name what we name: compared without regard to case.
@@ -85,7 +91,7 @@ SYNONYMS = {
     "W": "w weights weight theta",
     "b": "b bias",
     "X": "x x_train xtr x_tr train_x data train_data x_batch x_dev features images",
-    "y": "y y_train ytr y_tr train_y labels label targets target y_batch y_dev y_true t",
+    "y": "y true truth y_train ytr y_tr train_y labels label targets target y_batch y_dev y_true t",
     "reg": "reg reg_strength regularization regularisation lam lambda_ lmbda lambd l2_reg alpha",
     "scores": "scores score s f z x logits outputs",
     "queries": "queries query x_test xte x_te test_x test x_query q x",
@@ -96,7 +102,7 @@ SYNONYMS = {
     "num_steps": "num_iters num_steps iterations n_iters num_iterations steps",
     "batch_size": "batch_size batchsize",
     "predictions": "predictions y_pred pred preds predicted y_hat",
-    "num_folds": "num_folds n_folds folds nfolds k_folds",
+    "num_folds": "num_folds n_folds folds nfolds k_folds k",
     "k_choices": "k_choices ks k_values choices",
     "num_examples": "num_examples n num_train",
     "num_classes": "num_classes c n_classes",
@@ -111,7 +117,7 @@ SYNONYMS = {
 
 
 def bound(fn: Callable[..., Any], role: Role, names: Sequence[str]) -> dict[str, str]:
-    """The student's parameters -> our arguments: by name where it is known, else by place.
+    """The student's parameters -> our arguments: by name; by place if no name is known.
 
     Raises:
         Unbound: the function takes other arguments than its role.
@@ -122,15 +128,14 @@ def bound(fn: Callable[..., Any], role: Role, names: Sequence[str]) -> dict[str,
         ours = next((n for n in names if n not in taken.values() and _same(parameter, n)), None)
         if ours:
             taken[parameter.name] = ours
-    left = [p.name for p in parameters if p.default is p.empty and p.name not in taken]
-    free = [name for name in names if name not in taken.values()]
-    if len(left) > len(free):
-        wanted = ", ".join(names) or "no arguments"
-        raise Unbound(f"it takes ({', '.join(p.name for p in parameters)}), expected ({wanted})")
-    taken |= dict(zip(left, free, strict=False))
-    missing = [n for n in names if n not in taken.values() and n not in role.optional]
-    if missing:
-        raise Unbound(f"it takes no argument {missing[0]}; expected ({', '.join(names)})")
+    required = [p.name for p in parameters if p.default is p.empty]
+    needed = [name for name in names if name not in role.optional]
+    if not taken and len(required) == len(needed):
+        return dict(zip(required, needed, strict=True))
+    if not {*required} <= taken.keys() or not {*needed} <= {*taken.values()}:
+        given = ", ".join(p.name for p in parameters)
+        off = abs(len(required) - len(needed))
+        raise Unbound(f"it takes ({given}), expected ({', '.join(names)})", off)
     return taken
 
 

@@ -176,7 +176,7 @@ ONE_EXAMPLE = Role(
     "L_i(x, y, W) -> (), the SVM loss of one example", r"L_?i(_(vectorized|vectorised|naive))?",
     ("x", "y", "W"), ONE, {"": _one(cores.hinge)},
     [(says, _one(fn)) for says, fn in cores.WRONG_HINGES.of_loss()],
-    (Form("W is (C, D)"), Form("W is (D, C)", lambda a: a | {"W": a["W"].T.copy()})),
+    forms=(Form("W is (C, D)"), Form("W is (D, C)", lambda a: a | {"W": a["W"].T.copy()})),
 )  # fmt: skip
 
 ROLES = (
