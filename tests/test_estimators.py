@@ -17,6 +17,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_sco
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
+from experiments.bench import estimators as bench
 from lincls import (
     certificate,
     crossval,
@@ -166,6 +167,25 @@ def test_C_is_that_of_logistic_regression(num_classes):
     assert num_classes == 2 or ours.gap_ < 1e-10
     np.testing.assert_allclose(ours.predict_proba(rows), theirs.predict_proba(rows), atol=2e-6)
     np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=2e-6)
+
+
+def test_sgd_comes_near_the_weighted_optimum_of_logistic_regression():
+    ours = SoftmaxClassifier(C=0.001, solver="sgd").fit(X, Y, WEIGHT)
+    theirs = LogisticRegression(C=0.001, solver="newton-cholesky").fit(WIDE, Y, WEIGHT)
+    unweighted = LogisticRegression(C=0.001, solver="newton-cholesky").fit(WIDE, Y)
+    shares = ours.predict_proba(X)
+    assert np.abs(shares - theirs.predict_proba(WIDE)).max() < 0.005
+    assert np.abs(shares - unweighted.predict_proba(WIDE)).max() > 0.02
+
+
+def test_the_bench_measures_both_sides():
+    for makers in bench.pairs(N).values():
+        assert len({type(make()) for make in makers}) == 2
+    for make in bench.pairs(N)["kNN, k = 5, L2"]:
+        first, again, accuracy = bench.measure(make, (X, Y), (X[:20], Y[:20]))
+        assert first > 0
+        assert again > 0
+        assert accuracy > 0.9
 
 
 def test_l1_is_that_of_logistic_regression_with_its_zeros():
