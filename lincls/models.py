@@ -16,10 +16,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
-from lincls import checks, data, distances, files, knn, linear, preprocessing
+from lincls import checks, data, distances, files, knn, linear
 from lincls.data.dataset import digest
 from lincls.distances import Metric
 from lincls.files import AnyPath
@@ -167,7 +166,9 @@ def _rows(saved: Saved, images: AnyArray) -> AnyArray:
     images, shape = checks.as_array(images, "images"), saved.image_shape
     if shape is not None and images.ndim > 2 and images.shape[1:] != shape:
         hint = "; for one image use images[None]" if images.shape == shape else ""
-        raise ValueError(f"images must be (M, {', '.join(map(str, shape))}), got {images.shape}{hint}")
+        raise ValueError(
+            f"images must be (M, {', '.join(map(str, shape))}), got {images.shape}{hint}"
+        )
     is_knn = isinstance(saved.model, KNN)
     num_features = (saved.model.X if is_knn else saved.model.W).shape[1]
     return checks.rows(images, "images", num_features)

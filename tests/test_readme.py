@@ -30,7 +30,12 @@ COMMANDS = [
     for text in TEXTS.values()
     for command in re.findall(r"`\.venv/bin/python -m (experiments[^`]*)`", text)
 ]
-OTHERS = ("check_homework", "class_counts", "knn_memory", "bench.estimators")  # without `options`; tested elsewhere
+OTHERS = (
+    "check_homework",
+    "class_counts",
+    "knn_memory",
+    "bench.estimators",
+)  # without `options`; tested elsewhere
 COMMANDS = sorted({one for one in COMMANDS if not any(name in one for name in OTHERS)})
 NUMBER = r"[-+]?\d+(?:\.\d+)?"
 

@@ -1,4 +1,4 @@
-"""Losses of targets in 0..1: soft labels, label smoothing, several labels a row, also in training."""
+"""Soft labels, label smoothing and several labels a row: the losses, and training with them."""
 
 import jax
 import jax.numpy as jnp
