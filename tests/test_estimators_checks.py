@@ -23,8 +23,8 @@ QUICK = {
     "check_estimator_tags_renamed", "check_estimators_empty_data_messages",
     "check_estimators_unfitted", "check_fit1d", "check_fit2d_1sample",
     "check_get_params_invariance", "check_mixin_order", "check_no_attributes_set_in_init",
-    "check_parameters_default_constructible", "check_requires_y_none", "check_set_params", "check_supervised_y_no_nan",
-    "check_valid_tag_types",
+    "check_parameters_default_constructible", "check_requires_y_none", "check_set_params",
+    "check_supervised_y_no_nan", "check_valid_tag_types",
 }  # fmt: skip
 
 

@@ -68,8 +68,13 @@ class _LinearClassifier(LinearScores):
 
     def _by_sgd(self, data: Labelled, weight: np.ndarray | None, affine: Affine) -> LinearParams:
         X, num_classes = data.X, len(data.classes)
-        how = {"loss": linear_base.loss_fn(self.loss), "penalty": self._penalty_fn(), "reg": self.reg_,
-               "beta": self.beta, "num_epochs": self.num_epochs}  # fmt: skip
+        how = {
+            "loss": linear_base.loss_fn(self.loss),
+            "penalty": self._penalty_fn(),
+            "reg": self.reg_,
+            "beta": self.beta,
+            "num_epochs": self.num_epochs,
+        }
         self.n_iter_ = quick.choose(X, affine, num_classes, **how).num_steps
         key = doors.key(self.random_state)
         return quick.fit(key, X, data.y, num_classes=num_classes, weight=weight, **how)
