@@ -7,7 +7,8 @@ in a file of yours, passed in.
 
 Labels outside 0..C-1 are an error where their values can be seen.  Under `jit`, where they
 cannot, their loss is NaN.  `cross_entropy` and `binary_cross_entropy` take a row of numbers in
-0..1 for each example instead, by the same rule.  A float64 host array of scores is not narrowed on the way.
+0..1 for each example instead, by the same rule.  A float64 host array of scores is not narrowed
+on the way.
 
 The kinks.  A hinge is max(0, margin), which has no derivative at margin = 0; we take the
 subgradient 0 there (`jax.nn.relu`; the gradient of `jnp.maximum(x, 0)` at 0 would be 0.5).
@@ -160,9 +161,7 @@ def cross_entropy(scores: Float[AnyArray, "B C"], targets: Targets) -> Float[jax
 
 
 @_checked_targets
-def binary_cross_entropy(
-    scores: Float[AnyArray, "B C"], targets: Targets
-) -> Float[jax.Array, "B"]:
+def binary_cross_entropy(scores: Float[AnyArray, "B C"], targets: Targets) -> Float[jax.Array, "B"]:
     """Several labels a row: sum_j of -t_j log q_j - (1 - t_j) log(1 - q_j).
 
     Each class is a question of its own, with the answer yes where its score is above 0, and

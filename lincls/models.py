@@ -16,10 +16,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
-from lincls import checks, data, distances, files, knn, linear, preprocessing
+from lincls import checks, data, distances, files, knn, linear
 from lincls.data.dataset import digest
 from lincls.distances import Metric
 from lincls.files import AnyPath
@@ -76,7 +75,7 @@ def save(
         if affine is not None:
             raise ValueError("affine belongs to a linear model; give knn.fit preprocessed rows")
         arrays, about = _of_knn(model, k, dataset)
-        sizes = model.num_classes, model.X.shape[1]
+        sizes: Any = model.num_classes, model.X.shape[1]
     else:
         if k is not None or dataset is not None:
             raise ValueError("k and dataset belong to a kNN model, and model is a linear one")
@@ -136,7 +135,8 @@ def probabilities(saved: Saved, images: AnyArray) -> np.ndarray:
     """
     X = _rows(saved, images)
     if isinstance(saved.model, KNN):
-        return np.asarray(knn.probabilities(saved.model, knn.neighbors(saved.model, X, saved.k)))
+        found = knn.neighbors(saved.model, X, saved.k or 1)
+        return np.asarray(knn.probabilities(saved.model, found))
     return np.asarray(linear.probabilities(_on_pixels(saved), X))
 
 
@@ -151,14 +151,15 @@ def predict(saved: Saved, images: AnyArray) -> np.ndarray:
     """
     X = _rows(saved, images)
     if isinstance(saved.model, KNN):
-        labels = np.asarray(knn.predict(saved.model, X, saved.k))
+        labels = np.asarray(knn.predict(saved.model, X, saved.k or 1))
     else:
         labels = np.asarray(linear.predict(_on_pixels(saved), X))
     return labels if saved.class_names is None else np.array(saved.class_names)[labels]
 
 
 def _on_pixels(saved: Saved) -> LinearParams:
-    return saved.model if saved.affine is None else linear.on_pixels(saved.model, saved.affine)
+    params = checks.params(saved.model, "saved.model")
+    return params if saved.affine is None else linear.on_pixels(params, saved.affine)
 
 
 def _rows(saved: Saved, images: AnyArray) -> AnyArray:
@@ -167,10 +168,11 @@ def _rows(saved: Saved, images: AnyArray) -> AnyArray:
     images, shape = checks.as_array(images, "images"), saved.image_shape
     if shape is not None and images.ndim > 2 and images.shape[1:] != shape:
         hint = "; for one image use images[None]" if images.shape == shape else ""
-        raise ValueError(f"images must be (M, {', '.join(map(str, shape))}), got {images.shape}{hint}")
-    is_knn = isinstance(saved.model, KNN)
-    num_features = (saved.model.X if is_knn else saved.model.W).shape[1]
-    return checks.rows(images, "images", num_features)
+        raise ValueError(
+            f"images must be (M, {', '.join(map(str, shape))}), got {images.shape}{hint}"
+        )
+    model = saved.model
+    return checks.rows(images, "images", (model.X if isinstance(model, KNN) else model.W).shape[1])
 
 
 # --- what a file holds ------------------------------------------------------------------------

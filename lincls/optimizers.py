@@ -213,7 +213,6 @@ def check_proximal(state: Any) -> None:
 def max_norm(radius: Any) -> optax.GradientTransformation:
     """Keep the Euclidean norm of every class row at most `radius` (slide 41); a last link."""
 
-
     # A projection is the same for steps of any length, so momentum may stand before it.
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         return _through(penalties.max_norm, radius, updates, params), state

@@ -212,18 +212,21 @@ TABLE = {
 WITHOUT = {
     # Traced inside of others, which have the door.
     batches.span, batches.take, batches.zero_absent, batches.drop, batches.steps_per_epoch,
-    objective.labels, objective.of_present, objective.example_losses, objective.penalised, objective.weighted_mean,
+    objective.labels, objective.of_present, objective.example_losses, objective.penalised,
+    objective.weighted_mean,
     passes.sum_over, passes.mean_over, passes.objective, passes.at_least_float32,
     hyper.as_numbers, hyper.axes, crossval.held_out_scores,
     # Their numbers come from Hyper, which has the door.
-    *(getattr(optimizers, name) for name in ("sgd", "nesterov", "annealed", "annealed_l1", "exponential",
-      "warmup_cosine", "proximal", "max_norm", "averaging", "averaged", "check_proximal")),
+    *(getattr(optimizers, name) for name in ("sgd", "nesterov", "annealed", "annealed_l1",
+      "exponential", "warmup_cosine", "proximal", "max_norm", "averaging", "averaged",
+      "check_proximal")),
     batches.stateless, objective.checked, training.last, gradcheck.relative_error,
     crossval.knn_accuracies,
 }  # fmt: skip
 GOOD = {
     "key": KEY, "num_features": D, "num_classes": C, "params": PARAMS, "X": X, "y": Y, "images": X,
-    "labels": Y, "targets": np.ones((N, C)), "affine": AFFINE, "shape": (1, D), "scores": X[:, :C], "W": X, "amount": 0.1,
+    "labels": Y, "targets": np.ones((N, C)), "affine": AFFINE, "shape": (1, D),
+    "scores": X[:, :C], "W": X, "amount": 0.1,
     "radius": 1.0, "loss": losses.softmax, "objective": objective.Objective(), "batch": DATA,
     "data": DATA, "hyper": HYPER, "dtype": np.float32, "times": 2, "fn": lambda x: (x**2).sum(),
     "x": np.ones(3), "grads": np.full(3, 2.0), "recipe": RECIPE, "state": STATE, "num_steps": 2,

@@ -17,6 +17,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_sco
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
+from experiments.bench import estimators as bench
 from lincls import (
     certificate,
     crossval,
@@ -157,15 +158,36 @@ def test_a_function_may_weigh_the_votes():
 
 @pytest.mark.parametrize("num_classes", [3, 2])
 def test_C_is_that_of_logistic_regression(num_classes):
-    keep = Y < num_classes
+    keep = np.less(Y, num_classes)
     rows, y, weight = WIDE[keep] / 3, Y[keep], WEIGHT[keep]
-    ours = SoftmaxClassifier(C=0.05, tol=1e-8, class_weight="balanced", certify=num_classes == 3).fit(rows, y, weight)
+    ours = SoftmaxClassifier(
+        C=0.05, tol=1e-8, class_weight="balanced", certify=num_classes == 3
+    ).fit(rows, y, weight)
     theirs = LogisticRegression(
         C=0.05, solver="newton-cholesky", tol=1e-10, class_weight="balanced"
     ).fit(rows, y, weight)
     assert num_classes == 2 or ours.gap_ < 1e-10
     np.testing.assert_allclose(ours.predict_proba(rows), theirs.predict_proba(rows), atol=2e-6)
     np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=2e-6)
+
+
+def test_sgd_comes_near_the_weighted_optimum_of_logistic_regression():
+    ours = SoftmaxClassifier(C=0.001, solver="sgd").fit(X, Y, WEIGHT)
+    theirs = LogisticRegression(C=0.001, solver="newton-cholesky").fit(WIDE, Y, WEIGHT)
+    unweighted = LogisticRegression(C=0.001, solver="newton-cholesky").fit(WIDE, Y)
+    shares = ours.predict_proba(X)
+    assert np.abs(shares - theirs.predict_proba(WIDE)).max() < 0.005
+    assert np.abs(shares - unweighted.predict_proba(WIDE)).max() > 0.02
+
+
+def test_the_bench_measures_both_sides():
+    for makers in bench.pairs(N).values():
+        assert len({type(make()) for make in makers}) == 2
+    for make in bench.pairs(N)["kNN, k = 5, L2"]:
+        first, again, accuracy = bench.measure(make, (X, Y), (X[:20], Y[:20]))
+        assert first > 0
+        assert again > 0
+        assert accuracy > 0.9
 
 
 def test_l1_is_that_of_logistic_regression_with_its_zeros():
@@ -205,7 +227,9 @@ def test_class_weights_are_weights():
 def test_pipelines_searches_and_scores_take_them():
     pipeline = make_pipeline(PCA(8, random_state=0), KNNClassifier())
     search = GridSearchCV(
-        pipeline, {"knnclassifier__n_neighbors": [1, 3], "knnclassifier__metric": ["l1", "l2"]}, cv=3
+        pipeline,
+        {"knnclassifier__n_neighbors": [1, 3], "knnclassifier__metric": ["l1", "l2"]},
+        cv=3,
     )
     assert search.fit(WIDE, NAMES).best_score_ > 0.95
     assert search.predict(WIDE[:3]).tolist() == NAMES[:3].tolist()
@@ -262,9 +286,10 @@ def test_frames_keep_the_names_of_their_columns():
     frame = pd.DataFrame(WIDE, columns=[f"pixel {i}" for i in range(64)])
     fitted = KNNClassifier(3).fit(frame, pd.Series(NAMES))
     assert fitted.feature_names_in_.tolist() == list(frame.columns)
-    assert fitted.predict(frame[:3]).tolist() == KNNClassifier(3).fit(WIDE, NAMES).predict(
-        WIDE[:3]
-    ).tolist()
+    assert (
+        fitted.predict(frame[:3]).tolist()
+        == KNNClassifier(3).fit(WIDE, NAMES).predict(WIDE[:3]).tolist()
+    )
     with pytest.raises(ValueError, match="feature names"):
         fitted.predict(frame[frame.columns[::-1]])
 
@@ -279,13 +304,15 @@ def test_frames_keep_the_names_of_their_columns():
         (SoftmaxClassifier(reg=0.1, C=1.0), "give reg or C, not both"),
         (SoftmaxClassifier(penalty="l3"), "penalty must be one of"),
         (SoftmaxClassifier(penalty="elasticnet", C=1.0), "give reg and beta"),
-        (SoftmaxClassifier(penalty="l1", solver="optimum"), 'smooth loss and penalty "l2"'),
+        (SoftmaxClassifier(penalty="l1", solver="optimum"), 'smooth loss, penalty "l2"'),
         (SoftmaxClassifier(solver="adam"), 'solver must be "auto"'),
         (SVMClassifier(loss="hinge", solver="optimum"), "smooth loss"),
         (SVMClassifier(loss="softmax"), "loss must be one of"),
         (SoftmaxClassifier(reg=-1.0), "reg must be at least 0"),
         (LinearProbeCV(choice="worst"), 'choice must be "best"'),
         (LinearProbeCV(regs=[0.0]), "regs must be"),
+        (LinearProbeCV(cv=[(np.arange(9), np.arange(0))]), "split without any weight"),
+        (LinearProbeCV(loss="l2"), "loss must be one of softmax, hinge"),
         (LinearProbeCV(loss="hinge", solver="optimum"), "needs a smooth loss"),
     ],
 )

@@ -21,10 +21,10 @@ QUICK = {
     "check_complex_data", "check_do_not_raise_errors_in_init_or_set_params",
     "check_estimator_repr", "check_estimator_sparse_array", "check_estimator_sparse_matrix",
     "check_estimator_tags_renamed", "check_estimators_empty_data_messages",
-    "check_estimators_unfitted", "check_fit1d", "check_fit2d_1sample", "check_get_params_invariance",
-    "check_mixin_order", "check_no_attributes_set_in_init", "check_parameters_default_constructible",
-    "check_requires_y_none", "check_set_params", "check_supervised_y_no_nan",
-    "check_valid_tag_types",
+    "check_estimators_unfitted", "check_fit1d", "check_fit2d_1sample",
+    "check_get_params_invariance", "check_mixin_order", "check_no_attributes_set_in_init",
+    "check_parameters_default_constructible", "check_requires_y_none", "check_set_params",
+    "check_supervised_y_no_nan", "check_valid_tag_types",
 }  # fmt: skip
 
 
@@ -51,5 +51,5 @@ def test_the_checks_that_compile_little(estimator):
 
 def test_a_weight_is_a_repeated_row():
     estimator = LINEAR[0]
-    checks = dict((check.func.__name__, check) for _, check in estimator_checks_generator(estimator))
+    checks = {check.func.__name__: check for _, check in estimator_checks_generator(estimator)}
     checks["check_sample_weight_equivalence_on_dense_data"](estimator)

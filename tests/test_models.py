@@ -153,7 +153,7 @@ def test_any_damage_is_refused_in_a_sentence(path):
 def test_foreign_files_are_refused_and_nothing_runs(path, content, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="is damaged, or models.save did not write it"):
+    with pytest.raises(ValueError, match=r"is damaged, or models\.save did not write it"):
         models.load(path)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
@@ -173,7 +173,9 @@ def test_texts_that_do_not_fit_are_refused(path, change, message):
     models.save(path, PARAMS, class_names=NAMES)
     with safe_open(path, "numpy") as file:
         about = json.loads(file.metadata()["lincls"]) | change
-    models._write(path, PARAMS._asdict() | {"weight": PARAMS.W, "bias": PARAMS.b}, json.dumps(about))
+    models._write(
+        path, PARAMS._asdict() | {"weight": PARAMS.W, "bias": PARAMS.b}, json.dumps(about)
+    )
     with pytest.raises(ValueError, match=message):
         models.load(path)
 

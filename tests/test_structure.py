@@ -167,7 +167,8 @@ DISTRIBUTIONS = {
 }
 INDIRECT = {"jaxlib", "importlib_resources"}  # what jax and TFDS need and lincls does not import
 OF_TFDS = {"absl", "array_record"}
-OPTIONAL = {"tensorflow", "torch", "faiss", "cv2", "usearch", "numkong", "IPython", "safetensors"}
+OPTIONAL = {"tensorflow", "torch", "faiss", "cv2", "usearch", "numkong", "IPython"}
+OPTIONAL |= {"safetensors", "pandas"}  # extras of lincls
 
 
 def needed(folder):

@@ -1,14 +1,64 @@
-"""What the linear estimators share: scores, classes and weights in scikit-learn's shapes."""
+"""What the linear estimators share: losses and solvers, and scores in scikit-learn's shapes."""
 
+import warnings
 from typing import Any
 
 import jax
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
 
-from lincls import linear
+from lincls import linear, losses, optimum
 from lincls.estimators import doors
+from lincls.estimators.doors import Labelled
+from lincls.optimum import Optimum
 from lincls.structs import LinearParams
+
+LOSSES = {
+    "softmax": losses.softmax,
+    "hinge": losses.hinge,
+    "squared_hinge": losses.squared_hinge,
+    "crammer_singer": losses.crammer_singer_hinge,
+}
+_SMOOTH = ("softmax", "squared_hinge")  # L-BFGS needs a gradient everywhere
+
+
+def loss_fn(name: Any, known: Any = tuple(LOSSES)) -> Any:
+    """The loss of a name (ValueError)."""
+    if name not in known:
+        raise ValueError(f"loss must be one of {', '.join(known)}, got {name!r}")
+    return LOSSES[name]
+
+
+def chosen_solver(solver: Any, loss: str, *, smooth_penalty: bool = True) -> str:
+    """ "optimum" or "sgd"; "auto" is the first where the objective is smooth (ValueError)."""
+    smooth = loss in _SMOOTH and smooth_penalty
+    if solver not in ("auto", "optimum", "sgd"):
+        raise ValueError(f'solver must be "auto", "optimum" or "sgd", got {solver!r}')
+    if solver == "optimum" and not smooth:
+        raise ValueError(
+            'solver "optimum" needs a smooth loss, penalty "l2" and reg above 0; use "sgd"'
+        )
+    if solver == "auto":
+        return "optimum" if smooth else "sgd"
+    return solver
+
+
+def solved(data: Labelled, weight: np.ndarray | None, **how: Any) -> Optimum:
+    """`optimum.optimum` of all rows, in float64 where they are; a warning if it ended before."""
+    dtype = np.float64 if data.X.dtype == np.float64 else np.float32
+    num_classes = len(data.classes)
+    found = optimum.optimum(
+        data.X, data.y, num_classes=num_classes, weight=weight, dtype=dtype, **how
+    )
+    if not found.converged:
+        warnings.warn(
+            f"L-BFGS ended after {found.num_steps} steps at a gradient norm of "
+            f"{found.grad_norm:.2g}; a larger max_iter or reg, or float64 rows, may help",
+            ConvergenceWarning,
+            stacklevel=4,  # who called fit
+        )
+    return found
 
 
 class LinearScores(ClassifierMixin, BaseEstimator):

@@ -1,13 +1,10 @@
 """A linear probe: the strength by cross-validation, all strengths and folds in one program."""
 
-import warnings
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import check_cv
 
 from lincls import (
@@ -15,28 +12,18 @@ from lincls import (
     checks,
     crossval,
     linear,
-    losses,
-    optimum,
     penalties,
     preprocessing,
     quick,
     splits,
 )
-from lincls.estimators import doors
+from lincls.estimators import doors, linear_base
 from lincls.estimators.doors import Labelled
 from lincls.estimators.linear_base import LinearScores
 from lincls.objective import Objective
 from lincls.quick import Chosen
 from lincls.structs import Affine, Hyper, LinearParams
 from lincls.training import Recipe
-
-_LOSSES = {
-    "softmax": losses.softmax,
-    "hinge": losses.hinge,
-    "squared_hinge": losses.squared_hinge,
-    "crammer_singer": losses.crammer_singer_hinge,
-}
-_SMOOTH = ("softmax", "squared_hinge")
 
 
 class LinearProbeCV(LinearScores):
@@ -99,26 +86,18 @@ class LinearProbeCV(LinearScores):
         weight = doors.weights(sample_weight, self.class_weight, data)
         if self.choice not in ("best", "one_standard_error"):
             raise ValueError(f'choice must be "best" or "one_standard_error", got {self.choice!r}')
-        self.solver_ = self._chosen_solver()
+        linear_base.loss_fn(self.loss)
+        self.solver_ = linear_base.chosen_solver(self.solver, self.loss)
         affine = preprocessing.fit(data.X, weight)
         self.classes_, self.regs_ = data.classes, _strengths(self.regs)
         self.scores_ = self._cross_validate(data, weight, affine)
-        choice = crossval.choose(self.scores_, complexity=-self.regs_)
+        # A single split has no standard error; twice the same one has 0.
+        scores = self.scores_ if self.scores_.shape[1] > 1 else np.tile(self.scores_, 2)
+        choice = crossval.choose(scores, complexity=-self.regs_)
         self.reg_ = float(self.regs_[getattr(choice, self.choice)])
         solve = self._refit_optimum if self.solver_ == "optimum" else self._refit_sgd
         self.params_ = jax.tree.map(np.asarray, solve(data, weight, affine))
         return self
-
-    def _chosen_solver(self) -> str:
-        if self.loss not in _LOSSES:
-            raise ValueError(f"loss must be one of {', '.join(_LOSSES)}, got {self.loss!r}")
-        if self.solver == "auto":
-            return "optimum" if self.loss in _SMOOTH else "sgd"
-        if self.solver not in ("optimum", "sgd"):
-            raise ValueError(f'solver must be "auto", "optimum" or "sgd", got {self.solver!r}')
-        if self.solver == "optimum" and self.loss not in _SMOOTH:
-            raise ValueError(f'solver "optimum" needs a smooth loss, not {self.loss!r}; use "sgd"')
-        return self.solver
 
     def _cross_validate(
         self, data: Labelled, weight: np.ndarray | None, affine: Affine
@@ -133,7 +112,7 @@ class LinearProbeCV(LinearScores):
             ).accuracies  # fmt: skip
 
     def _how(self, data: Labelled, affine: Affine) -> Chosen:
-        loss = _LOSSES[self.loss]
+        loss = linear_base.loss_fn(self.loss)
         if self.solver_ == "sgd":
             return quick.choose(data.X, affine, len(data.classes), loss=loss, reg=self.regs_,
                                 num_epochs=self.num_epochs)  # fmt: skip
@@ -144,31 +123,33 @@ class LinearProbeCV(LinearScores):
         """Fold numbers (N,), or the weights of the splits of scikit-learn."""
         if hasattr(self.cv, "__index__"):
             return splits.stratified_folds(key, data.y, self.cv)
-        parts = list(check_cv(self.cv, data.y, classifier=True).split(data.X, data.y))
-        weight = np.ones(len(data.y)) if weight is None else weight
-        members = [[np.isin(np.arange(len(data.y)), rows) for rows in pair] for pair in parts]
-        fitted, held_out = np.swapaxes(np.array(members) * weight, 0, 1).astype(np.float32)
-        return splits.Parts(fitted, held_out)
+        pairs = list(check_cv(self.cv, data.y, classifier=True).split(data.X, data.y))
+        counts = np.zeros((2, len(pairs), len(data.y)), np.float32)  # in training, held out
+        for fold, pair in enumerate(pairs):
+            for part, members in enumerate(pair):
+                np.add.at(counts[part, fold], members, 1)
+        parts = counts if weight is None else (counts * weight).astype(np.float32)
+        if not parts.any(axis=2).all():
+            raise ValueError("cv has a split without any weight to train or to judge on")
+        return splits.Parts(*parts)
 
     def _refit_optimum(
         self, data: Labelled, weight: np.ndarray | None, affine: Affine
     ) -> LinearParams:
-        found = optimum.optimum(
-            data.X, data.y, reg=self.reg_, loss=_LOSSES[self.loss], weight=weight, affine=affine,
-            num_classes=len(data.classes), tol=self.tol, max_steps=self.max_iter,
-            dtype=np.float64 if data.X.dtype == np.float64 else np.float32,
+        found = linear_base.solved(
+            data, weight, reg=self.reg_, loss=linear_base.loss_fn(self.loss), affine=affine,
+            tol=self.tol, max_steps=self.max_iter,
         )  # fmt: skip
         self.n_iter_ = found.num_steps
         return linear.on_pixels(found.params, affine)
 
-    def _refit_sgd(
-        self, data: Labelled, weight: np.ndarray | None, affine: Affine
-    ) -> LinearParams:
+    def _refit_sgd(self, data: Labelled, weight: np.ndarray | None, affine: Affine) -> LinearParams:
         how = self._how(data, affine)
         self.n_iter_ = how.num_steps
         return quick.fit(
             doors.key(self.random_state), data.X, data.y, num_classes=len(data.classes),
-            weight=weight, loss=_LOSSES[self.loss], reg=self.reg_, num_epochs=self.num_epochs,
+            weight=weight, loss=linear_base.loss_fn(self.loss), reg=self.reg_,
+            num_epochs=self.num_epochs,
         )  # fmt: skip
 
 

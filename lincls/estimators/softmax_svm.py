@@ -1,39 +1,36 @@
 """The two linear classifiers of the lecture in scikit-learn's form."""
 
-import warnings
 from typing import Any
 
 import jax
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 
-from lincls import certificate, checks, linear, losses, optimum, penalties, preprocessing, quick
-from lincls.estimators import doors
+from lincls import certificate, checks, linear, penalties, preprocessing, quick
+from lincls.estimators import doors, linear_base
 from lincls.estimators.doors import Labelled
 from lincls.estimators.linear_base import LinearScores
+from lincls.optimum import Optimum
 from lincls.structs import Affine, LinearParams
 
 _PENALTIES = {"l2": penalties.l2, "l1": penalties.l1, "elasticnet": penalties.elastic_net}
-_LOSSES = {
-    "hinge": losses.hinge,
-    "squared_hinge": losses.squared_hinge,
-    "crammer_singer": losses.crammer_singer_hinge,
-}
-_SMOOTH = (losses.softmax, losses.squared_hinge)  # L-BFGS needs a gradient everywhere
 _REG = 1e-3
 
 
 class _LinearClassifier(LinearScores):
     """Fits `params_` by one of two solvers."""
 
+    _losses: tuple[str, ...]
+
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """Fit rows (N, D) and classes (N,), numbers or text; `sample_weight` is (N,)."""
+        linear_base.loss_fn(self.loss, self._losses)
         data = doors.labelled(self, X, y)
         weight = doors.weights(sample_weight, self.class_weight, data)
         self.classes_ = data.classes
         affine = preprocessing.fit(data.X, weight)
         self.reg_ = self._strength(data, weight, affine)
-        self.solver_ = self._chosen_solver()
+        smooth = self._penalty_fn() is penalties.l2 and self.reg_ > 0
+        self.solver_ = linear_base.chosen_solver(self.solver, self.loss, smooth_penalty=smooth)
         solve = self._by_optimum if self.solver_ == "optimum" else self._by_sgd
         self.params_ = jax.tree.map(np.asarray, solve(data, weight, affine))
         return self
@@ -55,55 +52,38 @@ class _LinearClassifier(LinearScores):
         # scikit-learn's model of two classes has one row w, which is W_1 - W_0 = 2 W_1 here.
         return strength * scale / (1 if len(data.classes) == 2 else 2)
 
-    def _chosen_solver(self) -> str:
-        smooth = self._loss_fn() in _SMOOTH and self._penalty_fn() is penalties.l2
-        if self.solver == "auto":
-            return "optimum" if smooth and self.reg_ > 0 else "sgd"
-        if self.solver not in ("optimum", "sgd"):
-            raise ValueError(f'solver must be "auto", "optimum" or "sgd", got {self.solver!r}')
-        if self.solver == "optimum" and not smooth:
-            raise ValueError('solver "optimum" needs a smooth loss and penalty "l2"; use "sgd"')
-        return self.solver
-
     def _by_optimum(
         self, data: Labelled, weight: np.ndarray | None, affine: Affine
     ) -> LinearParams:
-        X, y, num_classes = data.X, data.y, len(data.classes)
-        dtype = np.float64 if X.dtype == np.float64 else np.float32
-        found = optimum.optimum(
-            X, y, reg=self.reg_, loss=self._loss_fn(), num_classes=num_classes, weight=weight,
-            affine=affine, dtype=dtype, tol=self.tol, max_steps=self.max_iter,
+        found = linear_base.solved(
+            data, weight, reg=self.reg_, loss=linear_base.loss_fn(self.loss), affine=affine,
+            tol=self.tol, max_steps=self.max_iter,
         )  # fmt: skip
         self.n_iter_, self.loss_ = found.num_steps, found.loss
-        if not found.converged:
-            warnings.warn(
-                f"L-BFGS ended after {found.num_steps} steps at a gradient norm of "
-                f"{found.grad_norm:.2g}; a larger max_iter or reg, or float64 rows, may help",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
         self._certify(found, data, weight)
         return linear.on_pixels(found.params, affine)
 
-    def _certify(
-        self, found: optimum.Optimum, data: Labelled, weight: np.ndarray | None
-    ) -> None:
-        """Nothing is known but the gradient norm."""
+    def _certify(self, found: Optimum, data: Labelled, weight: np.ndarray | None) -> None:
+        """No bound is known but for the softmax loss."""
 
     def _by_sgd(self, data: Labelled, weight: np.ndarray | None, affine: Affine) -> LinearParams:
         X, num_classes = data.X, len(data.classes)
-        how = {"loss": self._loss_fn(), "penalty": self._penalty_fn(), "reg": self.reg_,
-               "beta": self.beta, "num_epochs": self.num_epochs}  # fmt: skip
+        how = {
+            "loss": linear_base.loss_fn(self.loss),
+            "penalty": self._penalty_fn(),
+            "reg": self.reg_,
+            "beta": self.beta,
+            "num_epochs": self.num_epochs,
+        }
         self.n_iter_ = quick.choose(X, affine, num_classes, **how).num_steps
         key = doors.key(self.random_state)
         return quick.fit(key, X, data.y, num_classes=num_classes, weight=weight, **how)
 
-    def _loss_fn(self) -> Any:
-        raise NotImplementedError  # of the two classes below
-
     def _penalty_fn(self) -> Any:
         if self.penalty not in _PENALTIES:
-            raise ValueError(f"penalty must be one of {', '.join(_PENALTIES)}, got {self.penalty!r}")
+            raise ValueError(
+                f"penalty must be one of {', '.join(_PENALTIES)}, got {self.penalty!r}"
+            )
         return _PENALTIES[self.penalty]
 
 
@@ -167,16 +147,20 @@ class SoftmaxClassifier(_LinearClassifier):
         self.num_epochs = num_epochs
         self.random_state = random_state
 
+    _losses = ("softmax",)
+
     def predict_proba(self, X: Any) -> np.ndarray:
         """Softmax of the scores, (M, C)."""
         scores = self._scores(X)
         with jax.enable_x64(scores.dtype == np.float64):
             return np.asarray(jax.nn.softmax(scores, axis=1))
 
-    def _loss_fn(self) -> Any:
-        return losses.softmax
+    @property
+    def loss(self) -> str:
+        """The loss of this classifier."""
+        return "softmax"
 
-    def _certify(self, found: optimum.Optimum, data: Labelled, weight: np.ndarray | None) -> None:
+    def _certify(self, found: Optimum, data: Labelled, weight: np.ndarray | None) -> None:
         if not self.certify:
             return
         self.gap_ = certificate.duality_gap(
@@ -224,7 +208,4 @@ class SVMClassifier(_LinearClassifier):
         self.num_epochs = num_epochs
         self.random_state = random_state
 
-    def _loss_fn(self) -> Any:
-        if self.loss not in _LOSSES:
-            raise ValueError(f"loss must be one of {', '.join(_LOSSES)}, got {self.loss!r}")
-        return _LOSSES[self.loss]
+    _losses = ("squared_hinge", "hinge", "crammer_singer")
