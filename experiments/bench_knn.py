@@ -204,7 +204,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = options.build("python -m experiments.bench_knn", __doc__ or "", groups, lambda: "")
     common, chosen = options.parse(parser, groups, argv)
     settings: Settings = chosen["bench_knn"]
-    loaded = gate.load(common.dataset, common.data_dir, common.data_url)
+    loaded = gate.of(common)
     if loaded.train.images.dtype != np.uint8:
         kind = loaded.train.images.dtype
         parser.error(f"the comparison is on uint8 pixels; {loaded.name} has {kind}")

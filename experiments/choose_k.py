@@ -1,5 +1,6 @@
 """Choosing k and the distance by cross-validation, one test of the choice, and the bad idea."""
 
+import dataclasses
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,15 @@ class Settings:
 
 
 TITLE = "k nearest neighbours"
+
+
+def fitted(settings: Settings, num_examples: int) -> Settings:
+    """The default ks without those that are larger than the training folds; typed ones stay."""
+    if settings.ks != Settings.ks:
+        return settings
+    least = min(num_examples, *settings.sizes)
+    most = least - -(-least // settings.num_folds)
+    return dataclasses.replace(settings, ks=tuple(k for k in settings.ks if k <= most))
 
 
 def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:

@@ -63,6 +63,12 @@ def _entry(title: str) -> Entry:
         return Entry(broken, broken)
 
 
+def fitted(entry: Entry, settings: Any, num_examples: int) -> Any:
+    """The settings of a question, its defaults made to fit few examples where it knows how."""
+    fit = getattr(entry.question, "fitted", None)
+    return settings if fit is None else fit(settings, num_examples)
+
+
 def without_flags(argv: Sequence[str], found: Mapping[str, Entry]) -> list[str]:
     """The command line less the flags, with their values, of questions that are broken."""
     lost = tuple(

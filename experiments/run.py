@@ -28,7 +28,7 @@ import numpy as np
 from experiments import ORDER, QUICK
 from experiments.lab import fingerprint, gate, options, progress, record
 from experiments.lab.experiment import Question
-from experiments.loading import Broken, Entry, entries, without_flags
+from experiments.loading import Broken, Entry, entries, fitted, without_flags
 from experiments.report import figures, page, projector, style, terminal, words
 from experiments.report.findings import Plot, Report
 from experiments.report.page import LeftOut, Section, closing
@@ -102,11 +102,15 @@ def _work(
     parser = options.build(prog, description, groups, listing, shared, reports)
     common, settings = options.parse(parser, groups, without_flags(typed, found), shared)
     try:
-        gate.Data(gate.load(common.dataset, common.data_dir, common.data_url))
+        data = gate.Data(gate.of(common))
         _check_writable(home(common))
     except (ValueError, TypeError, OSError) as error:
         parser.error(str(error))
-    jobs = [Job(title, *entry, settings[title], common) for title, entry in found.items()]
+    count = len(data.train.labels)
+    jobs = [
+        Job(title, *entry, fitted(entry, settings[title], count), common)
+        for title, entry in found.items()
+    ]
     if not getattr(common, "quick", False):
         others = [title for title in ORDER if title not in found]
         return Work(jobs, others, _everything(common) if others else ())
@@ -138,7 +142,7 @@ def _check_writable(folder: Path) -> None:
 
 def home(common: options.Common) -> Path:
     """The folder of a data set's results, within --out whatever the data are called."""
-    name = gate.load(common.dataset, common.data_dir, common.data_url).name
+    name = gate.of(common).name
     plain = re.sub(r"[^\w.-]+", "-", name).strip(".-")[:100] or "data"
     return Path(common.out) / (f"{plain}-smoke" if common.smoke else plain)
 
@@ -307,7 +311,7 @@ def expected(job: Job, folder: Path) -> progress.Expected:
 
 
 def _data(job: Job) -> gate.Data:
-    return gate.Data(gate.load(job.common.dataset, job.common.data_dir, job.common.data_url))
+    return gate.Data(gate.of(job.common))
 
 
 def _mark(job: Job) -> str:

@@ -6,7 +6,9 @@ in one place, `objective.evaluate`.  A loss of your own is a function of the sam
 in a file of yours, passed in.
 
 Labels outside 0..C-1 are an error where their values can be seen.  Under `jit`, where they
-cannot, their loss is NaN.  A float64 host array of scores is not narrowed on the way.
+cannot, their loss is NaN.  `cross_entropy` and `binary_cross_entropy` take a row of numbers in
+0..1 for each example instead, by the same rule.  A float64 host array of scores is not narrowed
+on the way.
 
 The kinks.  A hinge is max(0, margin), which has no derivative at margin = 0; we take the
 subgradient 0 there (`jax.nn.relu`; the gradient of `jnp.maximum(x, 0)` at 0 would be 0.5).
@@ -31,6 +33,7 @@ from lincls.precision import in_float64
 from lincls.structs import AnyArray
 
 Labels = Integer[AnyArray, "B"]
+Targets = Float[AnyArray, "B C"]
 
 
 def _checked(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -40,6 +43,21 @@ def _checked(fn: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(fn)
     def loss(scores: Any, labels: Any, *numbers: Any, **named: Any) -> jax.Array:
         return fn(*checks.scored(scores, labels), *numbers, **named)
+
+    return loss
+
+
+def _checked_targets(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """The same loss behind a door: scores and targets become floats (B, C), targets in 0..1."""
+
+    @in_float64
+    def of_arrays(scores: Any, targets: Any) -> jax.Array:
+        targets = jnp.asarray(targets, scores.dtype)
+        return fn(scores, jnp.where((targets >= 0) & (targets <= 1), targets, jnp.nan))
+
+    @functools.wraps(fn)
+    def loss(scores: Any, targets: Any) -> jax.Array:
+        return of_arrays(*checks.targeted(scores, targets))
 
     return loss
 
@@ -105,6 +123,59 @@ def softmax(scores: Float[AnyArray, "B C"], labels: Labels) -> Float[jax.Array, 
     shifted = scores - jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True))
     log_total = jnp.log(jnp.sum(jnp.exp(shifted), axis=-1))
     return log_total - _of_label(shifted, labels)
+
+
+@_checked
+def smoothed_softmax(
+    scores: Float[AnyArray, "B C"], labels: Labels, smoothing: Any = 0.1
+) -> Float[jax.Array, "B"]:
+    """The softmax loss with label smoothing: `cross_entropy` of smoothed labels.
+
+    The target of the label is 1 - smoothing + smoothing / C, that of each other class
+    smoothing / C.
+
+    Args:
+        scores: (B, C).
+        labels: y in 0..C-1.
+        smoothing: scalar in [0, 1); 0 is `softmax`.
+
+    Source: Szegedy et al., CVPR 2016, section 7.
+    """
+    smoothing = jnp.asarray(checks.number(smoothing, "smoothing", least=0, below=1), scores.dtype)
+    logs = jax.nn.log_softmax(scores, axis=-1)
+    return -(1 - smoothing) * _of_label(logs, labels) - smoothing * jnp.mean(logs, axis=-1)
+
+
+@_checked_targets
+def cross_entropy(scores: Float[AnyArray, "B C"], targets: Targets) -> Float[jax.Array, "B"]:
+    """Cross-entropy with soft labels: -sum_j t_j log p_j, where p is the softmax of the scores.
+
+    Args:
+        scores: (B, C).
+        targets: t (B, C) in 0..1, the probabilities of the classes; one-hot rows give `softmax`.
+
+    Returns:
+        (B,) in nats; log C where all scores are equal and t sums to 1.
+    """
+    return -jnp.sum(targets * jax.nn.log_softmax(scores, axis=-1), axis=-1)
+
+
+@_checked_targets
+def binary_cross_entropy(scores: Float[AnyArray, "B C"], targets: Targets) -> Float[jax.Array, "B"]:
+    """Several labels a row: sum_j of -t_j log q_j - (1 - t_j) log(1 - q_j).
+
+    Each class is a question of its own, with the answer yes where its score is above 0, and
+    q_j = 1 / (1 + e^{-s_j}).
+
+    Args:
+        scores: (B, C).
+        targets: t (B, C) in 0..1; 1 where an example has the label.
+
+    Returns:
+        (B,) in nats, the sum over the classes; C log 2 where all scores are 0.
+    """
+    yes, no = jax.nn.softplus(-scores), jax.nn.softplus(scores)  # -log q and -log(1 - q)
+    return jnp.sum(targets * yes + (1 - targets) * no, axis=-1)
 
 
 @_checked

@@ -95,6 +95,34 @@ def weighted_mean(values: jax.Array, weight: jax.Array) -> jax.Array:
     return jnp.sum(weight * values) / jnp.where(total > 0, total, 1.0)
 
 
+def labels(
+    objective: Objective, y: Any, num_examples: int, num_classes: int, hyper: Hyper
+) -> AnyArray:
+    """Return what a training compares scores with: integers (N,), or (N, ...) if the loss takes it.
+
+    Labels other than integers (N,) are given to the loss once, with scores of 0: it decides.
+
+    Args:
+        y: one entry for each example.
+        num_examples, num_classes: N and C.
+        hyper: arrays; the loss sees the numbers of the first setting.
+
+    Raises:
+        TypeError, ValueError: labels that the loss does not take, by name.
+    """
+    y = checks.as_array(y, "y")
+    if y.shape == (num_examples,) and jnp.issubdtype(y.dtype, jnp.integer):
+        return checks.labels(y, num_examples, num_classes, "y")
+    first = {name: np.ravel(number)[0] for name, number in hyper.loss.items()}
+    try:
+        if y.shape[:1] != (num_examples,):
+            raise ValueError(f"it must be of {num_examples} examples, got shape {y.shape}")
+        objective.loss(np.zeros((num_examples, num_classes), np.float32), y, **first)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"y does not suit the loss: {error}") from error
+    return y.astype(np.float32) if y.dtype in (np.float64, bool) else y
+
+
 def checked(objective: Any) -> Objective:
     """Return an objective of two functions (TypeError, with what to give instead)."""
     checks.kind(objective, Objective, "objective", "Objective(losses.softmax, penalties.l2)")

@@ -56,9 +56,10 @@ class AverageState(NamedTuple):
 
 
 class ProximalState(NamedTuple):
-    """The parameters before the last step (() without momentum)."""
+    """The parameters before the last step (() without momentum), and the number of steps."""
 
     before: Any
+    step: jax.Array
 
 
 class SgdState(NamedTuple):
@@ -145,6 +146,16 @@ def annealed(learning_rate: Any, num_steps: Any) -> optax.GradientTransformation
     return nesterov(warmup_cosine(learning_rate, 0, num_steps), _MOMENTUM)
 
 
+def annealed_l1(learning_rate: Any, num_steps: Any, strength: Any) -> optax.GradientTransformation:
+    """Proximal SGD for an objective plus strength * sum|W|, with exact zeros in W.
+
+    The momentum is 0.9, and the step size falls as in `annealed`.
+    """
+    rate = warmup_cosine(learning_rate, 0, num_steps)
+    link = proximal(penalties.soft_threshold, lambda step: rate(step) * strength, _MOMENTUM)
+    return optax.chain(sgd(rate), link)
+
+
 def proximal(
     fn: Callable[[jax.Array, Any], jax.Array], amount: Any, momentum: Any = None
 ) -> optax.GradientTransformation:
@@ -162,7 +173,7 @@ def proximal(
 
     Args:
         fn: such as `penalties.soft_threshold`.
-        amount: its second argument.
+        amount: its second argument, or a schedule of the step number.
         momentum: None, or a scalar in [0, 1).
 
     Source: Parikh and Boyd, Proximal Algorithms, 2014; with momentum Ochs et al., SIAM J. Imaging
@@ -170,17 +181,15 @@ def proximal(
     """
 
     def init(params: LinearParams) -> ProximalState:
-        return ProximalState(() if momentum is None else params)
+        return ProximalState(() if momentum is None else params, jnp.zeros((), jnp.int32))
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        if params is None:
-            raise ValueError("proximal needs the parameters: call update(grads, state, params)")
-        if momentum is not None:
+        if momentum is not None and params is not None:
             moved = jax.tree.map(jnp.subtract, params, state.before)
             updates = jax.tree.map(lambda u, v: u + momentum * v, updates, moved)
-            state = ProximalState(params)
-        moved = fn(params.W + updates.W, amount)
-        return updates._replace(W=moved - params.W), state
+            state = state._replace(before=params)
+        now = amount(state.step) if callable(amount) else amount
+        return _through(fn, now, updates, params), state._replace(step=state.step + 1)
 
     return optax.GradientTransformation(init, update)
 
@@ -203,9 +212,21 @@ def check_proximal(state: Any) -> None:
 
 def max_norm(radius: Any) -> optax.GradientTransformation:
     """Keep the Euclidean norm of every class row at most `radius` (slide 41); a last link."""
-    link = proximal(penalties.max_norm, radius)
+
     # A projection is the same for steps of any length, so momentum may stand before it.
-    return optax.GradientTransformation(lambda params: optax.EmptyState(), link.update)
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        return _through(penalties.max_norm, radius, updates, params), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def _through(
+    fn: Callable[[jax.Array, Any], jax.Array], amount: Any, updates: Any, params: Any
+) -> LinearParams:
+    """The updates after which W is fn(W + update, amount); those of the bias are as they were."""
+    if params is None:
+        raise ValueError("proximal needs the parameters: call update(grads, state, params)")
+    return updates._replace(W=fn(params.W + updates.W, amount) - params.W)
 
 
 def averaging(start: Any = 0, decay: Any = None) -> optax.GradientTransformation:

@@ -5,12 +5,13 @@
 
 It stands on `training.fit` and chooses what a person would have to: the preprocessing is
 the mean image and one scale, the optimiser is SGD with Nesterov momentum and a cosine
-schedule, and the step size follows from the data.
+schedule, and the step size follows from the data.  `choose` returns these choices.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from lincls import (
     batches,
@@ -24,8 +25,16 @@ from lincls import (
     training,
 )
 from lincls.objective import Objective, step_size
-from lincls.structs import AnyArray, Hyper, LinearParams
+from lincls.structs import Affine, AnyArray, Hyper, LinearParams
 from lincls.training import Recipe
+
+
+class Chosen(NamedTuple):
+    """How `fit` trains: the arguments of `training.fit` and of `crossval.linear`."""
+
+    recipe: Recipe
+    hyper: Hyper
+    num_steps: int
 
 
 def fit(
@@ -34,8 +43,11 @@ def fit(
     labels: AnyArray,
     *,
     num_classes: int | None = None,
+    weight: AnyArray | None = None,
     loss: Any = losses.softmax,
+    penalty: Any = penalties.l2,
     reg: float | int = 1e-3,
+    beta: float | int = 1.0,
     num_epochs: float | int = 20,
     batch_size: int = 256,
 ) -> LinearParams:
@@ -47,9 +59,12 @@ def fit(
             standard deviation is between 2**-100 and 2**100.
         labels: (N,) integers 0..C-1.
         num_classes: C, default the greatest label + 1.
+        weight: (N,) how much each example counts, default all 1.
         loss: `losses.softmax`, `losses.hinge`, or any `(scores, labels) -> (B,)`.
-        reg: strength of the L2 penalty on W, in units in which the average feature has
-            variance 1.
+        penalty: `penalties.l2`, or `penalties.l1` or `penalties.elastic_net`, whose proximal
+            steps make exact zeros.
+        reg: strength of the penalty on W, in units in which the average feature has variance 1.
+        beta: of the elastic net, which is sum(beta * W**2 + |W|).
         num_epochs: passes over the data, and at least 2,000 steps in all.
         batch_size: examples a step.
 
@@ -60,26 +75,82 @@ def fit(
         ValueError, TypeError: data that are no images with labels, only one class, or a
             training that diverged.
     """
-    checks.on_host("quick.fit", "use training.run", key, images, labels)
+    checks.on_host("quick.fit", "use training.run", key, images, labels, weight)
     checks.key(key)
-    X = precision.working(checks.rows(images, "images"), "images")
+    weight = None if weight is None else checks.example_weights(weight, len(images))
+    X = precision.working(checks.rows(images, "images"), "images", weight=weight)
     y = checks.labels(labels, len(X), num_classes)
     num_classes = checks.count(int(y.max()) + 1 if num_classes is None else num_classes,
                                "num_classes", 2)  # fmt: skip
     if y.min() == y.max():
         raise ValueError(f"labels are all {int(y.max())}; a classifier needs two classes")
-    affine = preprocessing.fit(X)
+    affine, reg = preprocessing.fit(X, weight), checks.number(reg, "reg", least=0)
+    how = choose(X, affine, num_classes, loss=loss, penalty=penalty, reg=reg, beta=beta,
+                 num_epochs=num_epochs, batch_size=batch_size)  # fmt: skip
+    of_start, of_batches = jax.random.split(key)
+    params = linear.init(of_start, X.shape[1], num_classes)
+    state = training.start(of_batches, params, how.recipe, how.hyper)
+    state, _ = training.fit(
+        state, X, y, how.recipe, how.hyper, num_steps=how.num_steps, weight=weight, affine=affine
+    )
+    if not state.alive:
+        raise ValueError(f"training left the finite numbers with loss {loss} and reg = {reg}")
+    return linear.on_pixels(state.params, affine)
+
+
+def choose(
+    X: AnyArray,
+    affine: Affine | None,
+    num_classes: int,
+    *,
+    loss: Any = losses.softmax,
+    penalty: Any = penalties.l2,
+    reg: Any = 1e-3,
+    beta: float | int = 1.0,
+    num_epochs: float | int = 20,
+    batch_size: int = 256,
+) -> Chosen:
+    """Choose the recipe, its numbers and the number of steps from the data, as `fit` does.
+
+    Args:
+        X: rows (N, D).
+        affine: preprocessing of X; None is none.
+        num_classes: C.
+        reg: a strength, or a list of G; then all of them train together.
+        loss, penalty, beta, num_epochs, batch_size: as in `fit`.
+
+    Raises:
+        ValueError, TypeError: an argument of another kind, by name; another penalty.
+    """
     batch_size = checks.count(batch_size, "batch_size")
     an_epoch = batches.steps_per_epoch(len(X), batch_size)
     num_epochs = checks.number(num_epochs, "num_epochs", above=0, below=2**31 / an_epoch)
     num_steps = max(int(num_epochs * an_epoch), 2000)
-    rate = step_size(X, affine, loss, num_classes, reg)
-    hyper = Hyper({"learning_rate": rate, "num_steps": num_steps}, reg)
-    of_start, of_batches = jax.random.split(key)
-    params = linear.init(of_start, X.shape[1], num_classes)
-    recipe = Recipe(Objective(loss, penalties.l2), optimizers.annealed, batch_size=batch_size)
-    state = training.start(of_batches, params, recipe, hyper)
-    state, _ = training.fit(state, X, y, recipe, hyper, num_steps=num_steps, affine=affine)
-    if not state.alive:
-        raise ValueError(f"training left the finite numbers with loss {loss} and reg = {reg}")
-    return linear.on_pixels(state.params, affine)
+    of_l2 = None if penalty is penalties.l2 else _share_of_l2(penalty, beta)
+
+    def numbers(reg: Any) -> Hyper:
+        smooth = reg if of_l2 is None else of_l2 * checks.number(reg, "reg", least=0)
+        rate = step_size(X, affine, loss, num_classes, smooth)
+        more = {} if of_l2 is None else {"strength": reg}
+        return Hyper({"learning_rate": rate, "num_steps": num_steps, **more}, smooth)
+
+    hyper = jax.tree.map(_stacked, *map(numbers, reg)) if np.ndim(reg) else numbers(reg)
+    optimizer = optimizers.annealed if of_l2 is None else optimizers.annealed_l1
+    recipe = Recipe(Objective(loss, penalties.l2), optimizer, batch_size=batch_size)
+    return Chosen(recipe, hyper, num_steps)
+
+
+def _share_of_l2(penalty: Any, beta: Any) -> float:
+    """How much of sum(W**2) comes with one sum(|W|)."""
+    if penalty is penalties.l1:
+        return 0.0
+    if penalty is penalties.elastic_net:
+        return checks.number(beta, "beta", least=0)
+    raise ValueError(
+        f"penalty must be penalties.l2, penalties.l1 or penalties.elastic_net, got {penalty!r}; "
+        "for another one use training.fit"
+    )
+
+
+def _stacked(*numbers: Any) -> np.ndarray:
+    return np.array(numbers)

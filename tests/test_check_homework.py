@@ -1,242 +1,236 @@
-"""The homework checker passes right functions, and fails each planted mistake for its reason."""
+"""The homework checker passes right homework of every shape, and names each planted mistake."""
 
-import re
+import dataclasses
 
+import jax
 import numpy as np
 import pytest
+from homework_faults import FAULTS
+from homework_shapes import SHAPES, TORCH
 
-from experiments.check_homework import __main__ as check_homework
-from experiments.check_homework import contracts
-
-RIGHT = """
-import numpy as np
-
-def l1_distances(queries, X):
-    return np.abs(queries[:, None].astype(float) - X.astype(float)).sum(axis=-1)
-
-def l2_distances(queries, X):
-    return np.square(queries[:, None].astype(float) - X.astype(float)).sum(axis=-1)
-
-def nearest_neighbor(X, y, queries):
-    return y[l1_distances(queries, X).argmin(axis=1)]
-
-def knn(X, y, queries, k):
-    order = np.argsort(l2_distances(queries, X), axis=1, kind="stable")[:, :k]
-    return np.array([np.bincount(labels).argmax() for labels in y[order]])
-
-def accuracy(predictions, labels):
-    return np.mean(predictions == labels)
-
-def confusion(predictions, labels, num_classes):
-    counts = np.zeros((num_classes, num_classes), int)
-    np.add.at(counts, (labels, predictions), 1)
-    return counts
-
-def folds(num_examples, num_folds):
-    parts = np.array_split(np.arange(num_examples), num_folds)
-    return np.concatenate([np.full(len(part), f) for f, part in enumerate(parts)])
-
-def scores(params, X):
-    W, b = params
-    return X @ W.T + b
-
-def margins(scores, labels, margin):
-    rows = np.arange(len(labels))
-    found = np.maximum(scores - scores[rows, labels][:, None] + margin, 0)
-    found[rows, labels] = 0
-    return found
-
-def hinge(scores, labels, margin=1.0):
-    return margins(scores, labels, margin).sum(axis=1)
-
-def squared_hinge(scores, labels, margin=1.0):
-    return (margins(scores, labels, margin) ** 2).sum(axis=1)
-
-def crammer_singer_hinge(scores, labels, margin=1.0):
-    return margins(scores, labels, margin).max(axis=1)
-
-def log_shares(scores):
-    scores = scores - scores.max(axis=1, keepdims=True)
-    return scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
-
-def softmax(scores, labels):
-    return -log_shares(scores)[np.arange(len(labels)), labels]
-
-def hinge_gradient(scores, labels):
-    rows, found = np.arange(len(labels)), (margins(scores, labels, 1.0) > 0) * 1.0
-    found[rows, labels] = -found.sum(axis=1)
-    return found
-
-def squared_hinge_gradient(scores, labels):
-    rows, found = np.arange(len(labels)), 2 * margins(scores, labels, 1.0)
-    found[rows, labels] = -found.sum(axis=1)
-    return found
-
-def softmax_gradient(scores, labels):
-    shares = np.exp(log_shares(scores))
-    shares[np.arange(len(labels)), labels] -= 1
-    return shares
-
-def l1(W):
-    return np.abs(W).sum()
-
-def l2(W):
-    return (W * W).sum()
-
-def elastic_net(W, beta=1.0):
-    return (beta * W * W).sum() + np.abs(W).sum()
-
-def l1_gradient(W):
-    return np.sign(W)
-
-def l2_gradient(W):
-    return 2 * W
-
-def max_norm(W, radius):
-    norm = np.sqrt((W * W).sum(axis=1, keepdims=True))
-    return W * np.minimum(1, radius / np.maximum(norm, 1e-12))
-
-def numerical_gradient(fn, x, h=1e-5):
-    slopes = np.zeros(x.shape)
-    for place in np.ndindex(x.shape):
-        step = np.zeros(x.shape)
-        step[place] = h
-        slopes[place] = (fn(x + step) - fn(x - step)) / (2 * h)
-    return slopes
-"""
-FAULTS = [  # function, what stands there, the mistake, the check that must fail
-    ("l1_distances", "np.abs(queries[:, None].astype(float) - X.astype(float))",
-     "np.abs(queries[:, None] - X)", "slide 14 (uint8)"),
-    ("l2_distances", "np.square(queries[:, None].astype(float) - X.astype(float)).sum(axis=-1)",
-     "np.sqrt(np.square(queries[:, None].astype(float) - X).sum(axis=-1))", "points"),
-    ("nearest_neighbor", "l1_distances(queries, X)", "np.abs(queries[:, None] - X).sum(axis=-1)",
-     "pixels in uint8"),
-    ("nearest_neighbor", "l1_distances(queries, X)", "np.abs(X - queries[:, None]).sum(axis=-1)",
-     "pixels in uint8"),
-    ("nearest_neighbor", "y[l1_distances(queries, X).argmin(axis=1)]",
-     "y[len(X) - 1 - l1_distances(queries, X)[:, ::-1].argmin(axis=1)]", "the first counts"),
-    ("knn", "np.bincount(labels).argmax()", "labels[0]", "the smaller label wins"),
-    ("accuracy", "np.mean(predictions == labels)", "np.sum(predictions == labels)", "all right"),
-    ("confusion", "(labels, predictions), 1", "(predictions, labels), 1", "three classes"),
-    ("folds", "np.full(len(part), f)", "np.full(num_examples // num_folds, f)", "(4, 4, 3)"),
-    ("scores", "X @ W.T + b", "X @ W.T", "slide 28"),
-    ("hinge", "margins(scores, labels, margin).sum(axis=1)",
-     "margins(scores, labels, margin).sum(axis=1) + margin", "equal scores"),
-    ("hinge", "margins(scores, labels, margin).sum(axis=1)",
-     "margins(scores, labels, margin).sum(axis=1).mean()", "slide 32"),
-    ("hinge", "margins(scores, labels, margin).sum(axis=1)",
-     "margins(scores, labels, 1.0).sum(axis=1)", "another margin"),
-    ("squared_hinge", "(margins(scores, labels, margin) ** 2)", "margins(scores, labels, margin)",
-     "slide 32"),
-    ("crammer_singer_hinge", "margin).max(axis=1)", "margin).sum(axis=1)", "equal scores"),
-    ("softmax", "-log_shares(scores)[",
-     "-np.log(np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True))[", "scores of 10,000"),
-    ("softmax", "-log_shares(scores)[", "-log_shares(scores)[:, :1][", "first and the last label"),
-    ("softmax", "-log_shares(scores)[", "scores.__isub__(1); return -log_shares(scores)[",
-     "one example alone"),
-    ("hinge_gradient", "-found.sum(axis=1)", "-1.0", "five random"),
-    ("squared_hinge_gradient", "2 * margins", "margins", "five random"),
-    ("softmax_gradient", "shares[np.arange(len(labels)), labels] -= 1",
-     "shares /= len(labels); shares[np.arange(len(labels)), labels] -= 1 / len(labels)", "five"),
-    ("l1", "np.abs(W).sum()", "W.sum()", "negative weights"),
-    ("l2", "(W * W).sum()", "0.5 * (W * W).sum()", "slide 42"),
-    ("elastic_net", "beta * W * W", "W * W", "another beta"),
-    ("l1_gradient", "np.sign(W)", "np.ones_like(W)", "random weights"),
-    ("l2_gradient", "2 * W", "W", "random weights"),
-    ("max_norm", "sum(axis=1, keepdims=True))", "sum())", "random weights"),
-    ("numerical_gradient", "step[place] = h", "step[place] = -h", "sum of squares"),
-    ("numerical_gradient", "slopes[place] = (fn(x + step)", "x += step; slopes[place] = (fn(x)",
-     "it changed"),
-]  # fmt: skip
+from experiments.check_homework import tables
+from experiments.check_homework.finding import Found, find
+from experiments.check_homework.judging import FAIL, NOTE, PASS, disagreements, gathered, judge
+from experiments.check_homework.roles import Form
+from experiments.check_homework.trying import right_parts
+from lincls import evaluation, gradcheck, knn, linear, losses, penalties, splits
+from lincls.structs import LinearParams
 
 
 def lines(source, *names):
-    """The lines of the functions of these names, all by default."""
-    functions = {}
-    exec(source, functions)
-    functions = {name: functions[name] for name in names or functions}
-    with np.errstate(all="ignore"):
-        return [check.line() for check in contracts.checks(functions)]
+    """The lines of the functions of these names, or of all."""
+    module = {"__name__": "homework", "xrange": range}
+    exec(source.replace("from past.builtins", "#"), module)
+    found, _ = find(module, tables.ROLES)
+    chosen = [one for one in found if not names or one.name in names]
+    told = [line for one in chosen for line in judge(one)]
+    return list(gathered([*told, *disagreements(told, tables.ROLES)]))
 
 
-def planted(function, stands, mistake):
-    """The right file with one mistake in one function."""
-    before, start, rest = RIGHT.partition(f"def {function}(")
-    body, end, after = rest.partition("\n\n")
-    assert body.count(stands) == 1, (function, stands)
-    return before + start + body.replace(stands, mistake) + end + after
+def planted(shape, stands, mistake):
+    """A right file with one mistake in it."""
+    source = SHAPES[shape]
+    assert source.count(stands) == 1, (shape, stands)
+    return source.replace(stands, mistake)
 
 
-def test_right_functions_pass():
-    found = lines(RIGHT)
-    assert {line.function for line in found} == {one.name for one in contracts.CONTRACTS}
-    assert [str(line) for line in found if line.verdict == contracts.FAIL] == []
+@pytest.mark.parametrize("shape", SHAPES)
+def test_right_homework_passes(shape):
+    found = lines(SHAPES[shape])
+    assert [str(line) for line in found if line.verdict == FAIL] == []
+    assert len([line for line in found if line.verdict == PASS]) >= 2
 
 
-def test_every_checked_function_has_a_planted_mistake():
-    assert {fault[0] for fault in FAULTS} == {one.name for one in contracts.CONTRACTS}
-
-
-@pytest.mark.parametrize(("function", "stands", "mistake", "what"), FAULTS)
-def test_a_planted_mistake_is_told_with_its_input(function, stands, mistake, what):
-    failed = [str(line) for line in lines(planted(function, stands, mistake), function)
-              if line.verdict == contracts.FAIL]  # fmt: skip
-    assert any(what in line for line in failed), failed
-    assert all(re.search("expected|raised|it changed its argument", line) for line in failed)
-
-
-def test_jax_functions_are_differentiated_and_numpy_ones_are_not():
-    from jax.lax import stop_gradient
-
-    from lincls import losses
-
-    def stopped(scores, labels):
-        return losses.softmax(stop_gradient(scores), labels)
-
-    def gradient_line(fn):
-        found = contracts.checks({"softmax": fn})
-        return next(check for check in found if "JAX" in check.what).line()
-
-    assert gradient_line(losses.softmax).verdict == contracts.PASS
-    assert gradient_line(stopped).verdict == contracts.FAIL
-    assert "differences give" in gradient_line(stopped).why
-    of_numpy = {}
-    exec(RIGHT, of_numpy)
-    assert gradient_line(of_numpy["softmax"]).verdict == contracts.SKIP
-
-
-@pytest.mark.slow
-def test_what_hangs_dies_or_raises_is_a_failed_line_and_the_rest_is_checked(tmp_path, capsys):
-    file = tmp_path / "homework.py"
-    file.write_text(
-        "import os\n"
-        "def accuracy(predictions, labels):\n    os._exit(0)\n"
-        "def folds(num_examples, num_folds):\n    print('x' * 1_000_000)\n    return 1 / 0\n"
-        "def confusion(predictions, labels, num_classes):\n    while True: print('x' * 10_000)\n"
-        "def l2(W):\n    return (W**2).sum()\n"
+def test_right_homework_in_torch_passes_and_a_mistake_is_named():
+    pytest.importorskip("torch")
+    found = lines(TORCH)
+    assert [str(line) for line in found if line.verdict == FAIL] == []
+    assert len([line for line in found if line.verdict == PASS]) == 7
+    wrong = TORCH.replace(
+        "return loss, dW / X.shape[0] + 2 * reg * W", "return loss, dW / X.shape[0]"
     )
-    status = check_homework.main([str(file), "--seconds", "8"])
-    told = capsys.readouterr().out
-    assert status == 1
-    assert "FAIL  accuracy: three of five: the process ended by itself" in told
-    assert "FAIL  confusion: three classes: no answer within 8 s" in told
-    assert "raised ZeroDivisionError" in told
-    assert "pass  l2: W1 of slide 42" in told
-    assert "failed: accuracy, confusion, folds" in told
+    (failed,) = (line for line in lines(wrong) if line.verdict == FAIL)
+    assert "missing in the gradient" in failed.why
+
+
+def test_every_role_is_in_a_right_file():
+    told = [line.role for source in SHAPES.values() for line in lines(source)]
+    assert {role.title for role in tables.ROLES[:-1]} - set(told) == {
+        "squared_svm_loss(W, b, X, y, reg) -> (loss, dW, db)",
+        "squared_svm_loss(W, X, y, reg) -> (loss, dW)",
+        "svm_loss(scores, y) -> (mean loss, gradient by the scores)",
+        "softmax_loss(scores, y) -> (mean loss, gradient by the scores)",
+    }
 
 
 @pytest.mark.parametrize(
-    ("source", "what"),
-    [("x = 1\n", "nothing was checked"), ("import nothing_there\n", "ModuleNotFoundError")],
+    ("shape", "function", "stands", "mistake", "sentence"), FAULTS, ids=lambda one: str(one)[:30]
 )
-def test_nothing_to_check_has_a_status_of_its_own(source, what, tmp_path, capsys):
-    file = tmp_path / "homework.py"
-    file.write_text(source)
-    assert check_homework.main([str(file)]) == 2
-    assert what in capsys.readouterr().out
+def test_a_planted_mistake_is_named_once(shape, function, stands, mistake, sentence):
+    failed = [one for one in lines(planted(shape, stands, mistake), function)
+              if one.verdict == FAIL]  # fmt: skip
+    assert [one.function for one in failed] == [function], [str(one) for one in failed]
+    assert sentence in failed[0].why
 
 
-def test_a_missing_file_is_told():
-    with pytest.raises(SystemExit) as stopped:
-        check_homework.main(["nowhere.py"])
-    assert stopped.value.code == 2
+WRONG = {  # one for each sentence of a role, of the first convention that has it
+    (role.title, says): (role, fn)
+    for role in tables.ROLES
+    for says, fn in reversed(list(role.wrong))
+}
+
+
+def returned_by(fn):
+    """A function of the tables as a student's function of the same arguments."""
+
+    def call(arguments):
+        found = fn(**arguments)
+        return tuple(found.values()) if isinstance(found, dict) else found
+
+    return call
+
+
+def as_found(role, fn):
+    """Without another layout, because the tables' functions have ours."""
+    whole = dict(vars(role))
+    parts = role.returns if role.returns[0] != "loss" else ("loss", "gradient")
+    plain = type(role)(**whole | {"forms": (Form(),), "always": (), "returns": parts})
+    return Found("f", plain, returned_by(fn))
+
+
+def test_there_are_many_known_mistakes():
+    assert len({says for _, says in WRONG}) > 90
+
+
+@pytest.mark.parametrize(("title", "says"), WRONG, ids=lambda one: one[:40])
+def test_every_known_mistake_is_named(title, says):
+    role, fn = WRONG[title, says]
+    told = list(judge(as_found(role, fn)))
+    assert [line.why for line in told if line.verdict != PASS] == [says]
+
+
+@pytest.mark.parametrize("role", tables.ROLES[:-1], ids=lambda role: role.title[:40])
+def test_every_right_convention_passes(role):
+    for says, fn in role.right.items():
+        told = list(judge(as_found(role, fn)))
+        assert [(line.verdict, line.convention) for line in told] == [(PASS, says)]
+
+
+def test_a_loss_of_another_name_is_checked_without_a_right_answer():
+    source = SHAPES["loops and classes"].replace("def svm_loss_naive", "def my_loss")
+    assert [line.verdict for line in lines(source, "my_loss")] == [PASS]
+    wrong = source.replace("    loss /= num_train\n    dW /= num_train\n", "")
+    (line,) = lines(wrong, "my_loss")
+    assert line.why.startswith("With every example twice the loss goes from")
+    wrong = source.replace("    dW += 2 * reg * W\n", "")
+    (line,) = lines(wrong, "my_loss")
+    assert line.why.startswith("The gradient is not that of its own loss: gradient[0, 0]")
+
+
+def test_two_mistakes_at_once_are_both_named():
+    source = SHAPES["loops and classes"].replace(
+        "            if j == y[i]:\n                continue\n", ""
+    )
+    source = source.replace("    loss += reg * np.sum(W * W)\n    dW += 2 * reg * W\n", "")
+    (line,) = lines(source, "svm_loss_naive")
+    assert "The true class is counted too" in line.why
+    assert "The penalty is missing" in line.why
+
+
+K_AT_THE_START = """
+import numpy as np
+class KNN:
+    def __init__(self, k=3):
+        self.k = k
+    def fit(self, X, y):
+        self.X, self.y = X, y
+        return self
+    def predict(self, X):
+        apart = ((X[:, None] - self.X[None]) ** 2).sum(axis=-1)
+        nearest = np.argsort(apart, axis=1, kind="stable")[:, :self.k]
+        return np.array([np.bincount(row).argmax() for row in self.y[nearest]])
+class TwoLayerNet:
+    def loss(self, X, y):
+        return self.params["W1"]
+    def predict(self, X):
+        return X
+class SoftmaxClassifier:
+    def fit(self, X, y):
+        return self
+    def predict(self, X):
+        return X[:, 0]
+"""
+
+
+def test_k_may_be_given_at_the_start_and_other_classes_are_left():
+    found = [line for line in lines(K_AT_THE_START) if line.verdict != NOTE]
+    assert [(line.function, line.verdict) for line in found] == [("KNN.predict", PASS)]
+    (wrong,) = lines(K_AT_THE_START.replace("[:, :self.k]", "[:, :3]"), "KNN.predict")
+    assert wrong.verdict == FAIL
+
+
+@pytest.mark.parametrize("form", ["predict(model, X)", "train(model, X, y)", "update(state, W)"])
+def test_functions_of_other_arguments_are_not_checked(form):
+    assert lines(f"def {form}:\n    return X\n") == []
+
+
+def test_versions_of_one_function_must_follow_one_convention():
+    source = planted("loops and classes", "np.sqrt(np.sum((self.X_train - X[i]) ** 2, axis=1))",
+                     "np.sum((self.X_train - X[i]) ** 2, axis=1)")  # fmt: skip
+    failed = [line for line in lines(source) if line.verdict == FAIL]
+    assert len(failed) == 1
+    assert "compute_distances_one_loop: squares of L2" in failed[0].why
+
+
+def test_a_cause_in_two_functions_is_told_once_in_full():
+    source = planted("loops and classes", "    p[rows, y] -= 1\n", "")
+    failed = {line.function: line.why for line in lines(source) if line.verdict == FAIL}
+    assert failed["softmax_loss_vectorized"].startswith("The true class's 1")
+    assert failed["Softmax.loss"] == "The same as softmax_loss_vectorized."
+
+
+def test_what_the_course_does_not_ask_for_is_a_remark():
+    found = lines(SHAPES["loops and classes"], "KNearestNeighbor.predict")
+    assert [line.verdict for line in found] == [PASS, NOTE, NOTE]
+    assert "uint8 pixels wrap" in found[1].why
+    assert "kind='stable'" in found[2].why
+
+
+def test_jax_functions_are_differentiated_by_jax_too():
+    def softmax(scores, labels):
+        return losses.softmax(scores, labels)
+
+    def stopped(scores, labels):
+        return losses.softmax(jax.lax.stop_gradient(scores), labels)
+
+    told = []
+    for fn in (softmax, stopped):
+        (found,), _ = find({"__name__": __name__, "softmax": fn}, tables.ROLES)
+        one_case = dict(list(found.role.cases.items())[:1])  # each shape would be compiled
+        told += judge(found._replace(role=dataclasses.replace(found.role, cases=one_case)))
+    assert [line.verdict for line in told] == [PASS, FAIL]
+    assert told[1].why.startswith("jax.grad differs from differences: gradient[0, 0]: numerically")
+
+
+OURS = [
+    ("hinge(", losses.hinge), ("squared_hinge(", losses.squared_hinge),
+    ("crammer_singer_hinge(", losses.crammer_singer_hinge),
+    ("softmax(scores, labels", losses.softmax),
+    ("l1(", penalties.l1), ("l2(", penalties.l2), ("elastic_net(", penalties.elastic_net),
+    ("max_norm(", penalties.max_norm), ("accuracy(", evaluation.accuracy),
+    ("confusion(", evaluation.confusion), ("folds(", splits.folds),
+    ("numerical_gradient(", gradcheck.numerical_gradient),
+    ("scores(", lambda params, X: linear.scores(LinearParams(*params), X)),
+    ("predict(W", lambda W, X: linear.predict(LinearParams(W.T, np.zeros(3)), X)),
+    ("knn(", lambda X, y, queries, k: knn.predict(knn.fit(X, y), queries, k)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("start", "ours"), OURS, ids=[start for start, _ in OURS])
+def test_the_right_answers_are_those_of_lincls(start, ours):
+    (role,) = [one for one in tables.ROLES if one.title.startswith(start)]
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        cases = list(role.cases.values())
+        for case in cases[-3:] if role.title.startswith("knn") else cases:  # the rest takes long
+            (expected,) = right_parts(role.right[""], case).values()
+            np.testing.assert_allclose(ours(*case.values()), expected, rtol=1e-5, atol=1e-6)

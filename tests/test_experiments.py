@@ -506,9 +506,26 @@ def test_where_the_data_are_reaches_the_loader(monkeypatch):
     monkeypatch.setattr(gate.data, "load", lambda name, **where: asked.append((name, where)))
     gate.load.cache_clear()
     gate.load("cifar10", "here", "http://there/")
-    gate.load("digits", "")
+    gate.of(options.Common(dataset="photos", size=32, crop=True))
     gate.load.cache_clear()
+    nothing = {"data_dir": None, "url": None, "size": None, "crop": False}
     assert asked == [
-        ("cifar10", {"data_dir": Path("here"), "url": "http://there/"}),
-        ("digits", {"data_dir": None, "url": None}),
+        ("cifar10", nothing | {"data_dir": Path("here"), "url": "http://there/"}),
+        ("photos", nothing | {"size": 32, "crop": True}),
     ]
+
+
+def test_default_ks_fit_few_photos_and_typed_ones_stay(tmp_path):
+    rng = np.random.default_rng(7)
+    images = rng.integers(0, 256, (62, 4, 4, 3), dtype=np.uint8)
+    np.savez(tmp_path / "photos.npz", images=images, labels=np.arange(62) % 3)
+    where = ["--dataset", str(tmp_path / "photos.npz"), "--out", str(tmp_path)]
+
+    def ks(*typed):
+        found = run.entries(["choose_k"])
+        work = run._work(found, "experiments.choose_k", "", [*where, *typed], options.Drawn)
+        return work.jobs[0].settings.ks
+
+    assert ks() == (1, 2, 3, 5, 7, 10, 15, 20, 30)  # 50 train, 40 of them in a fold's training
+    assert ks("--num-folds", "2") == (1, 2, 3, 5, 7, 10, 15, 20)
+    assert ks("--ks", "1", "45") == (1, 45)

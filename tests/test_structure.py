@@ -45,6 +45,8 @@ ORDER = [
     "random_search",
     "knn",
     "crossval",
+    "models",
+    "estimators",
 ]
 SOURCES = sorted((ROOT / "lincls").rglob("*.py"))
 
@@ -101,7 +103,8 @@ def test_public_names_are_there_and_documented():
     for name in lincls.__all__:
         value = getattr(lincls, name)
         assert inspect.getdoc(value), name
-    assert set(ORDER) - {"checks", "files", "precision"} <= set(lincls.__all__)
+    inner = {"checks", "files", "precision", "estimators"}  # the last needs half a second
+    assert set(ORDER) - inner <= set(lincls.__all__)
 
 
 def public_functions():
@@ -136,7 +139,7 @@ def test_functions_are_short():
 def test_signatures_and_files_are_short():
     for parameter in public_functions():
         fn = parameter.values[0]
-        is_fit = fn is lincls.training.fit  # the plan gives it thirteen
+        is_fit = fn.__module__ == "lincls.training.driver"  # the plan gives `fit` thirteen
         assert len(inspect.signature(fn).parameters) <= 12 + is_fit, fn
     for path in SOURCES:
         assert len(path.read_text().splitlines()) <= 350, path
@@ -166,6 +169,7 @@ DISTRIBUTIONS = {
 INDIRECT = {"jaxlib", "importlib_resources"}  # what jax and TFDS need and lincls does not import
 OF_TFDS = {"absl", "array_record"}
 OPTIONAL = {"tensorflow", "torch", "faiss", "cv2", "usearch", "numkong", "IPython"}
+OPTIONAL |= {"safetensors", "pandas"}  # extras of lincls
 
 
 def needed(folder):
@@ -184,7 +188,8 @@ def test_the_wheel_needs_what_lincls_imports_and_the_extra_what_experiments_impo
     wheel = declared(project["dependencies"])
     assert wheel - INDIRECT == needed(ROOT / "lincls")
     extra = declared(project["optional-dependencies"]["experiments"])
-    assert needed(ROOT / "experiments") - wheel == extra
+    through_models = {"safetensors"}  # `classify` saves by `lincls.models`
+    assert needed(ROOT / "experiments") - wheel == extra - through_models
 
 
 def test_the_library_shows_nothing():

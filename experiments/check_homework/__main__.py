@@ -1,34 +1,26 @@
-"""Checks functions that someone has written against those of lincls.
+"""Checks a student's functions and names the mistake.
 
     python -m experiments.check_homework FILE.py
 
-It imports the file, finds functions with the names below, and tries each on inputs that are
-chosen for what goes wrong by hand.  One line per check: pass, or what was expected, what came,
-and for which input.  Functions may be numpy or JAX; those that JAX traces are differentiated
-too, and compared with a numerical gradient.
+It reads a Python file or a notebook, finds functions and classes by the names of the lecture and
+of public assignments, and compares their numbers with right and with known wrong functions.
+One line for each function that passes, one for each mistake.
 
-The file runs in a process of its own: an exception, an exit, endless output or an endless loop
-is a failed line.  That is no sandbox: check what you would also run.
+The file runs in a process of its own: an exception, an exit or an endless loop is a failed line.
+That is no sandbox: check what you would also run.
 
 Exit status: 0 all passed, 1 something failed, 2 nothing could be checked.
 """
 
 import argparse
-import importlib.util
-import multiprocessing
-import os
+import json
 import sys
 from collections.abc import Iterator, Sequence
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
-import jax
-
-from experiments.check_homework import contracts
-from experiments.check_homework.contracts import FAIL, Line
-
-STARTING = 120.0  # seconds for Python and JAX to come up, on a busy machine
+from experiments.check_homework import isolation, tables
+from experiments.check_homework.isolation import File
+from experiments.check_homework.judging import FAIL, PASS, Line, disagreements, gathered
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,96 +28,92 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m experiments.check_homework",
         description=__doc__,
-        epilog="names and forms:\n" + "\n".join(f"  {one.form}" for one in contracts.CONTRACTS),
+        epilog="names and forms:\n" + "\n".join(f"  {role.title}" for role in tables.ROLES),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("file", metavar="FILE.py", type=Path, help="the file to check")
+    parser.add_argument("file", metavar="FILE", type=Path, help="FILE.py or FILE.ipynb")
     parser.add_argument(
-        "--seconds", type=float, default=20.0, help="limit for one check (default: 20)"
+        "--seconds", type=float, default=20.0, help="limit for one call (default: 20)"
     )
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     arguments = parser.parse_args(argv)
     if not arguments.file.is_file():
         parser.error(f"there is no file {arguments.file}")
-    lines = []
-    for line in results(arguments.file, arguments.seconds):
-        print(line, flush=True)
+    held, lines = checked(arguments.file, arguments.seconds, show=not arguments.json)
+    status = _status(lines)
+    if arguments.json:
+        print(json.dumps(_report(held, lines, status), indent=2))
+    else:
+        print(*_end(held, lines), sep="\n")
+    return status
+
+
+def checked(file: Path, seconds: float, show: bool) -> tuple[File, list[Line]]:
+    """What the file holds, and all lines; each is shown as soon as it is known."""
+    held, lines = File([], [], []), list[Line]()
+
+    def stream() -> Iterator[Line]:
+        nonlocal held
+        for one in isolation.check(file, seconds):
+            if isinstance(one, Line):
+                yield one
+                continue
+            held = one
+            if show:
+                print(*_notes(held), sep="\n", end="\n" * bool(_notes(held)))
+        yield from disagreements(lines, tables.ROLES)
+
+    for line in gathered(stream()):
         lines.append(line)
-    failed = list(dict.fromkeys(line.function for line in lines if line.verdict == FAIL))
-    if not lines or failed == [""]:
-        print("nothing was checked; --help lists the names that are looked for")
+        if show:
+            print(line, flush=True)
+    return held, lines
+
+
+def _notes(held: File) -> list[str]:
+    return [f"note  {note}" for note in held.notes] + [f"FAIL  {held.problem}"] * bool(held.problem)
+
+
+def _status(lines: Sequence[Line]) -> int:
+    if not lines:
         return 2
-    print(f"{len(lines)} checks; " + (f"failed: {', '.join(failed)}" if failed else "none failed"))
-    return int(bool(failed))
+    return int(any(line.verdict == FAIL for line in lines))
 
 
-def results(file: Path, seconds: float) -> Iterator[Line]:
-    """A line per check; a new process goes on behind one that hung or died."""
-    done: int = 0
-    names: Any = None  # (function, what) of every check, once the file is imported
-    while names is None or done < len(names):
-        ours, theirs = multiprocessing.Pipe(duplex=False)
-        worker = multiprocessing.get_context("spawn").Process(
-            target=work, args=(file, done, theirs), daemon=True
-        )
-        worker.start()
-        theirs.close()
-        try:
-            _receive(ours, STARTING)
-            names = _receive(ours, seconds)
-            if isinstance(names, Line):
-                yield names
-                return
-            while done < len(names):
-                line = _receive(ours, seconds)
-                done += 1
-                yield line
-        except (EOFError, OSError) as error:
-            why = f"no answer within {seconds:g} s" if isinstance(error, TimeoutError) else (
-                "the process ended by itself")  # fmt: skip
-            if names is None:
-                yield Line(FAIL, "", "importing the file", why)
-                return
-            function, what = names[done]
-            yield Line(FAIL, function, what, why)
-            done += 1
-        finally:
-            worker.kill()
-            worker.join()
+def _failed(lines: Sequence[Line]) -> list[str]:
+    return list(dict.fromkeys(line.function for line in lines if line.verdict == FAIL))
 
 
-def _receive(connection: Connection, seconds: float) -> Any:
-    if not connection.poll(seconds):
-        raise TimeoutError
-    return connection.recv()
+def _passed(lines: Sequence[Line]) -> list[str]:
+    failed = _failed(lines)
+    return [one.function for one in lines if one.verdict == PASS and one.function not in failed]
 
 
-def work(file: Path, first: int, connection: Connection) -> None:
-    """In the other process: send that it is up, the names of all checks, then line after line."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (1, 2):
-        os.dup2(nowhere, stream)  # what the file prints is no report, however much it is
-    connection.send("up")
-    try:
-        found = contracts.checks(_functions(file))
-    except BaseException as error:
-        why = f"raised {type(error).__name__}: {contracts.shortened(error)}"
-        connection.send(Line(FAIL, "", "importing the file", why))
-        return
-    connection.send([(check.function, check.what) for check in found])
-    for check in found[first:]:
-        connection.send(check.line())
+def _end(held: File, lines: Sequence[Line]) -> list[str]:
+    """What was not checked, and the sum."""
+    told = [f"not checked: {name}" + (f" ({why})" if why else "") for name, why in held.left]
+    if not lines:
+        return [*told, "Nothing was checked; --help lists the names that are looked for."]
+    failed = _failed(lines)
+    told.append(
+        f"{len(held.checked)} checked: {len(_passed(lines))} passed, {len(failed)} failed"
+        + (f" ({', '.join(failed)})" if failed else "")
+        + (f"; {len(held.left)} not checked" if held.left else "")
+    )
+    return told
 
 
-def _functions(file: Path) -> dict[str, object]:
-    """The names of a file after it has been imported; it finds the files beside it."""
-    jax.config.update("jax_platforms", "cpu")
-    sys.path.insert(0, str(file.resolve().parent))
-    spec = importlib.util.spec_from_file_location("homework", file)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{file.name} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return vars(module)
+def _report(held: File, lines: Sequence[Line], status: int) -> dict[str, object]:
+    """The same for a grader's program."""
+    return {
+        "status": status,
+        "checked": held.checked,
+        "passed": _passed(lines),
+        "failed": _failed(lines),
+        "not_checked": [left._asdict() for left in held.left],
+        "notes": [*held.notes, *([held.problem] if held.problem else [])],
+        "lines": [line._asdict() for line in lines],
+    }
 
 
 if __name__ == "__main__":

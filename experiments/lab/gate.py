@@ -6,6 +6,7 @@ opening is counted and says what for; the count stands in results.json and on th
 
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 from lincls import checks, data
 from lincls.data.dataset import Dataset, Split
@@ -60,7 +61,16 @@ class Data:
 
 
 @lru_cache(maxsize=1)
-def load(name_or_path: str, data_dir: str, data_url: str = "") -> Dataset:
-    """The data set behind --dataset, --data-dir and --data-url, read once for all experiments."""
+def load(
+    name_or_path: str, data_dir: str, data_url: str = "", size: int = 0, crop: bool = False
+) -> Dataset:
+    """The data set behind the flags of these names, read once for all experiments."""
     folder = Path(data_dir) if data_dir else None
-    return data.load(name_or_path, data_dir=folder, url=data_url or None)
+    return data.load(
+        name_or_path, data_dir=folder, url=data_url or None, size=size or None, crop=crop
+    )
+
+
+def of(common: Any) -> Dataset:
+    """The data set that a program's shared flags name."""
+    return load(common.dataset, common.data_dir, common.data_url, common.size, common.crop)

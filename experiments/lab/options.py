@@ -31,6 +31,8 @@ class Common:
     dataset: str = flag("digits", "name of a data set, or the path of a folder or .npz file")
     data_dir: str = flag("", "folder that holds the official files of the data set")
     data_url: str = flag("", "address of its archive, or of the folder of its files")
+    size: int = flag(0, "pixels of a side that the images of a folder get; 0: as they are", low=0)
+    crop: bool = flag(False, "cut the images of a folder square around their middle first")
     out: str = flag("results", "folder that everything is written to")
     seed: int = flag(0, "seed of every random draw", low=0)
     smoke: bool = flag(False, "tiny settings: does it run? (written to OUT/<dataset>-smoke)")

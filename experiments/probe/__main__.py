@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     common, chosen = options.parse(parser, groups, argv)
     settings: Settings = chosen["probe"]
     try:
-        data = gate.Data(gate.load(common.dataset, common.data_dir, common.data_url))
+        data = gate.Data(gate.of(common))
         together = None
         if settings.grouped and settings.num_folds:
             together = read_groups(common.dataset, settings.groups, len(data.train.labels))

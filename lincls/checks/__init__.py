@@ -22,6 +22,7 @@ from lincls.checks.examples import (
     labels,
     params,
     scored,
+    targeted,
     vote_weights,
     weights,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "scored",
     "share",
     "shown",
+    "targeted",
     "vote_weights",
     "weights",
     "within",

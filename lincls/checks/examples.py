@@ -69,6 +69,23 @@ def scored(scores: Any, labels_: Any) -> tuple[AnyArray, AnyArray]:
     return scores, labels(labels_, *scores.shape)
 
 
+def targeted(scores: Any, targets: Any) -> tuple[AnyArray, AnyArray]:
+    """Return floating scores (B, C), and as many targets in 0..1 (TypeError, ValueError)."""
+    scores, targets = floats(scores, "scores"), as_array(targets, "targets")
+    if targets.dtype != bool:
+        targets = floats(targets, "targets")
+    if scores.ndim != 2 or targets.shape != scores.shape:
+        raise ValueError(
+            f"scores and targets must both have shape (B, C), got {scores.shape} and "
+            f"{targets.shape}; for labels (B,) use losses.softmax"
+        )
+    if is_concrete(targets) and targets.size:
+        values = np.asarray(targets)
+        if not ((values >= 0) & (values <= 1)).all():
+            raise ValueError(f"targets must lie in 0..1, got {values.min()}..{values.max()}")
+    return scores, targets
+
+
 def params(params: Any, name: str = "params") -> LinearParams:
     """Return W (C, D) and b (C,), or with the same leading axes (G, ...) on both, as floats.
 

@@ -12,6 +12,7 @@ and `toys` need no file.  `arrays` and `folders` read your own.
 from lincls.data.arrays import from_arrays, from_npz
 from lincls.data.dataset import Dataset, DataUnavailable, Source, Split, rows
 from lincls.data.folders import from_folder
+from lincls.data.formats import from_file
 from lincls.data.loading import NAMES, load
 from lincls.data.toys import toy
 
@@ -22,6 +23,7 @@ __all__ = [
     "Source",
     "Split",
     "from_arrays",
+    "from_file",
     "from_folder",
     "from_npz",
     "load",

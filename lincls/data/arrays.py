@@ -17,12 +17,17 @@ from lincls.data.dataset import Dataset, Split
 
 # The names that an array may have in a file.
 KEYS: Mapping[str, tuple[str, ...]] = {
-    "images": ("train_images", "X_train", "x_train", "images", "X", "x", "data"),
+    "images": (
+        "train_images", "X_train", "x_train", "train_embeddings", "train_features", "train_feats",
+        "images", "X", "x", "data", "embeddings", "features", "feats",
+    ),
     "labels": ("train_labels", "y_train", "labels", "y", "target"),
-    "test_images": ("test_images", "X_test", "x_test"),
+    "test_images": (
+        "test_images", "X_test", "x_test", "test_embeddings", "test_features", "test_feats",
+    ),
     "test_labels": ("test_labels", "y_test"),
     "class_names": ("class_names", "target_names"),
-}
+}  # fmt: skip
 EXACT = 2**53  # a floating number of 64 bits counts exactly up to here
 
 
@@ -100,9 +105,10 @@ def from_npz(
     """Read a data set from an .npz file, or from a folder of .npy files.
 
     The arrays are those of `from_arrays`.  Their names are `images` and `labels` (or `X`,
-    `y`; `x`; `data`, `target`), or `train_images`, `train_labels`, `test_images` and
-    `test_labels` (or `X_train`, `y_train`, `X_test`, `y_test`; `x_train`, `x_test`), and
-    `class_names` if there are any.  Arrays of other names are not used.
+    `y`; `x`; `data`, `target`; `embeddings`, `features`, `feats`), or `train_images`,
+    `train_labels`, `test_images` and `test_labels` (or `X_train`, `y_train`, `X_test`, `y_test`;
+    `x_train`, `x_test`; `train_embeddings`, ..), and `class_names` if there are any.  Arrays of
+    other names are not used.
 
     Arrays of .npy files, and of .npz files that `numpy.savez` wrote, are memory-mapped.
     Those that `numpy.savez_compressed` wrote are read into memory.
@@ -121,6 +127,17 @@ def from_npz(
     if path.suffix == ".npy":
         path = path.parent
     arrays = _map_folder(path) if path.is_dir() else files.read_npz(path, mapped=True)
+    return from_named(arrays, path, test_fraction=test_fraction, seed=seed)
+
+
+def from_named(
+    arrays: Mapping[str, np.ndarray], path: Path, *, test_fraction: float, seed: int | None
+) -> Dataset:
+    """Make a `Dataset` of the arrays that a file holds, by their names.
+
+    Raises:
+        ValueError: arrays that are missing or unfit, with the path.
+    """
     found = {
         role: next((arrays[key] for key in keys if key in arrays), None)
         for role, keys in KEYS.items()

@@ -4,6 +4,7 @@ import itertools
 import warnings
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -22,10 +23,19 @@ COLOUR_MODES = frozenset(("CMYK", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr
 SHOWN = 5  # files that an error names
 
 
+class Listed(NamedTuple):
+    """The image files of a folder: of its training part, and of its test part if it has one."""
+
+    class_names: list[str]
+    paths: list[list[Path]]  # of each part
+    labels: list[np.ndarray]  # of each part, indices of class_names
+
+
 def from_folder(
     path: str | Path,
     *,
     size: int | tuple[int, int] | None = None,
+    crop: bool = False,
     test_fraction: float = 0.2,
     seed: int | None = 0,
 ) -> Dataset:
@@ -44,6 +54,8 @@ def from_folder(
         path: the folder.
         size: pixels; resize every image to size x size, or to (height, width), by Pillow's
             bilinear filter.  Without it all images must have one size.
+        crop: cut each image to the shape of `size` around its middle first, instead of
+            stretching it.
         test_fraction: the share to set aside where there is no `test`.
         seed: of the choice of these examples, as in `from_arrays`.
 
@@ -53,34 +65,91 @@ def from_folder(
     Raises:
         FileNotFoundError: there is no such folder.
         ValueError: a class without images, or in `test` only; files that are no images, are
-            damaged, or have more than 8 bits a channel (all are counted); unequal sizes.
+            damaged, or have more than 8 bits a channel (all are counted); unequal sizes;
+            `crop` without `size`.
+    """
+    found = listed(path)
+    images = read_images([file for part in found.paths for file in part], size=size, crop=crop)
+    examples: list[np.ndarray] = []
+    for labels in found.labels:
+        examples += [images[: len(labels)], labels]
+        images = images[len(labels) :]
+    return arrays.from_arrays(
+        *examples,
+        class_names=found.class_names,
+        test_fraction=test_fraction,
+        seed=seed,
+        name=Path(path).absolute().name,
+        location=str(path),
+    )
+
+
+def listed(path: str | Path) -> Listed:
+    """The image files of a folder with one folder for each class, as `from_folder` reads them.
+
+    Raises:
+        FileNotFoundError, ValueError: as `from_folder`.
     """
     path = Path(path)
     if not path.is_dir():
         raise FileNotFoundError(f"there is no folder {path}")
-    if size is not None:
-        pair = (size, size) if isinstance(size, int) else size
-        size = checks.count(pair[0], "size"), checks.count(pair[1], "size")
     folders = _parts(path)
     parts = [_files_by_class(folder) for folder in folders]
     names = list(parts[0])
     if unknown := [name for name in parts[-1] if name not in names]:
         raise ValueError(f"{folders[-1]} holds classes that {folders[0]} lacks: {_some(unknown)}")
-    images = _read_images([f for part in parts for found in part.values() for f in found], size)
-    examples: list[np.ndarray] = []
-    for part in parts:
-        counts = [len(found) for found in part.values()]
-        labels = np.repeat([names.index(name) for name in part], counts)
-        examples += [images[: len(labels)], labels]
-        images = images[len(labels) :]
-    return arrays.from_arrays(
-        *examples,
-        class_names=names,
-        test_fraction=test_fraction,
-        seed=seed,
-        name=path.absolute().name,
-        location=str(path),
-    )
+    paths = [[file for files in part.values() for file in files] for part in parts]
+    counts = [[len(files) for files in part.values()] for part in parts]
+    labels = [
+        np.repeat([names.index(name) for name in part], count)
+        for part, count in zip(parts, counts, strict=True)
+    ]
+    return Listed(names, paths, labels)
+
+
+def read_images(
+    paths: Sequence[Path],
+    *,
+    size: int | tuple[int, int] | None = None,
+    crop: bool = False,
+    channels: int | None = None,
+) -> np.ndarray:
+    """Image files as (N, H, W, C) uint8, upright.  One is held beside the result.
+
+    Args:
+        paths: the files.
+        size, crop: as in `from_folder`.
+        channels: 1 for grey, 3 for RGB; by default RGB if any file has colours.
+
+    Raises:
+        ValueError: files that cannot be used, all counted; `crop` without `size`.
+    """
+    if crop and size is None:
+        raise ValueError("crop needs a size; give size=32 too (on the command line, --size 32)")
+    if size is not None:
+        pair = (size, size) if isinstance(size, int) else size
+        size = checks.count(pair[0], "size"), checks.count(pair[1], "size")
+    images, unfit = None, []
+    for i, path in enumerate(paths):
+        try:
+            image = _read_image(path, size, crop, channels)
+            if images is None:
+                images = np.empty((len(paths), *image.shape), np.uint8)
+            if image.shape[2] > images.shape[3]:
+                images = images.repeat(3, axis=3)
+            if image.shape[:2] != images.shape[1:3]:
+                raise ValueError(f"{_times(image)} pixels, not {_times(images[0])}")
+            images[i] = image
+        except Exception as error:  # the readers of images may fail anywhere
+            reason = "no image" if isinstance(error, Image.UnidentifiedImageError) else error
+            unfit.append(f"{path} ({' '.join(str(reason).split())})")
+    if images is None or unfit:
+        raise ValueError(
+            f"{len(unfit)} of {len(paths)} images cannot be used: {_some(unfit)}; replace or "
+            "remove damaged ones, and for unequal sizes give size=32 (on the command line, "
+            "--size 32)"
+        )
+    return images
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -95,7 +164,7 @@ def _parts(path: Path) -> list[Path]:
     if "train" in found and "test" in found:
         parts = [found.pop("train"), found.pop("test")]
         if found:
-            warnings.warn(f"not read beside train and test: {_some(found.values())}", stacklevel=3)
+            warnings.warn(f"not read beside train and test: {_some(found.values())}", stacklevel=4)
         return parts
     for part in (found[name] for name in PARTS if name in found):
         if any(entry.is_dir() for entry in _visible(part)):
@@ -126,7 +195,7 @@ def _files_by_class(folder: Path) -> dict[str, list[Path]]:
     if others:
         warnings.warn(
             f"{len(others)} files are not read, as no images or of no class: {_some(others)}",
-            stacklevel=3,
+            stacklevel=4,
         )
     return images
 
@@ -144,39 +213,24 @@ def _below(folder: Path) -> list[Path]:
     return found
 
 
-def _read_images(paths: Sequence[Path], size: tuple[int, int] | None) -> np.ndarray:
-    """All images as (N, H, W, C).  One is held beside the result."""
-    images, unfit = None, []
-    for i, path in enumerate(paths):
-        try:
-            image = _read_image(path, size)
-            if images is None:
-                images = np.empty((len(paths), *image.shape), np.uint8)
-            if image.shape[2] > images.shape[3]:
-                images = images.repeat(3, axis=3)
-            if image.shape[:2] != images.shape[1:3]:
-                raise ValueError(f"{_times(image)} pixels, not {_times(images[0])}")
-            images[i] = image
-        except Exception as error:  # the readers of images may fail anywhere
-            reason = "no image" if isinstance(error, Image.UnidentifiedImageError) else error
-            unfit.append(f"{path} ({' '.join(str(reason).split())})")
-    if images is None or unfit:
-        raise ValueError(
-            f"{len(unfit)} of {len(paths)} images cannot be used: {_some(unfit)}; replace or "
-            "remove damaged ones, and for unequal sizes give one: data.from_folder(path, size=32)"
-        )
-    return images
+def images_below(folder: Path) -> list[Path]:
+    """The image files in a folder and in the folders below, in alphabetical order."""
+    return [*filter(_is_image, _below(folder))]
 
 
-def _read_image(path: Path, size: tuple[int, int] | None) -> np.ndarray:
+def _read_image(
+    path: Path, size: tuple[int, int] | None, crop: bool, channels: int | None
+) -> np.ndarray:
     """An image (H, W, 1 or 3), upright."""
     with files.open_regular(path) as file, Image.open(file) as image:
         if image.mode not in GREY_MODES | COLOUR_MODES:
             raise ValueError(f"pixels of mode {image.mode}; convert it to 8 bits a channel")
-        mode = "L" if image.mode in GREY_MODES else "RGB"
+        grey = channels == 1 or (channels is None and image.mode in GREY_MODES)
+        mode = "L" if grey else "RGB"
         upright = ImageOps.exif_transpose(image).convert(mode)
     if size is not None:
-        upright = upright.resize(size[::-1], Image.Resampling.BILINEAR)
+        shape, smooth = size[::-1], Image.Resampling.BILINEAR
+        upright = ImageOps.fit(upright, shape, smooth) if crop else upright.resize(shape, smooth)
     return np.asarray(upright).reshape(upright.height, upright.width, len(mode))
 
 

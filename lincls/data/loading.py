@@ -5,7 +5,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from lincls.data import arrays, cache, digits, folders, official, tfds, toys
+from lincls.data import arrays, cache, digits, folders, formats, official, tfds, toys
 from lincls.data.catalog import OFFICIAL, Official
 from lincls.data.dataset import Dataset, DataUnavailable
 from lincls.data.download import OnProgress, fetch
@@ -18,6 +18,9 @@ def load(
     data_dir: str | Path | None = None,
     *,
     url: str | None = None,
+    size: int | tuple[int, int] | None = None,
+    crop: bool = False,
+    labels: str | None = None,
     on_progress: OnProgress | None = None,
 ) -> Dataset:
     """Return a data set by its name, or from a path.
@@ -32,15 +35,18 @@ def load(
     4. at `url`, or at the publisher's address.  They are downloaded once, and prepared in
        TFDS's folder as TFDS itself would.
 
-    A path is an .npz file, a folder of .npy files (`from_npz`), or a folder of images
-    (`from_folder`).  A name comes before a path of the same spelling: give `./digits` for
-    the path.
+    A path is an .npz file, a folder of .npy files (`from_npz`), a .safetensors, .pt, .parquet or
+    .csv file (`from_file`), or a folder of images (`from_folder`).  A name comes before a path of
+    the same spelling: give `./digits` for the path.
 
     Args:
         name_or_path: what to load.
         data_dir: a folder with the files of a public data set, or its archive.  It is never
             written.
+        size, crop: pixels of the images of a folder, and whether they are cut to that shape
+            instead of stretched, as in `from_folder`.
         url: another address to download from, of the archive or of the folder of the files.
+        labels: the label column of a .parquet or .csv file (`from_file`).
         on_progress: called with each piece of a download; by default a line on stderr.
 
     Returns:
@@ -50,9 +56,15 @@ def load(
         DataUnavailable: a public data set is not there and cannot be downloaded.  The
             message says why, and what to put where.  It is an OSError.
         FileNotFoundError: there is no such name and no such path; the nearest name is given.
-        ValueError: files are incomplete, damaged, unfit, or belong to another data set.
+        ValueError: files are incomplete, damaged, unfit, or belong to another data set; a size
+            of data that are no folder of images.
     """
     name = str(name_or_path)
+    path = Path(name_or_path).expanduser()
+    if name not in NAMES and path.is_dir() and not _is_of_arrays(path):
+        return folders.from_folder(path, size=size, crop=crop)
+    if size is not None or crop:
+        raise ValueError(f"size and crop are for a folder of images, and {name} is none")
     if name == "digits":
         return digits.load()
     if name in toys.TOYS:
@@ -60,7 +72,7 @@ def load(
     if name in OFFICIAL:
         folder = None if data_dir is None else Path(data_dir).expanduser()
         return _load_official(OFFICIAL[name], folder, url, on_progress)
-    return _load_path(Path(name_or_path).expanduser())
+    return _load_path(path, labels)
 
 
 def _load_official(
@@ -146,16 +158,22 @@ def _load_downloads(known: Official, folder: Path) -> Dataset:
     return loaded
 
 
-def _load_path(path: Path) -> Dataset:
+def _is_of_arrays(folder: Path) -> bool:
+    return any(folder.glob("[!.]*.npy"))
+
+
+def _load_path(path: Path, labels: str | None) -> Dataset:
     if path.is_dir():
-        is_arrays = any(path.glob("[!.]*.npy"))
-        return arrays.from_npz(path) if is_arrays else folders.from_folder(path)
+        return arrays.from_npz(path)
     if path.is_file() and path.suffix in (".npz", ".npy"):
         return arrays.from_npz(path)
+    if path.is_file() and path.suffix in formats.READERS:
+        return formats.from_file(path, labels=labels)
     if path.exists():
         raise ValueError(
-            f"{path} must be an .npz file, a folder of .npy files or a folder of images; for a "
-            "public data set give its name and data_dir (on the command line, --data-dir)"
+            f"{path} must be a file of arrays ({', '.join(('.npz', *formats.READERS))}), a folder "
+            "of .npy files or a folder of images; for a public data set give its name and data_dir "
+            "(on the command line, --data-dir)"
         )
     near = difflib.get_close_matches(str(path).lower(), NAMES, 1)
     hint = f"; did you mean {near[0]}?" if near else f"; the names are {', '.join(NAMES)}"

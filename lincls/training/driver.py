@@ -19,6 +19,7 @@ import numpy as np
 
 from lincls import batches, checks, passes, placement, precision, preprocessing
 from lincls import hyper as numbers
+from lincls import objective as objectives
 from lincls.structs import (
     Affine,
     AnyArray,
@@ -64,8 +65,9 @@ def fit(
 
     Args:
         state: of `start` or of an earlier `fit`.
-        X, y: images (N, H, W, C) or rows (N, D), uint8 or floating; labels (N,).  Do not write
-            to them until the call returns.  A memory-mapped array of more than 1 GiB stays in
+        X, y: images (N, H, W, C) or rows (N, D), uint8 or floating; labels (N,), or what else
+            the loss takes, such as targets (N, C) of `losses.cross_entropy`.  Do not write to
+            them until the call returns.  A memory-mapped array of more than 1 GiB stays in
             its file and is read in pieces.
         recipe: how to train.
         hyper: numbers; with G values all G settings train at once.
@@ -239,11 +241,11 @@ def _at_the_door(
     check_kinds(state, recipe)
     (num_classes, num_features), dtype = state.params.W.shape[-2:], state.params.W.dtype
     X = checks.rows(X, num_features=num_features)
-    y = checks.labels(y, len(X), num_classes, "y")
+    hyper = numbers.as_arrays(hyper, dtype)
+    y = objectives.labels(recipe.objective, y, len(X), num_classes, hyper)
     weight = np.ones(len(X)) if weight is None else checks.weights(weight, len(X))
     weight = np.array(precision.survives(weight, "weight", dtype), dtype)
     X = precision.working(X, dtype=dtype, weight=weight)
-    hyper = numbers.as_arrays(hyper, dtype)
     if hyper.dropout is not None:
         checks.share(hyper.dropout, "dropout")
     settings, of_state = numbers.num_settings(hyper), state.alive.shape

@@ -1,0 +1,120 @@
+"""Trains a classifier on a folder of photos, and asks it about other photos.
+
+    python -m experiments.classify train PHOTOS --size 32 --out cats.safetensors
+    python -m experiments.classify predict cats.safetensors IMAGE...
+
+PHOTOS holds one folder for each class, or train/ and test/ with such folders. With --size, photos
+are cut square around their middle and resized. `train` cross-validates kNN, softmax and SVM, tests
+each once, saves the best one and writes a page. `predict` prints file, label and probability.
+"""
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.classify import choosing, neighbours, page, photos
+from experiments.lab import options, progress
+from experiments.report import words
+from lincls import models
+
+HEADER = ("classifier", "setting", "cross-validation", "test accuracy")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The program; returns the exit status."""
+    parser = options.Parser(
+        prog="python -m experiments.classify", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    commands = parser.add_subparsers(required=True, metavar="train|predict")
+    _add_train(commands)
+    _add_predict(commands)
+    arguments = parser.parse_args(argv)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", UserWarning)
+            warnings.showwarning = _note
+            status: int = arguments.run(arguments)
+        return status
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        parser.error(str(error))
+
+
+def _add_train(commands: Any) -> None:
+    train = commands.add_parser("train", help="from a folder of photos to a model in a file")
+    train.add_argument("photos", type=Path, metavar="PHOTOS", help="one folder for each class")
+    train.add_argument(
+        "--out", type=Path, default=Path("model.safetensors"), metavar="FILE",
+        help="the model; the page is written beside it (default: %(default)s)",
+    )  # fmt: skip
+    options.add(train, choosing.Settings)
+    train.set_defaults(run=_train)
+
+
+def _add_predict(commands: Any) -> None:
+    predict = commands.add_parser("predict", help="the labels of photos")
+    predict.add_argument("model", type=Path, metavar="MODEL", help="what train has saved")
+    predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="files or folders")
+    predict.add_argument(
+        "--neighbors", type=int, default=0, metavar="N",
+        help="of a kNN model: a picture of the N nearest training photos",
+    )  # fmt: skip
+    predict.add_argument(
+        "--out", type=Path, default=Path("neighbors.png"), metavar="FILE",
+        help="that picture (default: %(default)s)",
+    )  # fmt: skip
+    predict.set_defaults(run=_predict)
+
+
+def _note(message: Warning | str, *_: Any, **__: Any) -> None:
+    progress.say(f"note: {message}")
+
+
+def _train(arguments: Any) -> int:
+    """Read, choose, test, save the model and the page, print the table."""
+    settings = options.values(choosing.Settings, vars(arguments), smoke=False)
+    read = photos.read(arguments.photos, settings.size, settings.seed)
+    progress.say(f"{len(read.train.y)} training and {len(read.test.y)} test photos")
+    folder = arguments.out.parent / f"{arguments.out.stem}-page"
+    folder.mkdir(parents=True, exist_ok=True)  # before anything takes long
+    found = choosing.compute(read, settings)
+    saved = choosing.picked(found, settings)
+    models.save(arguments.out, saved.chosen.model, class_names=read.class_names,
+                image_shape=read.image_shape, k=saved.chosen.k)  # fmt: skip
+    written = page.write(folder, read, found, saved)
+    print("\n".join(words.aligned([HEADER, *page.rows(read, found)])))
+    print(f"\nSaved {saved.chosen.name} in {arguments.out}.")
+    print(f"Open {written.resolve().as_uri()}")
+    return 0
+
+
+def _predict(arguments: Any) -> int:
+    """Print a line for each photo; show its neighbours if asked."""
+    saved = models.load(arguments.model)
+    if saved.image_shape is None or len(saved.image_shape) != 3:
+        raise ValueError(f"{arguments.model} holds no model of images; save it with image_shape")
+    files = photos.below(arguments.images)
+    images = photos.as_trained(files, saved.image_shape)
+    shares = models.probabilities(saved, images)
+    best = models.predict(saved, images)
+    names = saved.class_names or tuple(str(label) for label in range(shares.shape[1]))
+    labels = [names.index(str(name)) for name in best]
+    column = "votes" if saved.k else "probability"
+    lines = [
+        (str(file), names[label], words.percent(share[label], 0))
+        for file, label, share in zip(files, labels, np.asarray(shares), strict=True)
+    ]
+    print("\n".join(words.aligned([("file", "label", column), *lines])))
+    if arguments.neighbors:
+        neighbours.draw(arguments.out, saved, names, files, images, arguments.neighbors)
+        print(f"\nNearest training photos: {arguments.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

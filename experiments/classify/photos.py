@@ -1,0 +1,76 @@
+"""Photos of a folder as training and test examples that keep their file names."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from experiments.lab.tuning import Rows
+from lincls import checks, splits
+from lincls.data import folders
+
+TEST_FRACTION = 0.2
+
+
+class Photos(NamedTuple):
+    """A folder's photos, some of them set aside for the test."""
+
+    name: str
+    class_names: list[str]
+    image_shape: tuple[int, int, int]
+    train: Rows
+    test: Rows
+    test_files: list[Path]
+
+
+def read(folder: Path, size: int, seed: int) -> Photos:
+    """Read a folder with one folder for each class, or with train/ and test/ of such.
+
+    Args:
+        size: pixels of a side; photos are cut square around their middle. 0: as they are.
+        seed: of the choice of the test photos, one fifth of each class, where there is no test/.
+
+    Raises:
+        FileNotFoundError, ValueError: as `data.from_folder`; fewer than two classes.
+    """
+    listed = folders.listed(folder)
+    if len(listed.class_names) < 2:
+        raise ValueError(f"{folder} holds one class, {listed.class_names[0]}; two are needed")
+    files = [file for part in listed.paths for file in part]
+    labels = np.concatenate(listed.labels)
+    images = folders.read_images(files, size=size or None, crop=bool(size))
+    if len(listed.paths) == 2:
+        is_test = np.arange(len(files)) >= len(listed.paths[0])
+    else:
+        checks.count(len(files), "the number of photos", 5)
+        is_test = splits.validation_mask(jax.random.key(seed), labels, TEST_FRACTION)
+    rows = Rows(images.reshape(len(images), -1), labels.astype(np.int32))
+    tested = [file for file, test in zip(files, is_test, strict=True) if test]
+    return Photos(folder.absolute().name, listed.class_names, images.shape[1:],
+                  rows.where(~is_test), rows.where(is_test), tested)  # fmt: skip
+
+
+def as_trained(files: Sequence[Path], image_shape: tuple[int, ...]) -> np.ndarray:
+    """Photos in the shape of the training images (H, W, C), cut around their middle.
+
+    Raises:
+        ValueError: files that are no images; all are counted.
+    """
+    height, width, channels = image_shape
+    return folders.read_images(files, size=(height, width), crop=True, channels=channels)
+
+
+def below(paths: Sequence[Path]) -> list[Path]:
+    """Files as they are given, and all image files of folders.
+
+    Raises:
+        FileNotFoundError: a path that does not exist.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f"there is no image {path}")
+        found += folders.images_below(path) if path.is_dir() else [path]
+    return found

@@ -1,0 +1,100 @@
+"""What the linear estimators share: losses and solvers, and scores in scikit-learn's shapes."""
+
+import warnings
+from typing import Any
+
+import jax
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
+
+from lincls import linear, losses, optimum
+from lincls.estimators import doors
+from lincls.estimators.doors import Labelled
+from lincls.optimum import Optimum
+from lincls.structs import LinearParams
+
+LOSSES = {
+    "softmax": losses.softmax,
+    "hinge": losses.hinge,
+    "squared_hinge": losses.squared_hinge,
+    "crammer_singer": losses.crammer_singer_hinge,
+}
+_SMOOTH = ("softmax", "squared_hinge")  # L-BFGS needs a gradient everywhere
+
+
+def loss_fn(name: Any, known: Any = tuple(LOSSES)) -> Any:
+    """The loss of a name (ValueError)."""
+    if name not in known:
+        raise ValueError(f"loss must be one of {', '.join(known)}, got {name!r}")
+    return LOSSES[name]
+
+
+def chosen_solver(solver: Any, loss: str, *, smooth_penalty: bool = True) -> str:
+    """ "optimum" or "sgd"; "auto" is the first where the objective is smooth (ValueError)."""
+    smooth = loss in _SMOOTH and smooth_penalty
+    if solver not in ("auto", "optimum", "sgd"):
+        raise ValueError(f'solver must be "auto", "optimum" or "sgd", got {solver!r}')
+    if solver == "optimum" and not smooth:
+        raise ValueError(
+            'solver "optimum" needs a smooth loss, penalty "l2" and reg above 0; use "sgd"'
+        )
+    if solver == "auto":
+        return "optimum" if smooth else "sgd"
+    return solver
+
+
+def solved(data: Labelled, weight: np.ndarray | None, **how: Any) -> Optimum:
+    """`optimum.optimum` of all rows, in float64 where they are; a warning if it ended before."""
+    dtype = np.float64 if data.X.dtype == np.float64 else np.float32
+    num_classes = len(data.classes)
+    found = optimum.optimum(
+        data.X, data.y, num_classes=num_classes, weight=weight, dtype=dtype, **how
+    )
+    if not found.converged:
+        warnings.warn(
+            f"L-BFGS ended after {found.num_steps} steps at a gradient norm of "
+            f"{found.grad_norm:.2g}; a larger max_iter or reg, or float64 rows, may help",
+            ConvergenceWarning,
+            stacklevel=4,  # who called fit
+        )
+    return found
+
+
+class LinearScores(ClassifierMixin, BaseEstimator):
+    """A classifier with `classes_` and `params_`, LinearParams that act on rows as given."""
+
+    classes_: np.ndarray
+    params_: LinearParams
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Scores (M, C); with two classes, how far the second lies above the first (M,)."""
+        scores = self._scores(X)
+        return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The class of the greatest score (M,); of equal scores the first one."""
+        scores = self._scores(X)
+        return self.classes_[scores.argmax(axis=1)]
+
+    @property
+    def coef_(self) -> np.ndarray:
+        """(C, D), or (1, D) with two classes, as in scikit-learn; it acts on rows as given."""
+        return _one_row_of_two(self.params_.W)
+
+    @property
+    def intercept_(self) -> np.ndarray:
+        """(C,), or (1,) with two classes."""
+        return _one_row_of_two(self.params_.b)
+
+    def _scores(self, X: Any) -> np.ndarray:
+        """`linear.scores`, of float64 rows in float64."""
+        X = doors.rows(self, X)
+        wide = X.dtype == np.float64
+        with jax.enable_x64(bool(wide)):
+            params = jax.tree.map(lambda p: p.astype(X.dtype) if wide else p, self.params_)
+            return np.asarray(linear.scores(params, X))
+
+
+def _one_row_of_two(rows: np.ndarray) -> np.ndarray:
+    return rows[1:] - rows[:1] if len(rows) == 2 else rows

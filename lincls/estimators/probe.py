@@ -1,0 +1,159 @@
+"""A linear probe: the strength by cross-validation, all strengths and folds in one program."""
+
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from sklearn.model_selection import check_cv
+
+from lincls import (
+    batches,
+    checks,
+    crossval,
+    linear,
+    penalties,
+    preprocessing,
+    quick,
+    splits,
+)
+from lincls.estimators import doors, linear_base
+from lincls.estimators.doors import Labelled
+from lincls.estimators.linear_base import LinearScores
+from lincls.objective import Objective
+from lincls.quick import Chosen
+from lincls.structs import Affine, Hyper, LinearParams
+from lincls.training import Recipe
+
+
+class LinearProbeCV(LinearScores):
+    """A linear classifier whose L2 strength is chosen by cross-validation.
+
+    All strengths and folds train as one program.  Then the classifier is fitted to all rows with
+    the chosen strength.  The rows are standardised first, by the mean row and one scale.
+
+    Args:
+        regs: the strengths, or how many of them between 1e-6 and 1, a constant factor apart.
+        cv: the number of stratified folds, or a splitter or splits of scikit-learn.
+        loss: "softmax", "squared_hinge", "hinge" or "crammer_singer".
+        solver: "optimum", L-BFGS on all rows; "sgd", as `quick.fit`; or "auto", the first for
+            the two smooth losses.
+        choice: "best", the greatest mean accuracy, or "one_standard_error", the greatest strength
+            within one standard error of it.
+        class_weight: None, "balanced", or a dict of a weight for each class.
+        tol, max_iter: L-BFGS ends at this gradient norm, or after so many steps.  In the
+            cross-validation it takes `max_iter` steps.
+        num_epochs: passes of "sgd" over the rows.
+        random_state: seed of the folds and of "sgd".
+
+    Attributes:
+        classes_: (C,) the classes in sorted order.
+        params_: LinearParams (C, D) that act on rows as given.
+        coef_, intercept_: the same in scikit-learn's shapes.
+        regs_, scores_: the strengths (G,) and the accuracy of each on each fold (G, F).
+        reg_, solver_, n_iter_: the chosen strength, the solver and its number of steps.
+        n_features_in_, feature_names_in_: D, and the columns of a frame.
+    """
+
+    def __init__(
+        self,
+        *,
+        regs: Any = 13,
+        cv: Any = 5,
+        loss: Any = "softmax",
+        solver: Any = "auto",
+        choice: Any = "best",
+        class_weight: Any = None,
+        tol: Any = 1e-5,
+        max_iter: Any = 200,
+        num_epochs: Any = 20,
+        random_state: Any = 0,
+    ) -> None:
+        self.regs = regs
+        self.cv = cv
+        self.loss = loss
+        self.solver = solver
+        self.choice = choice
+        self.class_weight = class_weight
+        self.tol = tol
+        self.max_iter = max_iter
+        self.num_epochs = num_epochs
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "LinearProbeCV":
+        """Choose the strength and fit rows (N, D) and classes (N,); `sample_weight` is (N,)."""
+        data = doors.labelled(self, X, y)
+        weight = doors.weights(sample_weight, self.class_weight, data)
+        if self.choice not in ("best", "one_standard_error"):
+            raise ValueError(f'choice must be "best" or "one_standard_error", got {self.choice!r}')
+        linear_base.loss_fn(self.loss)
+        self.solver_ = linear_base.chosen_solver(self.solver, self.loss)
+        affine = preprocessing.fit(data.X, weight)
+        self.classes_, self.regs_ = data.classes, _strengths(self.regs)
+        self.scores_ = self._cross_validate(data, weight, affine)
+        # A single split has no standard error; twice the same one has 0.
+        scores = self.scores_ if self.scores_.shape[1] > 1 else np.tile(self.scores_, 2)
+        choice = crossval.choose(scores, complexity=-self.regs_)
+        self.reg_ = float(self.regs_[getattr(choice, self.choice)])
+        solve = self._refit_optimum if self.solver_ == "optimum" else self._refit_sgd
+        self.params_ = jax.tree.map(np.asarray, solve(data, weight, affine))
+        return self
+
+    def _cross_validate(
+        self, data: Labelled, weight: np.ndarray | None, affine: Affine
+    ) -> np.ndarray:
+        key, how = doors.key(self.random_state), self._how(data, affine)
+        params = linear.init(key, data.X.shape[1], len(data.classes))
+        # optax's L-BFGS promotes its counts, which a caller may have forbidden.
+        with jax.numpy_dtype_promotion("standard"):
+            return crossval.linear(
+                key, data.X, data.y, self._folds(key, data, weight), how.recipe, how.hyper,
+                num_steps=how.num_steps, weight=weight, affine=affine, params=params,
+            ).accuracies  # fmt: skip
+
+    def _how(self, data: Labelled, affine: Affine) -> Chosen:
+        loss = linear_base.loss_fn(self.loss)
+        if self.solver_ == "sgd":
+            return quick.choose(data.X, affine, len(data.classes), loss=loss, reg=self.regs_,
+                                num_epochs=self.num_epochs)  # fmt: skip
+        recipe = Recipe(Objective(loss, penalties.l2), optax.lbfgs, batches.full)
+        return Chosen(recipe, Hyper({}, self.regs_), checks.count(self.max_iter, "max_iter"))
+
+    def _folds(self, key: jax.Array, data: Labelled, weight: np.ndarray | None) -> Any:
+        """Fold numbers (N,), or the weights of the splits of scikit-learn."""
+        if hasattr(self.cv, "__index__"):
+            return splits.stratified_folds(key, data.y, self.cv)
+        pairs = list(check_cv(self.cv, data.y, classifier=True).split(data.X, data.y))
+        counts = np.zeros((2, len(pairs), len(data.y)), np.float32)  # in training, held out
+        for fold, pair in enumerate(pairs):
+            for part, members in enumerate(pair):
+                np.add.at(counts[part, fold], members, 1)
+        parts = counts if weight is None else (counts * weight).astype(np.float32)
+        if not parts.any(axis=2).all():
+            raise ValueError("cv has a split without any weight to train or to judge on")
+        return splits.Parts(*parts)
+
+    def _refit_optimum(
+        self, data: Labelled, weight: np.ndarray | None, affine: Affine
+    ) -> LinearParams:
+        found = linear_base.solved(
+            data, weight, reg=self.reg_, loss=linear_base.loss_fn(self.loss), affine=affine,
+            tol=self.tol, max_steps=self.max_iter,
+        )  # fmt: skip
+        self.n_iter_ = found.num_steps
+        return linear.on_pixels(found.params, affine)
+
+    def _refit_sgd(self, data: Labelled, weight: np.ndarray | None, affine: Affine) -> LinearParams:
+        how = self._how(data, affine)
+        self.n_iter_ = how.num_steps
+        return quick.fit(
+            doors.key(self.random_state), data.X, data.y, num_classes=len(data.classes),
+            weight=weight, loss=linear_base.loss_fn(self.loss), reg=self.reg_,
+            num_epochs=self.num_epochs,
+        )  # fmt: skip
+
+
+def _strengths(regs: Any) -> np.ndarray:
+    if hasattr(regs, "__index__"):
+        return np.geomspace(1e-6, 1, checks.count(regs, "regs"))
+    return np.array([checks.number(reg, "regs", above=0) for reg in np.ravel(regs)])

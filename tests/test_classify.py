@@ -1,0 +1,152 @@
+"""From a folder of photos to a model in a file, and from the file to an answer."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments.classify import __main__ as classify
+from experiments.classify import photos
+from lincls import data, knn, models
+
+pytestmark = [
+    pytest.mark.usefixtures("optax_promotes"),
+    pytest.mark.filterwarnings("ignore:1 files are not read"),
+]
+FEW = ["--size", "6", "--ks", "1", "3", "--regs", "0.1", "--steps", "60", "--folds", "3"]
+COLOURS = {"red <apple>": (220, 40, 40), "leaf": (40, 170, 60)}
+
+
+def photo(colour, rng):
+    """Unequal sizes, one colour with noise."""
+    height, width = rng.integers(9, 20, 2)
+    pixels = np.array(colour) + rng.normal(0, 25, (height, width, 3))
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Photos of two colours; one leaf looks like an apple, one lies in a folder below."""
+    root, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(5)
+    for name, colour in COLOURS.items():
+        (root / name / "below").mkdir(parents=True)
+        for i in range(15):
+            place = root / name / ("below" if i == 3 else "")
+            photo(colour, rng).save(place / f"{i:02}.jfif", "JPEG")
+    (root / "leaf" / ".hidden.jpg").write_bytes(b"no image")
+    (root / "leaf" / "notes.txt").write_text("no image")
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(folder, tmp_path_factory):
+    """The file that `train` has saved, its page, and what was printed."""
+    file = tmp_path_factory.mktemp("out") / "fruit.safetensors"
+    assert (
+        classify.main(["train", str(folder), "--out", str(file), "--classifier", "knn", *FEW]) == 0
+    )
+    return file, (file.parent / "fruit-page" / "index.html").read_text()
+
+
+def error(capsys, *arguments):
+    """The one line that a refused command prints."""
+    with pytest.raises(SystemExit) as ended:
+        classify.main([str(one) for one in arguments])
+    assert ended.value.code == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("error: ")
+    return line
+
+
+def test_the_page_has_accuracies_figures_and_escaped_names(trained):
+    _, page = trained
+    for name in ("kNN", "softmax", "SVM"):
+        assert f"<td>{name}</td>" in page
+    assert "kNN classifies 100.0 % (95 % CI" in page
+    assert "No test photo is wrong" in page
+    for figure in ("confusion", "templates_softmax", "templates_svm"):
+        assert f'src="{figure}.svg"' in page
+    assert "red &lt;apple&gt;" in page
+    assert "<apple>" not in page
+
+
+def test_wrong_photos_are_shown_with_what_they_were_taken_for(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        models, "predict", lambda saved, X: np.asarray(knn.predict(saved.model, X, 1)) * 0
+        if saved.k else np.zeros(len(X), int)
+    )  # fmt: skip
+    file = tmp_path / "model.safetensors"
+    assert classify.main(["train", str(folder), "--out", str(file), *FEW]) == 0
+    page = (tmp_path / "model-page" / "index.html").read_text()
+    assert "wrong on 3 of 6 test photos" in page
+    assert page.count("red &lt;apple&gt;, taken for <b>leaf</b>") == 3
+    assert page.count('<img src="data:image/png;base64,') == 3
+
+
+def test_predict_names_file_label_and_votes(trained, folder, tmp_path, capsys):
+    rng = np.random.default_rng(6)
+    for name, colour in zip("ab", COLOURS.values(), strict=True):
+        photo(colour, rng).save(tmp_path / f"{name}.png")
+    picture = tmp_path / "near.png"
+    command = ["predict", trained[0], tmp_path, "--neighbors", "2", "--out", picture]
+    assert classify.main([str(one) for one in command]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].split() == ["file", "label", "votes"]
+    assert told[1].split() == [str(tmp_path / "a.png"), "red", "<apple>", "100", "%"]
+    assert told[2].split() == [str(tmp_path / "b.png"), "leaf", "100", "%"]
+    with Image.open(picture) as drawn:
+        assert drawn.width > drawn.height > 100
+
+
+def test_the_saved_model_is_the_tested_one(trained, folder):
+    saved = models.load(trained[0])
+    assert saved.class_names == ("leaf", "red <apple>")
+    assert saved.image_shape == (6, 6, 3)
+    read = photos.read(folder, 6, 0)
+    assert (len(read.train.y), len(read.test.y)) == (24, 6)
+    assert np.bincount(read.test.y).tolist() == [3, 3]
+    shown = photos.as_trained(read.test_files, saved.image_shape)
+    np.testing.assert_array_equal(shown.reshape(6, -1), read.test.X)
+
+
+def test_folders_train_and_test_stay_as_they_are(folder, tmp_path):
+    for part in ("train", "test"):
+        (tmp_path / part).symlink_to(folder)
+    read = photos.read(tmp_path, 6, 0)
+    assert (len(read.train.y), len(read.test.y)) == (30, 30)
+
+
+def test_what_cannot_be_used_is_refused_in_one_line(trained, folder, tmp_path, capsys):
+    assert "--size 32" in error(capsys, "train", folder, "--out", tmp_path / "x.safetensors")
+    line = error(capsys, "train", folder, "--size", 6, "--ks", 30, "--out", tmp_path / "x")
+    assert "--ks must be at most 19" in line
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG")
+    (tmp_path / "text.png").write_text("no image")
+    line = error(capsys, "predict", trained[0], tmp_path / "broken.png", tmp_path / "text.png")
+    assert "2 of 2 images cannot be used" in line
+    assert "broken.png" in line
+    assert "there is no image" in error(capsys, "predict", trained[0], tmp_path / "nowhere.png")
+    assert "holds one class" in error(capsys, "train", _one_class(tmp_path), "--size", 6)
+
+
+def _one_class(root):
+    (root / "one" / "only").mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(root / "one" / "only" / "1.png")
+    return root / "one"
+
+
+def test_crop_keeps_the_shape_of_what_is_shown(tmp_path):
+    """A wide photo with a black left and right third: cropping cuts them away."""
+    pixels = np.zeros((30, 90, 3), np.uint8)
+    pixels[:, 30:60] = 200
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for i in range(3):
+            Image.fromarray(pixels).save(tmp_path / name / f"{i}.png")
+    cropped = data.load(tmp_path, size=10, crop=True).train.images
+    stretched = data.load(tmp_path, size=10).train.images
+    assert cropped.min() > 150  # the edge is smoothed
+    assert stretched.min() == 0
+    with pytest.raises(ValueError, match="crop needs a size"):
+        data.load(tmp_path, crop=True)
+    with pytest.raises(ValueError, match="for a folder of images, and digits is none"):
+        data.load("digits", size=10)
