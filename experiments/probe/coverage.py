@@ -51,7 +51,7 @@ CELLS = [
         for cell in (
             (100, 500, 0.8), (100, 2000, 0.8), (100, 2000, 0.8, 100), (100, 2000, 0.7, 100, True),
             (20, 500, 0.9, 50, True), (10, 100, 0.98), (10, 500, 0.9, 1, False, 10),
-            (10, 2000, 0.9, 20, False, 50),
+            (10, 2000, 0.9, 1, False, 50),
         )
     ),
     *(
@@ -59,7 +59,7 @@ CELLS = [
         for measure in ("auroc", "ap")
         for cell in (
             (2, 100, 1.0), (2, 100, 3.0), (2, 500, 2.0, 10), (10, 200, 2.0), (20, 1000, 2.0, 50),
-            (2, 500, 2.0, 1, False, 10), (10, 2000, 2.0, 1, False, 50),
+            (2, 500, 2.0, 1, False, 10), (5, 1000, 2.0, 1, False, 50),
         )
     ),
 ]  # fmt: skip
@@ -179,9 +179,8 @@ def line(cell: Cell, num_tests: int) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.probe.coverage",
-                                     description=__doc__, allow_abbrev=False,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(prog="python -m experiments.probe.coverage")
+    parser.description, parser.formatter_class = __doc__, argparse.RawDescriptionHelpFormatter
     parser.add_argument("--tests", type=int, default=1000, help="test sets a line (default: 1000)")
     num_tests = parser.parse_args(argv).tests
     if num_tests < 1:

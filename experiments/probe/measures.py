@@ -125,6 +125,8 @@ def with_interval(name: str, outcome: Outcome, groups: np.ndarray | None = None)
     """
     if name in WITHOUT_INTERVAL:
         return Found(WITHOUT_INTERVAL[name](outcome))
+    if name in ("auroc", "ap") and len(np.unique(outcome.labels)) < 2:
+        return Found(np.nan)
     if not is_share(name):
         estimate = ESTIMATES[name](outcome, groups)
         return Found(estimate.value, *evaluation.interval(estimate))

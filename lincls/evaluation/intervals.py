@@ -162,7 +162,9 @@ def mcnemar(
 
     Source: McNemar, Psychometrika 1947.
     """
-    hits_a, hits_b = (np.equal(*inputs.pair(x, labels, name=name)) for x, name in ((a, "a"), (b, "b")))
+    hits_a, hits_b = (
+        np.equal(*inputs.pair(x, labels, name=name)) for x, name in ((a, "a"), (b, "b"))
+    )
     only_a, only_b = int((hits_a & ~hits_b).sum()), int((hits_b & ~hits_a).sum())
     if only_a + only_b == 0:
         return 1.0
