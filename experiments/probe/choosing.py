@@ -158,7 +158,7 @@ def _grid(view: View, settings: Settings, saved: Path | None) -> tuple[np.ndarra
                           for leaf in params))  # fmt: skip
     task = view.task
     accuracy = probing.linear_accuracies(grid, task.rotated, task.y, task.held)
-    return accuracy, np.reshape(diverged, (len(regs), num_parts)).any(axis=1)
+    return accuracy, np.any(np.reshape(diverged, (len(regs), num_parts)), axis=1)
 
 
 def _train(

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from experiments.lab import gate
@@ -50,7 +49,7 @@ class Scoring:
     def arrays(self, one: Chosen) -> dict[str, np.ndarray]:
         """The scores (M, C) float32 of a chosen probe."""
         if one.probe == "linear":
-            found = linear.scores(one.model, jnp.asarray(self._queries, jnp.float32))
+            found = np.asarray(linear.scores(one.model, self._queries))
         else:
             near, num_classes = self._near(one), self._task.num_classes
             found = choosing.vote(one.probe, near, num_classes, [int(one.value)])[0]
