@@ -127,7 +127,7 @@ def test_a_bootstrap_of_groups_draws_whole_groups():
     values = np.repeat(RNG.random(25), 4).astype(np.float32)
     groups = np.repeat(np.arange(25).astype(str), 4)
     found = evaluation.bootstrap(
-        jax.random.key(0), weighted_mean, 100, 2000, groups=groups, arguments=(values,)
+        jax.random.key(0), weighted_mean, 100, 2000, groups=groups, args=(values,)
     )
     expected = values[::4].std() / np.sqrt(25)
     assert found.std() == pytest.approx(expected, rel=0.06)
@@ -141,7 +141,7 @@ def test_a_statistic_of_one_size_is_compiled_once():
     key = jax.random.key(1)
     for values in (np.ones(50, np.float32), np.arange(50, dtype=np.float32)):
         before = len(compiled)
-        found = evaluation.bootstrap(key, weighted_mean, 50, 20, arguments=(values,))
+        found = evaluation.bootstrap(key, weighted_mean, 50, 20, args=(values,))
         assert found.mean() == pytest.approx(values.mean(), rel=0.2)
     assert len(compiled) == before
 

@@ -140,7 +140,7 @@ TABLE = {
     evaluation.bootstrap: {
         "key": (KEY, "key"), "statistic": (jnp.sum, "needed function"),
         "num_examples": (9, "count"),
-        "num_samples": (3, "count"), "arguments": ((), None),
+        "num_samples": (3, "count"), "args": ((), None),
     },
     evaluation.mcnemar: {
         "a": (Y, "predictions"), "b": (Y[::-1], "predictions"), "labels": (Y, "classes"),

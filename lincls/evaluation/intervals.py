@@ -98,21 +98,21 @@ def bootstrap(
     num_samples: int = 1000,
     *,
     groups: Shaped[AnyArray, "N"] | None = None,
-    arguments: Any = (),
+    args: tuple[Any, ...] = (),
 ) -> np.ndarray:
     """A statistic of the test set on `num_samples` test sets drawn from it with replacement.
 
     A drawn test set is a weight for each example: how often it was drawn.  The function is
     compiled once for each statistic and size.  Like `jax.jit`, it reads what the statistic closes
-    over only then: give what changes as `arguments`.
+    over only then: give what changes as `args`.
 
     Args:
         key: sample i is a function of (key, i).
-        statistic: (weight (N,) float, *arguments) -> array, in JAX; it is vmapped over samples.
+        statistic: (weight (N,) float, *args) -> array, in JAX; it is vmapped over samples.
         num_examples: N.
         num_samples: at least 1.
         groups: (N,) names of groups; whole groups are drawn instead of examples.
-        arguments: a tuple of arrays, or of trees of arrays.
+        args: arrays, or trees of arrays.
 
     Returns:
         (num_samples, ...); `np.quantile(.., [0.025, 0.975], axis=0)` is the 95 % interval.  It is
@@ -132,19 +132,19 @@ def bootstrap(
         members, num_units = units(groups, num_examples)
     numbers = jnp.arange(num_samples, dtype=jnp.int32)
     members = members.astype(np.int32)
-    return np.asarray(_statistics(key, numbers, members, tuple(arguments), statistic, num_units))
+    return np.asarray(_statistics(key, numbers, members, tuple(args), statistic, num_units))
 
 
 @partial(jax.jit, static_argnames=("statistic", "num_units"))
 def _statistics(
-    key: jax.Array, numbers: jax.Array, members: jax.Array, arguments: Any,
+    key: jax.Array, numbers: jax.Array, members: jax.Array, args: Any,
     statistic: Callable[..., jax.Array], num_units: int,
 ) -> jax.Array:  # fmt: skip
     def sample(number: jax.Array) -> jax.Array:
         of_sample = jax.random.fold_in(key, number)
         drawn = jax.random.randint(of_sample, (num_units,), 0, num_units)
         times = jnp.zeros(num_units).at[drawn].add(1.0)
-        return statistic(times[members], *arguments)
+        return statistic(times[members], *args)
 
     return jax.lax.map(sample, numbers, batch_size=64)
 
