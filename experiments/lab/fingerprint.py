@@ -8,7 +8,6 @@ imports, those that these import, and so on.  Docstrings, comments, layout and w
 
 import ast
 import dataclasses
-import functools
 import hashlib
 import json
 from collections.abc import Iterator
@@ -32,7 +31,6 @@ def of(source: Path, settings: Any, seed: int, data_digest: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-@functools.cache
 def code_version(source: Path) -> str:
     """A hash of the code in the import closure of a file."""
     hashed = hashlib.sha256()

@@ -31,7 +31,7 @@ import jax
 import numpy as np
 
 from experiments import run
-from experiments.lab import fingerprint, gate, lock, options, progress, record
+from experiments.lab import gate, lock, options, progress, record
 from experiments.probe import choosing, measures, probing, protocols, results, store, testing
 from experiments.probe.groups import Groups, read_groups
 from experiments.probe.settings import Settings
@@ -55,7 +55,7 @@ class Job(NamedTuple):
     @property
     def mark(self) -> str:
         """The fingerprint of all that decides the results."""
-        return fingerprint.of(Path(__file__), self.settings, self.common.seed, self.digest)
+        return store.mark_of(Path(__file__), self.settings, self.common.seed, self.digest)
 
     @property
     def home(self) -> Path:

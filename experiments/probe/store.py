@@ -5,6 +5,7 @@ settings and the code that decide it: other data or settings have files of their
 """
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -57,6 +58,9 @@ class Store:
         return arrays
 
 
+mark_of = functools.cache(fingerprint.of)  # which reads every file that counts
+
+
 def mark_of_parts(source: Path, settings: Settings, digest: str) -> str:
     """The fingerprint of what decides each part; how many there are does not.
 
@@ -66,7 +70,7 @@ def mark_of_parts(source: Path, settings: Settings, digest: str) -> str:
         digest: of the data and their groups.
     """
     each = dataclasses.replace(settings, probes=(), shots=(), seeds=0, metrics=(), protocol="none")
-    return fingerprint.of(source, each, 0, digest)
+    return mark_of(source, each, 0, digest)
 
 
 def digest_of(*arrays: np.ndarray | None) -> str:
