@@ -288,7 +288,7 @@ def test_votes_are_shares_and_a_class_without_votes_is_not_among_the_first():
     shares = [[0.75, 0.25, 0], [0, 0, 0], [0.5, 0.5, 0]]
     np.testing.assert_array_equal(measures.probabilities(outcome), shares)
     assert measures.with_interval("top3", outcome).value == pytest.approx(1 / 3)
-    assert measures.log_loss(outcome) == np.inf
+    assert measures.with_interval("log_loss", outcome).value == np.inf
     assert results.row(CHOSEN, outcome, ["log_loss"], None)["log_loss"] is None
 
 

@@ -119,7 +119,7 @@ def compute(job: Job, kept: store.Store) -> tuple[dict[str, Any], dict[str, Any]
     tell(f"the test of {len(chosen)} probes")
     rows, predictions = [], []
     for one, outcome in testing.test(data, task, chosen, settings, kept):
-        rows.append(results.row(one, outcome, settings.metrics, job.groups.test))
+        rows.append(results.row(one, outcome, settings.metrics, job.groups.test, settings.samples))
         predictions.append(outcome.predictions)
     names = {
         key: np.array([getattr(one, key) for one in chosen])

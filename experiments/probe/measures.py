@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import scipy.special
 
 from lincls import evaluation
-from lincls.evaluation import Estimate, Interval
+from lincls.evaluation import Estimate
 
 TITLES = {  # name in files -> title in tables
     "top1": "top-1", "top5": "top-5", "per_class": "mean per class", "macro_f1": "macro F1",
@@ -80,20 +82,41 @@ ESTIMATES: dict[str, Callable[..., Estimate]] = {  # of an outcome, and groups o
 }
 
 
-def log_loss(outcome: Outcome) -> float:
-    """Mean of -log of the label's probability, infinite where a label got no vote."""
+def log_losses(outcome: Outcome) -> np.ndarray:
+    """-log of the label's probability (M,), infinite where a label got no vote."""
     if not outcome.are_votes:
-        return evaluation.log_loss(_scores(outcome), outcome.labels)
+        logs = scipy.special.log_softmax(np.asarray(_scores(outcome), np.float64), axis=1)
+        return -np.take_along_axis(logs, outcome.labels[:, None], axis=1)[:, 0]
     of_label = np.take_along_axis(probabilities(outcome), outcome.labels[:, None], axis=1)
     with np.errstate(divide="ignore"):
-        return float(-np.log(of_label).mean())
+        return -np.log(of_label[:, 0])
 
 
-WITHOUT_INTERVAL: dict[str, Callable[[Outcome], float]] = {
-    "log_loss": log_loss,
-    "brier": lambda o: evaluation.brier(probabilities(o), o.labels),
-    "ece": lambda o: evaluation.reliability(probabilities(o), o.labels, _BINS).error,
+def brier_scores(outcome: Outcome) -> np.ndarray:
+    """The sum of the squared differences of the probabilities from 0 or 1, (M,)."""
+    wanted = np.arange(outcome.num_classes) == outcome.labels[:, None]
+    return np.square(probabilities(outcome) - wanted).sum(axis=1)
+
+
+MEANS: dict[str, Callable[[Outcome], np.ndarray]] = {
+    "log_loss": log_losses,
+    "brier": brier_scores,
 }
+
+
+def _weighted_mean(weight: jax.Array, values: jax.Array) -> jax.Array:
+    return jnp.sum(weight * values) / jnp.sum(weight)
+
+
+def _of_mean(values: np.ndarray, groups: np.ndarray | None, num_samples: int, seed: int) -> "Found":
+    """A mean over the examples with the bootstrap's percentile interval."""
+    if not np.isfinite(values).all():
+        return Found(float(values.mean()))
+    drawn = evaluation.bootstrap(
+        jax.random.key(seed), _weighted_mean, len(values), num_samples, groups=groups,
+        args=(values.astype(np.float32),),
+    )  # fmt: skip
+    return Found(float(values.mean()), *map(float, np.quantile(drawn, [0.025, 0.975])))
 
 
 def is_share(name: str) -> bool:
@@ -115,16 +138,27 @@ def check(names: tuple[str, ...]) -> None:
             )
 
 
-def with_interval(name: str, outcome: Outcome, groups: np.ndarray | None = None) -> Found:
-    """A measure with its interval: Wilson's for a share, of groups and of others the jackknife's.
+def with_interval(
+    name: str, outcome: Outcome, groups: np.ndarray | None = None, num_samples: int = 1000,
+    seed: int = 0,
+) -> Found:  # fmt: skip
+    """A measure with its interval.
+
+    Top-k without groups has Wilson's interval; log loss and Brier score that of the bootstrap; the
+    calibration error, which is biased in small samples, has none; all others the jackknife's.
 
     Args:
         name: of `TITLES`, or top1, top2, ..
         outcome: the predictions and, where the measure needs them, the scores.
         groups: (M,), or None where the test examples are independent.
+        num_samples: test sets that the bootstrap draws.
+        seed: of these draws.
     """
-    if name in WITHOUT_INTERVAL:
-        return Found(WITHOUT_INTERVAL[name](outcome))
+    if name == "ece":
+        found = evaluation.reliability(probabilities(outcome), outcome.labels, _BINS)
+        return Found(found.error)
+    if name in MEANS:
+        return _of_mean(MEANS[name](outcome), groups, num_samples, seed)
     if name in ("auroc", "ap") and len(np.unique(outcome.labels)) < 2:
         return Found(np.nan)
     if not is_share(name):
@@ -132,7 +166,5 @@ def with_interval(name: str, outcome: Outcome, groups: np.ndarray | None = None)
         return Found(estimate.value, *evaluation.interval(estimate))
     hits = _hits(name, outcome)
     if groups is None:
-        ends: Interval = evaluation.wilson_interval(int(hits.sum()), len(hits))
-    else:
-        ends = evaluation.interval(evaluation.mean(hits, groups))
-    return Found(float(hits.mean()), *ends)
+        return Found(float(hits.mean()), *evaluation.wilson_interval(int(hits.sum()), len(hits)))
+    return Found(float(hits.mean()), *evaluation.interval(evaluation.mean(hits, groups)))

@@ -7,13 +7,14 @@ import numpy as np
 import scipy.stats
 
 from experiments.probe import measures
-from experiments.probe.measures import Found, Outcome
+from experiments.probe.measures import Outcome
 from experiments.probe.probing import PROBES, Chosen
 
 
 def row(
-    one: Chosen, outcome: Outcome, metrics: Sequence[str], groups: np.ndarray | None
-) -> dict[str, Any]:
+    one: Chosen, outcome: Outcome, metrics: Sequence[str], groups: np.ndarray | None,
+    num_samples: int = 1000,
+) -> dict[str, Any]:  # fmt: skip
     """A result as JSON has it.  A number that is not there, or not finite, is None."""
     found: dict[str, Any] = {
         "name": one.name, "probe": one.probe, "shots": one.shots, "seed": one.seed,
@@ -23,7 +24,7 @@ def row(
     }  # fmt: skip
     for name in metrics:
         ends = ("", "_low", "_high")
-        values = measures.with_interval(name, outcome, groups)
+        values = measures.with_interval(name, outcome, groups, num_samples, one.seed)
         found |= {name + end: _number(value) for end, value in zip(ends, values, strict=True)}
     return found
 
@@ -81,7 +82,7 @@ def _over_seeds(name: str, rows: Sequence[dict[str, Any]], same: bool) -> dict[s
     if deviation is not None:
         drawn = float(scipy.stats.t.ppf(0.975, num - 1)) * deviation / num**0.5
     ends = (mean - np.hypot(mean - low, drawn), mean + np.hypot(high - mean, drawn))
-    limited = (max(0.0, ends[0]), min(1.0, ends[1]))
+    limited = (max(0.0, ends[0]), ends[1] if name in measures.MEANS else min(1.0, ends[1]))
     return found | dict(zip(parts[1:], map(float, limited), strict=True))
 
 
@@ -114,7 +115,7 @@ def cell(name: str, values: dict[str, Any]) -> str:
     unit = 1 if name == "log_loss" else 100
     if low is None:
         return f"{unit * value:.{3 if unit == 1 else 1}f}"
-    digits = 1 if unit * (high - low) > 0.2 else 2
+    digits = 3 if unit == 1 else 1 if unit * (high - low) > 0.2 else 2
     return f"{unit * value:.{digits}f} ({unit * low:.{digits}f} to {unit * high:.{digits}f})"
 
 
@@ -193,6 +194,3 @@ def unlearnable(classes: Sequence[str]) -> str:
     shown = ", ".join(classes[:10]) + (", ..." if len(classes) > 10 else "")
     what = "1 class is" if len(classes) == 1 else f"{len(classes)} classes are"
     return f" {what} only in the test part and found by no probe: {shown}."
-
-
-__all__ = ["Found", "caption", "cells", "latex", "markdown", "row", "spread", "tidy"]

@@ -57,6 +57,8 @@ class Settings:
     learning_rate: float = flag(1e-3, "step size of RMSprop at strength 1e-3", low=1e-9)
     num_neighbors: int = flag(100, "the greatest k; every smaller one is tried", low=1, smoke=10)
     ks: tuple[int, ...] = flag((0,), "only these k are tried; 0: every k up to the greatest", low=0)
+    samples: int = flag(1000, "test sets that the bootstrap draws, for log loss and Brier score",
+                        low=2, smoke=50)  # fmt: skip
     temperature: float = flag(0.07, "T of the vote exp(cosine / T)", low=1e-3)
 
     @property

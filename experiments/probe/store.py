@@ -69,7 +69,9 @@ def mark_of_parts(source: Path, settings: Settings, digest: str) -> str:
         settings: what was asked for.
         digest: of the data and their groups.
     """
-    each = dataclasses.replace(settings, probes=(), shots=(), seeds=0, metrics=(), protocol="none")
+    each = dataclasses.replace(
+        settings, probes=(), shots=(), seeds=0, metrics=(), samples=0, protocol="none"
+    )
     return mark_of(source, each, 0, digest)
 
 
