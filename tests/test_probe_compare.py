@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from experiments.probe import compare
+from experiments.probe import choosing, compare, features, protocols
+from experiments.probe.settings import Settings
 from lincls import evaluation
 
 RNG = np.random.default_rng(12)
@@ -52,3 +53,35 @@ def test_what_cannot_be_compared_is_refused(tmp_path, capsys):
         with pytest.raises(SystemExit, match="2"):
             compare.main(folders)
         assert told in capsys.readouterr().err
+
+
+# --- protocols ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", protocols.PROTOCOLS)
+def test_a_protocol_sets_flags_that_exist_and_what_is_typed_stands(name):
+    settings = protocols.applied(Settings(protocol=name, seeds=7), ["--seeds", "7"])
+    assert settings.seeds == 7
+    fixed = protocols.PROTOCOLS[name].flags
+    assert {key: getattr(settings, key) for key in fixed} == fixed | (
+        {"seeds": 7} if "seeds" in fixed else {}
+    )
+
+
+def test_dino_knn_votes_as_its_paper_says():
+    """Votes exp(cosine / 0.07) of the k nearest rows of norm 1, here by matrix products."""
+    settings = protocols.applied(Settings(protocol="dino-knn"), [])
+    assert settings.tried(200).tolist() == [10, 20, 100, 200]
+    X, queries = (RNG.normal(size=(n, 8)).astype(np.float32) for n in (300, 20))
+    y = RNG.integers(0, 4, 300)
+    X, queries = (features.prepared(rows, 0, settings.normalise == "unit") for rows in (X, queries))
+    near = features.search("cosine", X, y, queries, 200, settings.temperature)
+    votes, found = choosing.vote("exp", near, 4, settings.tried(200))
+    cosines = queries.astype(np.float64) @ X.T.astype(np.float64)
+    for place, k in enumerate((10, 20, 100, 200)):
+        first = np.argsort(-cosines, axis=1)[:, :k]
+        weights = np.exp(np.take_along_axis(cosines, first, axis=1) / 0.07)
+        expected = np.stack([(weights * (y[first] == c)).sum(axis=1) for c in range(4)], axis=1)
+        np.testing.assert_array_equal(found[place], expected.argmax(axis=1))
+    shares = [each / each.sum(axis=1, keepdims=True) for each in (votes, expected)]
+    np.testing.assert_allclose(*shares, rtol=1e-3)
