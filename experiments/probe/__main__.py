@@ -19,6 +19,7 @@ Finished parts are kept.  After Ctrl-C, or after the program was killed, the sam
 import csv
 import io
 import json
+import os
 import signal
 import sys
 import time
@@ -37,6 +38,8 @@ from experiments.probe.groups import Groups, read_groups
 from experiments.probe.settings import Settings
 from experiments.report import words
 from lincls import checks, files
+
+_STOPPED = list[BaseException]()  # keeps the arrays that threads of XLA may still read
 
 
 class Job(NamedTuple):
@@ -239,7 +242,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except probing.Diverged as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
+        _STOPPED.append(stopped)
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one ends at once
         progress.say("Stopped. Finished parts are kept; the same command goes on.")
         return run.STOPPED
@@ -249,5 +253,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def leave(status: int) -> None:
+    """End the program; after Ctrl-C at once, because threads of XLA may still compute."""
+    if status == run.STOPPED:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

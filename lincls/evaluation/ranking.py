@@ -74,7 +74,7 @@ def _each_class(scores: np.ndarray, labels: np.ndarray, of_class: OfClass) -> Es
         if counts[number] == 1:  # without its only example the class is left out
             changed, num = np.where(is_class, 0, changed), num - is_class
         without += changed
-    return Estimate(total / len(there), without / num, class_shares(labels))
+    return Estimate(float(total / len(there)), without / num, class_shares(labels))
 
 
 def _auroc(scores: np.ndarray, is_class: np.ndarray) -> tuple[float, np.ndarray]:
