@@ -76,6 +76,8 @@ WRONG = {
     "counts": [3, [], [0], [1.5], ["1"], [100]],
     "positive": [0, -1, "1", np.nan, [1, 2], None],
     "confidence": [0, 1, 95, "0.95", np.nan],
+    "values in 0..1": [[0.5], [0, 2], [0.5, -0.1], [0.5, np.nan], ["a", "b"], np.ones((3, 1)), 1],
+    "estimate": [0.5, None, (0.5, 0.4), SCORES],
 }  # fmt: skip
 
 NEAR = {"model": (MODEL, "model with labels"), "queries": (X[:4], "queries")}
@@ -120,13 +122,25 @@ TABLE = {
         "probabilities": (SHARES, "probabilities"), "labels": (Y, "labels of scores"),
         "num_bins": (5, "count"),
     },
+    evaluation.brier: {
+        "probabilities": (SHARES, "probabilities"), "labels": (Y, "labels of scores"),
+        "weight": (np.ones(12), "weight"),
+    },
+    evaluation.mean: {"values": (Y == 1, "values in 0..1")},
+    evaluation.mean_per_class: COUNTED | {"num_classes": (3, "count")},
+    evaluation.macro_f1: COUNTED | {"num_classes": (3, "count")},
+    evaluation.auroc: SCORED,
+    evaluation.average_precision: SCORED,
+    evaluation.interval: {
+        "estimate": (evaluation.mean(Y == 1), "estimate"), "confidence": (0.9, "confidence"),
+    },
     evaluation.wilson_interval: {
         "num_correct": (5, None), "num_examples": (9, "count"), "confidence": (0.9, "confidence"),
     },
     evaluation.bootstrap: {
         "key": (KEY, "key"), "statistic": (jnp.sum, "needed function"),
         "num_examples": (9, "count"),
-        "num_samples": (3, "count"),
+        "num_samples": (3, "count"), "args": ((), None),
     },
     evaluation.mcnemar: {
         "a": (Y, "predictions"), "b": (Y[::-1], "predictions"), "labels": (Y, "classes"),

@@ -6,18 +6,25 @@ import json
 import jax
 import numpy as np
 import pytest
+import scipy.stats
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score, f1_score, top_k_accuracy_score
+from sklearn.metrics import (
+    balanced_accuracy_score,
+    f1_score,
+    roc_auc_score,
+    top_k_accuracy_score,
+)
+from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.neighbors import KNeighborsClassifier
 
 from experiments.lab import gate
 from experiments.probe import __main__ as program
-from experiments.probe import choosing, probing, results
-from lincls import data, evaluation, knn, objective, preprocessing, splits
+from experiments.probe import choosing, features, groups, measures, probing, results, testing
+from lincls import data, knn, objective, preprocessing, splits
 from lincls.structs import Examples, Hyper, LinearParams
 
 SMALL = ["--strengths", "3", "--weakest", "1e-2", "--strongest", "1e-1", "--num-neighbors", "9",
-         "--samples", "60", "--seeds", "2",
+         "--seeds", "2",
          "--probes", "linear", "l2", "exp"]  # fmt: skip
 
 
@@ -25,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("optax_promotes")
 
 
 @pytest.fixture(scope="module")
-def features():
+def examples():
     """Overlapping classes: 240 examples to train on and 60 to test, 12 features, 4 classes."""
     rng = np.random.default_rng(0)
     y = rng.permutation(np.arange(300) % 4)
@@ -35,10 +42,10 @@ def features():
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory, features):
+def out(tmp_path_factory, examples):
     """The folder of a whole run, with the file that it read beside the results."""
     folder = tmp_path_factory.mktemp("probe")
-    np.savez(folder / "small.npz", **features)
+    np.savez(folder / "small.npz", **examples)
     run(folder, folder / "results")
     return folder
 
@@ -48,12 +55,18 @@ def run(folder, out, *more):
     assert program.main(words) == 0
 
 
+def folder_of(out):
+    """The folder of the one result."""
+    (found,) = (out / "results" / "small" / "probe").glob("*/results.json")
+    return found.parent
+
+
 def written(out):
-    return json.loads((out / "results" / "small" / "probe" / "results.json").read_text())
+    return json.loads((folder_of(out) / "results.json").read_text())
 
 
-def arrays(out):
-    with np.load(out / "results" / "small" / "probe" / "predictions.npz") as found:
+def arrays(out, name="predictions"):
+    with np.load(folder_of(out) / f"{name}.npz") as found:
         return dict(found)
 
 
@@ -67,36 +80,34 @@ def of(found, name, seed=0):
 
 
 def settings(**numbers):
-    return choosing.Settings(
-        strengths=3, weakest=1e-2, strongest=1e-1, num_neighbors=9, samples=60, **numbers
-    )
+    return choosing.Settings(strengths=3, weakest=1e-2, strongest=1e-1, num_neighbors=9, **numbers)
 
 
-def only_task(features, **numbers):
-    examples = gate.Data(data.from_arrays(*features.values()))
-    return next(choosing.tasks(examples, settings(**numbers), seed=0))
+def only_task(examples, **numbers):
+    given = gate.Data(data.from_arrays(*examples.values()))
+    return next(choosing.tasks(given, settings(**numbers), seed=0))
 
 
 # --- choosing ----------------------------------------------------------------------------------
 
 
-def test_what_is_chosen_does_not_depend_on_the_test_set(out, features, monkeypatch):
-    other = features | {"X_test": -features["X_test"][::-1], "y_test": features["y_test"][::-1]}
-    examples = gate.Data(data.from_arrays(*other.values()))
+def test_what_is_chosen_does_not_depend_on_the_test_set(out, examples, monkeypatch):
+    other = examples | {"X_test": -examples["X_test"][::-1], "y_test": examples["y_test"][::-1]}
+    given = gate.Data(data.from_arrays(*other.values()))
     chosen = settings(seeds=2, probes=("linear", "l2", "exp"))
-    found = choosing.choose(examples, chosen, 0)[1]
+    found = choosing.choose(given, chosen, 0)[1]
     before = written(out)["results"]
     assert [one.value for one in found] == [r["strength"] or r["k"] for r in before]
     assert [one.accuracy for one in found] == [r["selection"] for r in before]
-    assert examples.test_uses == []
+    assert given.test_uses == []
     assert written(out)["test_set"] == {"times_used": 1, "for": ["6 chosen probes"]}
 
 
-def test_choosing_k_on_folds_agrees_with_scikit_learn(features):
-    task = only_task(features, folds=("3",), probes=("l1",))
+def test_choosing_k_on_folds_agrees_with_scikit_learn(examples):
+    task = only_task(examples, folds=("3",), probes=("l1",))
     found = choosing.choose_knn(task, "all", settings(folds=("3",), probes=("l1",)))[0]
-    folds = splits.stratified_folds(jax.random.key(0), features["y_train"], 3)
-    X, y = features["X_train"], features["y_train"]
+    folds = splits.stratified_folds(jax.random.key(0), examples["y_train"], 3)
+    X, y = examples["X_train"], examples["y_train"]
     expected = []
     for k in range(1, 10):
         model = KNeighborsClassifier(k, metric="manhattan")
@@ -109,8 +120,8 @@ def test_choosing_k_on_folds_agrees_with_scikit_learn(features):
     assert found.accuracy == pytest.approx(max(expected))
 
 
-def test_all_strengths_and_folds_in_one_program_reach_their_optima(features):
-    task = only_task(features, folds=("3",))
+def test_all_strengths_and_folds_in_one_program_reach_their_optima(examples):
+    task = only_task(examples, folds=("3",))
     weights, regs = task.weights(None, to_choose=True), np.array([1e-1, 3e-2, 1e-2])
     plan = probing.Plan(3, 150_000, 512, 1e-3)
     params, diverged = probing.fit_linear(
@@ -140,17 +151,18 @@ def loss(params, Z, y, reg):
     return float(objective.evaluate(objective.Objective(), params, batch, Hyper({}, reg))[0])
 
 
-def test_grouped_folds_part_no_group_and_are_what_is_chosen_on(tmp_path, features):
-    groups = np.random.default_rng(1).integers(0, 30, 240)
-    np.savez(tmp_path / "grouped.npz", **features, source=groups.astype(str))
+def test_grouped_folds_part_no_group_and_are_what_is_chosen_on(tmp_path, examples):
+    sources = np.random.default_rng(1).integers(0, 30, 240)
+    np.savez(tmp_path / "grouped.npz", **examples, source=sources.astype(str))
     words = ["--dataset", str(tmp_path / "grouped.npz"), "--out", str(tmp_path), "--folds",
              "grouped", "4", "--groups", "source", "--probes", "l2", "--seeds", "1",
-             "--num-neighbors", "9", "--samples", "20"]  # fmt: skip
+             "--num-neighbors", "9"]  # fmt: skip
     assert program.main(words) == 0
-    found = json.loads((tmp_path / "grouped" / "probe" / "results.json").read_text())
+    (path,) = (tmp_path / "grouped" / "probe").glob("*/results.json")
+    found = json.loads(path.read_text())
     assert "4 grouped folds" in results.caption(found)
-    folds = splits.grouped_folds(jax.random.key(0), groups.astype(str), 4)
-    X, y = features["X_train"], features["y_train"]
+    folds = splits.grouped_folds(jax.random.key(0), sources.astype(str), 4)
+    X, y = examples["X_train"], examples["y_train"]
     model = KNeighborsClassifier(found["results"][0]["k"])
     parts = [
         model.fit(X[folds != f], y[folds != f]).score(X[folds == f], y[folds == f])
@@ -159,12 +171,12 @@ def test_grouped_folds_part_no_group_and_are_what_is_chosen_on(tmp_path, feature
     assert found["results"][0]["selection"] == pytest.approx(np.mean(parts))
 
 
-def test_groups_of_another_length_are_refused(tmp_path, features):
-    np.savez(tmp_path / "short.npz", **features, groups=np.arange(300))
+def test_groups_of_another_length_are_refused(tmp_path, examples):
+    np.savez(tmp_path / "short.npz", **examples, groups=np.arange(300))
     with pytest.raises(ValueError, match=r"shape \(240,\).*got \(300,\)"):
-        choosing.read_groups(str(tmp_path / "short.npz"), "groups", 240)
+        groups.read_array(str(tmp_path / "short.npz"), "groups", 240)
     np.save(tmp_path / "writer.npy", np.arange(7) % 3)
-    found = choosing.read_groups(str(tmp_path), "writer", 7)
+    found = groups.read_array(str(tmp_path), "writer", 7)
     assert found.tolist() == [0, 1, 2, 0, 1, 2, 0]
 
 
@@ -175,28 +187,30 @@ def test_shots_are_of_each_class_among_those_present_and_the_smaller_in_the_grea
     y = np.repeat([0, 1, 2], [50, 40, 3])
     present = np.ones((2, 93), bool)
     present[1, ::2] = False
-    four, eight = (probing.shot_weights(jax.random.key(1), y, present, n) for n in (4, 8))
+    four, eight = (features.shot_weights(jax.random.key(1), y, present, n) for n in (4, 8))
     assert [np.bincount(y, row).tolist() for row in four] == [[4, 4, 3], [4, 4, 1]]
     assert np.bincount(y, eight[1]).tolist() == [8, 8, 1]
     assert not four[1][~present[1]].any()
     assert (four <= eight).all()
-    other = probing.shot_weights(jax.random.key(2), y, present, 4)
+    halves = features.shot_weights(jax.random.key(1), y, present, 0.5)
+    assert [np.bincount(y, row).tolist() for row in halves] == [[25, 20, 2], [12, 10, 1]]
+    other = features.shot_weights(jax.random.key(2), y, present, 4)
     assert (four != other).any()
     np.testing.assert_array_equal(
-        probing.shot_weights(jax.random.key(1), y, present, None), present
+        features.shot_weights(jax.random.key(1), y, present, None), present
     )
 
 
-def test_few_shots_are_what_the_probe_learns_from(features):
+def test_few_shots_are_what_the_probe_learns_from(examples):
     few = settings(probes=("l2",), shots=("2,3", "all"))
     assert few.shot_counts == {"2": 2, "3": 3, "all": None}
-    task = only_task(features)
+    task = only_task(examples)
     found = choosing.choose_knn(task, "2", few)
-    scores = next(choosing.final_scores(task, found, features["X_test"], few))
+    scores = testing.Scoring(task, examples["X_test"], few).arrays(found[0])["scores"]
     there = task.weights(2, to_choose=False)[0] > 0
     assert np.bincount(task.y[there]).tolist() == [2, 2, 2, 2]
     model = KNeighborsClassifier(int(found[0].value)).fit(task.X[there], task.y[there])
-    np.testing.assert_array_equal(scores.argmax(axis=1), model.predict(features["X_test"]))
+    np.testing.assert_array_equal(scores.argmax(axis=1), model.predict(examples["X_test"]))
     there = task.weights(2, to_choose=True)[0] > 0
     assert there.sum() == 8
     model.fit(task.X[there], task.y[there])
@@ -207,14 +221,14 @@ def test_few_shots_are_what_the_probe_learns_from(features):
 # --- the test ----------------------------------------------------------------------------------
 
 
-def test_linear_probe_is_logistic_regression_at_the_same_strength(out, features):
+def test_linear_probe_is_logistic_regression_at_the_same_strength(out, examples):
     place, result = of(written(out), "linear")
-    affine = preprocessing.fit(features["X_train"])
+    affine = preprocessing.fit(examples["X_train"])
     train, test = (
-        np.asarray(preprocessing.apply(affine, features[name])) for name in ("X_train", "X_test")
+        np.asarray(preprocessing.apply(affine, examples[name])) for name in ("X_train", "X_test")
     )
     model = LogisticRegression(C=1 / (2 * len(train) * result["strength"]), tol=1e-8)
-    expected = model.fit(train, features["y_train"]).predict(test)
+    expected = model.fit(train, examples["y_train"]).predict(test)
     assert np.mean(arrays(out)["predictions"][place] == expected) >= 59 / 60
 
 
@@ -225,44 +239,60 @@ def test_linear_probe_is_logistic_regression_at_the_same_strength(out, features)
         ("exp", "cosine", lambda distances: np.exp((1 - distances) / 0.07)),
     ],
 )
-def test_knn_probes_are_scikit_learns(out, features, name, metric, weights):
+def test_knn_probes_are_scikit_learns(out, examples, name, metric, weights):
     place, result = of(written(out), name, seed=1)
     model = KNeighborsClassifier(result["k"], metric=metric, weights=weights)
-    model.fit(features["X_train"], features["y_train"])
+    model.fit(examples["X_train"], examples["y_train"])
     np.testing.assert_array_equal(
-        arrays(out)["predictions"][place], model.predict(features["X_test"])
+        arrays(out)["predictions"][place], model.predict(examples["X_test"])
     )
 
 
-def test_votes_for_every_k_are_those_of_scikit_learn(features):
-    X, y = features["X_train"], features["y_train"]
-    near = probing.search("cosine", X, y, features["X_test"], 7, temperature=0.5)
+def test_votes_for_every_k_are_those_of_scikit_learn(examples):
+    X, y = examples["X_train"], examples["y_train"]
+    near = features.search("cosine", X, y, examples["X_test"], 7, temperature=0.5)
     for weights in (None, near.weights):
         found = knn.predictions_by_k(near.labels, range(1, 8), 4, weights)
         rule = "uniform" if weights is None else lambda d: np.exp(-d / 0.5)
         for k in (1, 4, 7):
             model = KNeighborsClassifier(k, metric="cosine", weights=rule).fit(X, y)
-            np.testing.assert_array_equal(found[k - 1], model.predict(features["X_test"]))
+            np.testing.assert_array_equal(found[k - 1], model.predict(examples["X_test"]))
 
 
-def test_measures_and_their_intervals_agree_with_scikit_learn_and_numpy():
+def test_measures_agree_with_scikit_learn():
     rng = np.random.default_rng(3)
     labels = rng.integers(0, 6, 200)
     scores = rng.normal(size=(200, 7)) + 2 * np.eye(7)[labels]
-    predictions = scores.argmax(axis=1).astype(np.int32)
-    values, ends = results.measured(
-        jax.random.key(0), predictions[None],
-        evaluation.in_top_k(scores, labels, 5)[None], labels, 7, 500,
-    )  # fmt: skip
-    five = top_k_accuracy_score(labels, scores, k=5, labels=range(7))
+    outcome = measures.Outcome(scores.argmax(axis=1), labels, 7, scores)
+    chances = measures.probabilities(outcome)
     with pytest.warns(UserWarning, match="y_pred contains classes not in y_true"):
-        mean = balanced_accuracy_score(labels, predictions)
-    macro = f1_score(labels, predictions, average="macro")
-    expected = [np.mean(predictions == labels), five, mean, macro]
-    np.testing.assert_allclose(values[0], expected, rtol=1e-5)
-    drawn = rng.integers(0, 200, (500, 200))
-    accuracy = (predictions == labels)[drawn].mean(axis=1)
-    np.testing.assert_allclose(ends[:, 0, 0], np.quantile(accuracy, [0.025, 0.975]), atol=0.021)
+        mean = balanced_accuracy_score(labels, outcome.predictions)
+    expected = {
+        "top1": np.mean(outcome.predictions == labels),
+        "top3": top_k_accuracy_score(labels, scores, k=3, labels=range(7)),
+        "per_class": mean,
+        "macro_f1": f1_score(labels, outcome.predictions, average="macro"),
+        "auroc": np.mean([roc_auc_score(labels == c, chances[:, c]) for c in range(6)]),
+        "log_loss": sklearn_log_loss(labels, chances, labels=range(7)),
+        "brier": np.mean(np.sum((chances - np.eye(7)[labels]) ** 2, axis=1)),
+    }
+    for name, value in expected.items():
+        found = measures.with_interval(name, outcome)
+        assert found.value == pytest.approx(value), name
+        assert np.isnan(found.low) or found.low < found.value < found.high
+
+
+def test_votes_are_shares_and_a_class_without_votes_is_not_among_the_first():
+    votes = np.array([[3.0, 1, 0], [0, 0, 0], [2, 2, 0]])
+    outcome = measures.Outcome(votes.argmax(axis=1), np.array([1, 1, 2]), 3, votes, are_votes=True)
+    shares = [[0.75, 0.25, 0], [0, 0, 0], [0.5, 0.5, 0]]
+    np.testing.assert_array_equal(measures.probabilities(outcome), shares)
+    assert measures.with_interval("top3", outcome).value == pytest.approx(1 / 3)
+    assert measures.with_interval("log_loss", outcome).value == np.inf
+    assert results.row(CHOSEN, outcome, ["log_loss"], None)["log_loss"] is None
+
+
+CHOSEN = probing.Chosen("l2", "all", 0, 3, 0.5, None)
 
 
 # --- what is written ---------------------------------------------------------------------------
@@ -270,22 +300,33 @@ def test_measures_and_their_intervals_agree_with_scikit_learn_and_numpy():
 
 def test_json_csv_and_npz_tell_the_same(out):
     found, saved = written(out), arrays(out)
-    with (out / "results" / "small" / "probe" / "results.csv").open() as file:
+    with (folder_of(out) / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
-    as_text = [
-        {name: "" if value is None else str(value) for name, value in result.items()}
-        for result in found["results"]
-    ]
-    assert rows == as_text
-    assert len(rows) == 3 * 2  # probes, seeds
+    metrics = found["settings"]["metrics"]
+    assert len(rows) == 3 * 2 * len(metrics)  # probes, seeds
+    for row in rows:
+        result = next(r for r in found["results"] if r["name"] == row["name"])
+        assert float(row["value"]) == result[row["metric"]]
+        assert float(row["low"]) <= float(row["value"]) <= float(row["high"])
     right = (saved["predictions"] == saved["labels"]).mean(axis=1)
     np.testing.assert_allclose(right, [result["top1"] for result in found["results"]], rtol=1e-6)
-    assert saved["scores"].shape == (3, 60, 4)
-    first = [i for i, result in enumerate(found["results"]) if result["seed"] == 0]
-    np.testing.assert_array_equal(saved["scores"].argmax(axis=2), saved["predictions"][first])
-    assert all(r["top1_low"] <= r["top1"] <= r["top1_high"] for r in found["results"])
+    assert saved["name"].tolist() == [result["name"] for result in found["results"]]
     assert {"settings", "versions", "device", "seed"} <= found.keys()
     assert found["data"]["source"] == "small"
+
+
+def test_the_heads_and_the_scores_of_every_row_are_saved(out, examples):
+    found, saved, heads = written(out), arrays(out), arrays(out, "heads")
+    assert heads["W"].shape == (2, 4, 12)
+    for W, b, name in zip(heads["W"], heads["b"], heads["name"], strict=True):
+        place = saved["name"].tolist().index(name)
+        said = (examples["X_test"] @ W.T + b).argmax(axis=1)
+        np.testing.assert_array_equal(said, saved["predictions"][place])
+    for place, name in enumerate(saved["name"]):
+        path = folder_of(out).parent / "parts" / f"test-{name}-{found['parts']}.npz"
+        with np.load(path) as scores:
+            said = scores["scores"].argmax(axis=1)
+        np.testing.assert_array_equal(said, saved["predictions"][place])
 
 
 def test_the_same_seed_gives_the_same_numbers(out, tmp_path):
@@ -295,25 +336,45 @@ def test_the_same_seed_gives_the_same_numbers(out, tmp_path):
     assert again["spread"] == written(out)["spread"]
 
 
-def test_a_result_that_no_seed_changes_says_so_instead_of_a_deviation_of_zero():
-    rows = [
-        dict.fromkeys(results.MEASURES, 0.5 + 0.1 * seed * (name == "linear"))
-        | {"probe": name, "shots": "all", "seed": seed}
-        for seed in (0, 1) for name in ("linear", "l2")
+def rows_of(values, shots="all"):
+    """Rows of one seed each, with an interval of 0.1 to either side."""
+    return [
+        {"probe": "l2", "shots": shots, "seed": seed, "top1": v, "top1_low": v - 0.1,
+         "top1_high": v + 0.1, "k": 3}
+        for seed, v in enumerate(values)
     ]  # fmt: skip
-    predictions = np.array([[0, 1], [1, 1], [0, 0], [1, 1]])
-    by_linear, by_l2 = results.spread(rows, predictions)
-    assert by_l2["top1_sd"] is None
-    assert results.over_seeds(by_l2) == "seeds change nothing"
-    assert by_linear["top1_sd"] == pytest.approx(np.std([0.5, 0.6], ddof=1))
-    assert results.over_seeds(by_linear) == "55.00 ± 7.07"
 
 
-def test_the_table_is_markdown_with_a_line_for_every_result_of_the_first_seed(out):
-    lines = results.table(written(out))
+def test_a_result_that_no_seed_changes_says_so_instead_of_a_deviation_of_zero():
+    same, other = np.array([[0, 1], [0, 1]]), np.array([[0, 1], [1, 1]])
+    (told,) = results.spread(rows_of([0.5, 0.5]), same, ["top1"])
+    assert told["top1_sd"] is None
+    assert results.over_seeds(told, "top1") == "seeds change nothing"
+    (told,) = results.spread(rows_of([0.5, 0.6]), other, ["top1"])
+    assert told["top1_sd"] == pytest.approx(np.std([0.5, 0.6], ddof=1))
+    assert results.over_seeds(told, "top1") == "55.00 ± 7.07"
+
+
+def test_a_row_of_few_shots_is_the_mean_of_its_draws_and_its_interval_contains_the_draw():
+    values = [0.45, 0.57, 0.69]
+    (told,) = results.spread(rows_of(values, "1"), np.array([[0], [1], [2]]), ["top1"])
+    assert told["top1"] == pytest.approx(0.57)
+    half = np.hypot(0.1, scipy.stats.t.ppf(0.975, 2) * 0.12 / np.sqrt(3))
+    assert (told["top1_low"], told["top1_high"]) == pytest.approx((0.57 - half, 0.57 + half))
+    found = {"results": rows_of(values, "1"), "spread": [told]}
+    assert results.cells(found, ["top1"])[0][2].startswith("57.0 (25.6 to 88.4)")
+
+
+def test_the_tables_have_a_line_for_every_result_of_the_first_seed(out):
+    found = written(out)
+    lines = results.markdown(found, found["settings"]["metrics"])
     assert len(lines) == 2 + 3
     assert {line.count("|") for line in lines} == {9}
     assert lines[2].startswith("| linear, softmax | all | ")
+    assert (folder_of(out) / "table.md").read_text().splitlines()[2:] == lines
+    latex = (folder_of(out) / "table.tex").read_text()
+    assert latex.count(r"\\") == 1 + 3
+    assert "±" not in latex
 
 
 @pytest.mark.parametrize(
@@ -325,7 +386,10 @@ def test_the_table_is_markdown_with_a_line_for_every_result_of_the_first_seed(ou
         (["--folds", "grouped", "1"], "--folds must be 0"),
         (["--folds", "5", "random"], "got 5 random"),
         (["--folds", "grouped"], "--folds grouped needs an array groups in digits"),
-        (["--shots", "2,some"], "--shots must be whole numbers from 1 on, or all, got 'some'"),
+        (["--shots", "2,some"], "percentages such as 10%, or all, got 'some'"),
+        (["--shots", "0%"], "percentages such as 10%, or all, got '0%'"),
+        (["--metrics", "f1"], "--metrics must be topK such as top1"),
+        (["--protocol", "imagenet"], "--protocol must be none or of dino-knn"),
         (["--validation", "1.5"], "between 0 and 1, got 1.5"),
         (["--weakest", "1", "--strongest", "0.1"], "--weakest 1 must be at most --strongest 0.1"),
         (["--probes", "knn"], "got 'knn'"),

@@ -9,7 +9,8 @@ from sklearn.linear_model import LogisticRegression
 
 from experiments.lab import gate
 from experiments.probe import __main__ as program
-from experiments.probe import choosing, probing
+from experiments.probe import choosing, features, groups, probing, testing
+from experiments.probe.store import Store
 from lincls import data, linear
 from lincls.structs import LinearParams
 
@@ -54,10 +55,13 @@ def small():
 
 
 def predicted(arrays, dtype=np.float32, **numbers):
-    settings = choosing.Settings(seeds=1, num_neighbors=9, samples=2,
-                              probes=("l1", "l2", "cosine"), **numbers)  # fmt: skip
+    settings = choosing.Settings(seeds=1, num_neighbors=9, probes=("l1", "l2", "cosine"), **numbers)
     arrays = {k: v.astype(dtype) if k[0] == "X" else v for k, v in arrays.items()}
-    return choosing.compute(gate.Data(data.from_arrays(*arrays.values())), settings, 0)[1]
+    given = gate.Data(data.from_arrays(*arrays.values()))
+    task, chosen = choosing.choose(given, settings, 0)
+    tested = list(testing.test(given, task, chosen, settings, Store()))
+    return {name: np.stack([getattr(one.outcome, name) for one in tested])
+            for name in ("scores", "predictions")}  # fmt: skip
 
 
 @pytest.mark.parametrize("power", [90, -100])
@@ -78,9 +82,9 @@ def test_rows_of_norm_1_also_of_huge_doubles_in_the_other_byte_order(small):
 
 def test_features_of_usual_size_stay_as_they_are(small):
     X = small["X_train"]
-    assert probing.exponent(X) == 0
-    assert probing.scaled(X, 0) is X
-    assert probing.exponent(np.full((3, 2), 255, np.uint8)) == 0
+    assert features.exponent(X) == 0
+    assert features.scaled(X, 0) is X
+    assert features.exponent(np.full((3, 2), 255, np.uint8)) == 0
 
 
 # --- what is refused, and what is said ---------------------------------------------------------
@@ -126,7 +130,7 @@ def test_what_does_not_fit_is_told_by_the_name_of_its_flag(tmp_path, small, word
 
 def test_a_folder_is_meant_by_any_of_its_files_also_for_the_groups(tmp_path):
     np.save(tmp_path / "groups.npy", np.arange(5) % 2)
-    found = choosing.read_groups(str(tmp_path / "X_train.npy"), "groups", 5)
+    found = groups.read_array(str(tmp_path / "X_train.npy"), "groups", 5)
     assert found.tolist() == [0, 1, 0, 1, 0]
 
 
@@ -138,14 +142,13 @@ def test_classes_without_training_examples_are_named_and_rows_have_names(tmp_pat
              "--probes", "l2", "exp", "--shots", "2", "all"]  # fmt: skip
     assert program.main(words) == 0
     assert "1 class is only in the test part and found by no probe: 3." in capsys.readouterr().out
-    folder = tmp_path / "small-smoke" / "probe"
+    (folder,) = (path.parent for path in tmp_path.glob("small-smoke/probe/*/results.json"))
     with (folder / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
     with np.load(folder / "predictions.npz") as saved:
-        for name in ("probe", "shots", "seed"):
-            assert saved[name].astype(str).tolist() == [row[name] for row in rows]
-        of_scores = saved["predictions"][saved["scores_of"]]
-        np.testing.assert_array_equal(saved["scores"].argmax(axis=2), of_scores)
+        for name in ("name", "probe", "shots", "seed"):
+            of_rows = [row[name] for row in rows if row["metric"] == "top1"]
+            assert saved[name].astype(str).tolist() == of_rows
         assert saved["class_names"].tolist() == ["0", "1", "2", "3"]
 
 
@@ -156,8 +159,10 @@ def test_a_step_size_that_leads_nowhere_is_refused_by_its_flag(tmp_path, small, 
     np.savez(tmp_path / "small.npz", **small)
     words = ["--dataset", str(tmp_path / "small.npz"), "--out", str(tmp_path), "--smoke",
              "--seeds", "1", "--probes", "linear", "--learning-rate", "1e30"]  # fmt: skip
-    assert "linear probe diverged; --learning-rate 1e+30 is too" in refusal(words, capsys)
-    assert not (tmp_path / "small-smoke").exists()
+    assert program.main(words) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("error: the linear probe diverged; --learning-rate 1e+30 is too")
+    assert not list(tmp_path.glob("**/results.json"))
 
 
 def test_a_strength_that_diverges_is_not_chosen(small, monkeypatch, capsys):
@@ -169,7 +174,7 @@ def test_a_strength_that_diverges_is_not_chosen(small, monkeypatch, capsys):
         params, diverged = whole(*args, **more)
         return params, diverged | (args[5] != settings.regs[2])
 
-    monkeypatch.setattr(probing, "fit_linear", some_diverge)
+    monkeypatch.setitem(probing.FITS, "early", some_diverge)
     assert choosing.choose_linear(task, "all", settings).value == settings.regs[2]
     assert "2 of 3 strengths diverged and are left out" in capsys.readouterr().err
 

@@ -14,7 +14,10 @@ import pytest
 from experiments.lab import options
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = (".", "lincls", "lincls/data", "lincls/knn", "experiments", "experiments/bench")
+FOLDERS = (
+    ".", "lincls", "lincls/data", "lincls/knn", "experiments", "experiments/bench",
+    "experiments/probe",
+)  # fmt: skip
 TEXTS = {folder: (ROOT / folder / "README.md").read_text() for folder in FOLDERS}
 BLOCKS = [
     block for text in TEXTS.values() for block in re.findall(r"```python\n(.*?)```", text, re.S)

@@ -1,7 +1,7 @@
 """Progress on the terminal: which experiment, how far it is, the time left.
 
-Everything goes to standard error, and the bars only to a terminal, so that a log file
-holds one line per experiment.
+Everything goes to standard error, and the bars only to a terminal.  A log file holds one line per
+experiment, and one every EVERY seconds while something long runs.
 """
 
 import sys
@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 from tqdm import tqdm
 
 Item = TypeVar("Item")
+EVERY = 20.0  # seconds between two lines of progress in a log
 TRUST = 5.0  # seconds of work after which the measured pace counts as much as the guess
 DIGITS = 1437 * 64  # numbers in the training images that SECONDS were noted down on
 GROWTH = 0.3  # the power of N x D that times grew with, from digits to MNIST and CIFAR-10
@@ -23,7 +24,9 @@ def bar(items: Iterable[Item], what: str, total: int | None = None) -> Iterable[
 
 
 def watcher(what: str) -> Callable[[int, int], None]:
-    """A bar as a callback (done, total), which closes itself when all is done."""
+    """A bar as a callback (done, total), which closes itself; in a log, a line now and then."""
+    if not sys.stderr.isatty():
+        return _logger(what)
     bars: list[tqdm] = []
 
     def watch(done: int, total: int) -> None:
@@ -34,6 +37,31 @@ def watcher(what: str) -> Callable[[int, int], None]:
             bars[0].close()
 
     return watch
+
+
+def _logger(what: str) -> Callable[[int, int], None]:
+    """Lines for a log, every EVERY seconds: how much is done, and the time left."""
+    began = last = time.perf_counter()
+    first = 0
+
+    def watch(done: int, total: int) -> None:
+        nonlocal last, began, first
+        now = time.perf_counter()
+        if not first:
+            began, first = now, done  # what came before was compilation
+        elif done < total and now - last >= EVERY:
+            last, left = now, (now - began) / max(1, done - first) * (total - done)
+            say(f"    {what}: {done / total:.0%} done, {told(left)} left")
+
+    return watch
+
+
+def told(seconds: float) -> str:
+    """A time left: "about 40 s", "about 3 min"."""
+    if seconds < 100:
+        return f"about {max(1, seconds):.0f} s"
+    minutes = round(seconds / 60)
+    return f"about {minutes} min" if minutes < 100 else f"about {minutes / 60:.1f} h"
 
 
 class Expected(NamedTuple):

@@ -1,7 +1,6 @@
-"""What a probe of embeddings does: its settings, what it chooses, and the test of that."""
+"""What a probe chooses without the test set: the strength of the linear probe, and the k of kNN."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,107 +9,14 @@ import jax
 import numpy as np
 
 from experiments.lab import gate, progress
-from experiments.lab.options import flag
-from experiments.probe import probing, results
+from experiments.probe import features, probing
 from experiments.probe.probing import PROBES, Chosen
-from lincls import checks, evaluation, knn, linear, splits
-from lincls.structs import LinearParams
+from experiments.probe.settings import Settings
+from experiments.probe.store import Arrays, Store
+from lincls import checks, knn, linear, splits
+from lincls.structs import Affine, LinearParams
 
-
-@dataclass(frozen=True)
-class Settings:
-    probes: tuple[str, ...] = flag(tuple(PROBES), "which probes", choices=tuple(PROBES))
-    normalise: str = flag(
-        "scale", "scale: minus the mean, over one scale; unit: rows of norm 1 before that",
-        choices=("scale", "unit"),
-    )  # fmt: skip
-    folds: tuple[str, ...] = flag(
-        ("0",), "choose on so many folds, stratified unless followed by the word grouped (which "
-        "alone means 5 grouped); 0: on a validation part",
-    )  # fmt: skip
-    groups: str = flag("groups", "the array of the file that has every training example's group")
-    validation: float = flag(0.2, "share of the validation part, between 0 and 1", low=0)
-    shots: tuple[str, ...] = flag(("all",), "training examples of each class; all: every one")
-    seeds: int = flag(3, "how often all that is random is drawn, from --seed on", low=1, smoke=2)
-    strengths: int = flag(40, "strengths of the L2 penalty, as powers of one ratio", low=1, smoke=5)
-    weakest: float = flag(1e-6, "the least of them, for features of average variance 1", low=1e-9)
-    strongest: float = flag(10.0, "the greatest of them", low=1e-9)
-    epochs: float = flag(2.0, "passes of the linear probe over its examples", low=0)
-    examples: int = flag(120_000, "examples it sees at least", low=1, smoke=20_000)
-    steps: int = flag(
-        2000, "steps it takes at least, on up to 3,000 examples; on N more, 3,000 / N of them",
-        low=1, smoke=200,
-    )  # fmt: skip
-    batch_size: int = flag(512, "examples in a minibatch at most", low=1)
-    learning_rate: float = flag(1e-3, "step size of RMSprop at strength 1e-3", low=1e-9)
-    num_neighbors: int = flag(100, "the greatest k; every smaller one is tried", low=1, smoke=10)
-    temperature: float = flag(0.07, "T of the vote exp(cosine / T)", low=1e-3)
-    samples: int = flag(1000, "test sets that the bootstrap draws", low=2, smoke=50)
-
-    @property
-    def regs(self) -> np.ndarray:
-        """The strengths, strongest first."""
-        return np.geomspace(self.strongest, self.weakest, self.strengths)
-
-    @property
-    def shot_counts(self) -> dict[str, int | None]:
-        """What was typed -> the number, None for all; commas separate as spaces do."""
-        typed = [word for text in self.shots for word in text.split(",") if word]
-        for word in typed:
-            if word != "all" and not (word.isdecimal() and int(word) > 0):
-                raise ValueError(f"--shots must be whole numbers from 1 on, or all, got {word!r}")
-        return {word: None if word == "all" else int(word) for word in typed}
-
-    @property
-    def grouped(self) -> bool:
-        return "grouped" in self.folds
-
-    @property
-    def num_folds(self) -> int:
-        """How many folds, 0 for a validation part."""
-        typed = [word for word in self.folds if word != "grouped"] or ["5"]
-        number = int(typed[0]) if len(typed) == 1 and typed[0].isdecimal() else -1
-        if number >= 2 or (number == 0 and not self.grouped):
-            return number
-        raise ValueError(
-            "--folds must be 0, for a validation part, or at least 2, then perhaps the word "
-            f"grouped, got {' '.join(self.folds)}"
-        )
-
-    @property
-    def plan(self) -> probing.Plan:
-        return probing.Plan(
-            self.epochs, self.examples, self.batch_size, self.learning_rate, self.steps
-        )
-
-
-def read_groups(path: str, name: str, num_examples: int) -> np.ndarray:
-    """The group (N,) of every training example: an array of an .npz file, or a folder's .npy.
-
-    Raises:
-        ValueError: no such array, of another length than the training set, or with NaN.
-    """
-    source = Path(path)
-    source = source.parent if source.suffix == ".npy" else source
-    try:
-        if source.is_dir():
-            groups = np.load(source / f"{name}.npy", allow_pickle=False)
-        else:
-            with np.load(source, allow_pickle=False) as arrays:
-                groups = arrays[name]
-    except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"--folds grouped needs an array {name} in {path}: {error}") from error
-    if groups.shape != (num_examples,):
-        raise ValueError(
-            f"{name} must have shape ({num_examples},), one group for each training example, got "
-            f"{groups.shape}; a file for grouped folds has X_train and X_test apart"
-        )
-    if np.any(unknown := groups != groups):
-        raise ValueError(
-            f"{name} must give every training example a group, got {groups[unknown][0]} in row "
-            f"{int(unknown.argmax())} and {unknown.sum()} times in all"
-        )
-    return groups
+_NOWHERE = Store()
 
 
 class Task(NamedTuple):
@@ -124,13 +30,10 @@ class Task(NamedTuple):
     num_classes: int
     held: np.ndarray  # (P, N) bool: P = 1 validation part, or the folds
 
-    def weights(self, shots: int | None, *, to_choose: bool) -> np.ndarray:
+    def weights(self, shots: int | float | None, *, to_choose: bool) -> np.ndarray:
         """(P, N) of the trainings that choose, (1, N) of the last one."""
         present = ~self.held if to_choose else np.ones((1, len(self.y)), bool)
-        return probing.shot_weights(jax.random.fold_in(self.key, 1), self.y, present, shots)
-
-
-# --- choosing, without the test set ------------------------------------------------------------
+        return features.shot_weights(jax.random.fold_in(self.key, 1), self.y, present, shots)
 
 
 def tasks(
@@ -138,7 +41,8 @@ def tasks(
 ) -> Iterator[Task]:
     """One task per seed; the features are prepared once."""
     y = np.asarray(data.train.labels)
-    X = features(data.train.images, power_of(data), settings)
+    X = prepared(data.train.images, power_of(data), settings)
+    features.warn_of_far_rows(X, settings.normalise)
     rotated = probing.rotate(X)
     for number in range(seed, seed + settings.seeds):
         key = jax.random.key(number)
@@ -146,15 +50,13 @@ def tasks(
         yield Task(number, key, X, rotated, y, data.num_classes, held)
 
 
-def features(images: np.ndarray, power: int, settings: Settings) -> np.ndarray:
-    """Rows (N, D) over 2**power, of norm 1 if so chosen, in the byte order of this machine."""
-    X = checks.rows(images, "features")
-    X = probing.scaled(X.astype(X.dtype.newbyteorder("="), copy=False), power)
-    return probing.unit_rows(X) if settings.normalise == "unit" else X
+def prepared(images: np.ndarray, power: int, settings: Settings) -> np.ndarray:
+    """Rows (N, D) as the probes take them."""
+    return features.prepared(images, power, settings.normalise == "unit")
 
 
 def power_of(data: gate.Data) -> int:
-    return probing.exponent(checks.rows(data.train.images, "features"))
+    return features.exponent(checks.rows(data.train.images, "features"))
 
 
 def held_out(
@@ -170,27 +72,62 @@ def held_out(
     return splits.validation_mask(key, y, settings.validation)[None]
 
 
-def choose_linear(task: Task, shots: str, settings: Settings) -> Chosen:
-    """Train every strength on every part in one program; refit the best, strongest of equals.
+class View(NamedTuple):
+    """Trainings that share one preprocessing."""
+
+    task: Task
+    weights: np.ndarray  # (p, N)
+    affine: Affine | None  # from the features to those of `task`, None where they are the same
+
+
+def views(task: Task, weights: np.ndarray, settings: Settings) -> Iterator[View]:
+    """All trainings at once; scaled by feature, each fold alone, with a scale of its own."""
+    if settings.normalise != "standard":
+        yield View(task, weights, None)
+        return
+    for part, weight in enumerate(weights):
+        affine = features.standard(task.X, weight)
+        X = features.moved(task.X, affine)
+        own = task._replace(X=X, rotated=probing.rotate(X), held=task.held[part : part + 1])
+        yield View(own, weight[None], affine)
+
+
+# --- the linear probe --------------------------------------------------------------------------
+
+
+def choose_linear(task: Task, shots: str, settings: Settings, store: Store = _NOWHERE) -> Chosen:
+    """Train every strength on every part; refit the best, the strongest of equals.
 
     Raises:
         probing.Diverged: every strength, or the last training, left what has a meaning.
     """
+    name = f"linear-{shots.replace('%', 'percent')}-seed{task.seed}"
+    found = store.kept(f"chosen-{name}", lambda: _linear(task, shots, settings, store, name))
+    regs, best = settings.regs, int(found["best"])
+    at_edge = len(regs) > 1 and best in (0, len(regs) - 1)
+    if at_edge:
+        flag = "--strongest" if best == 0 else "--weakest"
+        progress.say(
+            f"    {shots} shots, seed {task.seed}: the chosen strength {regs[best]:.1e} is at the "
+            f"edge of the grid; widen it with {flag}"
+        )
+    model = LinearParams(found["W"], found["b"])
+    return Chosen("linear", shots, task.seed, float(regs[best]), float(found["accuracy"]), model,
+                  float(found["gap"]), at_edge)  # fmt: skip
+
+
+def _linear(task: Task, shots: str, settings: Settings, store: Store, name: str) -> Arrays:
     count, regs = settings.shot_counts[shots], settings.regs
-    num_parts = len(task.held)
-    train = partial(
-        probing.fit_linear, jax.random.fold_in(task.key, 2), task.rotated, task.y,
-        task.num_classes, plan=settings.plan,
-    )  # fmt: skip
-    weights = np.tile(task.weights(count, to_choose=True), (len(regs), 1))
-    watch = progress.watcher(f"linear, shots {shots}: {len(weights)} trainings")
-    params, diverged = train(weights, np.repeat(regs, num_parts), on_step=watch)
-    lost = np.reshape(diverged, (len(regs), num_parts)).any(axis=1)
-    grid = LinearParams(*(np.reshape(leaf, (len(regs), num_parts, *leaf.shape[1:]))
-                          for leaf in params))  # fmt: skip
-    accuracy = probing.linear_accuracies(grid, task.rotated, task.y, task.held).mean(axis=1)
+    folds = list(views(task, task.weights(count, to_choose=True), settings))
+    grids = [
+        _grid(view, settings, store.path(f"training-{name}-{place}"))
+        for place, view in enumerate(folds)
+    ]
+    accuracy = np.concatenate([found for found, _ in grids], axis=1).mean(axis=1)
+    lost = np.any([diverged for _, diverged in grids], axis=0)
     best = int(np.where(lost, -1, accuracy).argmax())
-    last, failed = train(task.weights(count, to_choose=False), regs[best : best + 1])
+    view = next(views(task, task.weights(count, to_choose=False), settings))
+    last, failed = _train(view, settings, regs[best : best + 1], None)
     if lost.all() or failed.any():
         raise probing.Diverged(
             f"the linear probe diverged; --learning-rate {settings.learning_rate:g} is too great "
@@ -199,29 +136,92 @@ def choose_linear(task: Task, shots: str, settings: Settings) -> Chosen:
     if lost.any():
         progress.say(f"{lost.sum()} of {len(regs)} strengths diverged and are left out, from "
                      f"{regs[lost].min():.1e} to {regs[lost].max():.1e}")  # fmt: skip
-    model = probing.on_rows(LinearParams(last.W[0], last.b[0]), task.rotated)
-    return Chosen("linear", shots, task.seed, float(regs[best]), float(accuracy[best]), model)
+    params = LinearParams(last.W[0], last.b[0])
+    inner = view.task
+    gap = probing.relative_gap(params, inner.rotated, inner.y, view.weights[0], regs[best])
+    model = probing.on_rows(params, inner.rotated)
+    model = model if view.affine is None else linear.on_pixels(model, view.affine)
+    for place in range(len(folds)):
+        if path := store.path(f"training-{name}-{place}"):
+            path.unlink(missing_ok=True)
+    numbers = {"best": best, "accuracy": accuracy[best], "gap": gap}
+    return {key: np.asarray(n) for key, n in numbers.items()} | {
+        "W": np.asarray(model.W), "b": np.asarray(model.b), "accuracies": accuracy,
+    }  # fmt: skip
 
 
-def choose_knn(task: Task, shots: str, settings: Settings) -> list[Chosen]:
-    """Every k of every kNN probe from one search a metric and part; the smallest of equals."""
+def _grid(view: View, settings: Settings, saved: Path | None) -> tuple[np.ndarray, np.ndarray]:
+    """Accuracies (R, p) of every strength on every part, and (R,) where one diverged."""
+    regs, num_parts = settings.regs, len(view.weights)
+    params, diverged = _train(view, settings, regs, saved)
+    grid = LinearParams(*(np.reshape(leaf, (len(regs), num_parts, *leaf.shape[1:]))
+                          for leaf in params))  # fmt: skip
+    task = view.task
+    accuracy = probing.linear_accuracies(grid, task.rotated, task.y, task.held)
+    return accuracy, np.any(np.reshape(diverged, (len(regs), num_parts)), axis=1)
+
+
+def _train(
+    view: View, settings: Settings, regs: np.ndarray, saved: Path | None
+) -> tuple[LinearParams, np.ndarray]:
+    """Every strength on every part, strength by strength."""
+    task, num = view.task, len(view.weights)
+    return probing.FITS[settings.fit](
+        jax.random.fold_in(task.key, 2), task.rotated, task.y, task.num_classes,
+        np.tile(view.weights, (len(regs), 1)), np.repeat(regs, num), settings.plan,
+        progress.watcher(f"linear, {len(regs) * num} trainings"), saved,
+    )  # fmt: skip
+
+
+# --- the kNN probes ----------------------------------------------------------------------------
+
+
+def choose_knn(task: Task, shots: str, settings: Settings, store: Store = _NOWHERE) -> list[Chosen]:
+    """The k of every kNN probe."""
+    return [
+        one for metric in metrics(settings)
+        for one in choose_knn_of(metric, task, shots, settings, store)
+    ]  # fmt: skip
+
+
+def choose_knn_of(
+    metric: str, task: Task, shots: str, settings: Settings, store: Store = _NOWHERE
+) -> list[Chosen]:
+    """Every k of every probe of a metric from one search a part; the smallest of equals."""
     count = settings.shot_counts[shots]
     weights = task.weights(count, to_choose=True)
     remembered = task.weights(count, to_choose=False)[0]
+    name = f"{metric}-{shots.replace('%', 'percent')}-seed{task.seed}"
+    parts = [
+        store.kept(f"chosen-{name}-{place}", partial(_of_part, metric, view, settings))
+        for place, view in enumerate(_one_by_one(task, weights, settings))
+    ]
     found = []
-    for metric in metrics(settings):
-        by_part: dict[str, list[np.ndarray]] = {}
-        for weight, held in zip(weights, task.held, strict=True):
-            near = nearest(metric, task, weight, task.X[held], settings)
-            for probe in probes_of(metric, settings):
-                predictions = vote(probe, near, task.num_classes, settings)[1]
-                by_part.setdefault(probe, []).append((predictions == task.y[held]).mean(axis=1))
-        for probe, parts in by_part.items():
-            shortest = min(map(len, parts))
-            accuracy = np.mean([part[:shortest] for part in parts], axis=0)
-            k = int(accuracy.argmax()) + 1
-            found.append(Chosen(probe, shots, task.seed, k, float(accuracy[k - 1]), remembered))
+    ks = settings.tried(min(int(part["greatest"]) for part in parts))
+    for probe in (each for each in settings.probes if PROBES[each][1] == metric):
+        accuracy = np.mean([part[probe][: len(ks)] for part in parts], axis=0)
+        best = int(accuracy.argmax())
+        found.append(Chosen(probe, shots, task.seed, int(ks[best]), float(accuracy[best]),
+                            remembered))  # fmt: skip
     return found
+
+
+def _one_by_one(task: Task, weights: np.ndarray, settings: Settings) -> Iterator[View]:
+    for part, weight in enumerate(weights):
+        alone = task._replace(held=task.held[part : part + 1])
+        yield from views(alone, weight[None], settings)
+
+
+def _of_part(metric: str, view: View, settings: Settings) -> Arrays:
+    """The accuracies (K,) of each probe of a metric on the held-out part, for every k tried."""
+    task, (held,) = view.task, view.task.held
+    near = nearest(metric, task, view.weights[0], task.X[held], settings)
+    ks = settings.tried(near.labels.shape[1])
+    found = {
+        probe: (vote(probe, near, task.num_classes, ks)[1] == task.y[held]).mean(axis=1)
+        for probe in PROBES if PROBES[probe][1] == metric
+    }  # fmt: skip
+    return found | {"greatest": np.asarray(near.labels.shape[1])}
 
 
 def metrics(settings: Settings) -> list[str]:
@@ -229,97 +229,59 @@ def metrics(settings: Settings) -> list[str]:
     return list(dict.fromkeys(m for p in settings.probes if (m := PROBES[p][1]) is not None))
 
 
-def probes_of(metric: str, settings: Settings) -> list[str]:
-    return [probe for probe in settings.probes if PROBES[probe][1] == metric]
-
-
 def nearest(
     metric: str, task: Task, weight: np.ndarray, queries: np.ndarray, settings: Settings
-) -> probing.Near:
+) -> features.Near:
+    """The nearest of the rows of weight above 0."""
     there = weight > 0
-    watch = progress.watcher(f"{metric}: {len(queries):,} queries")
-    return probing.search(
+    watch = progress.watcher(f"{metric}, {len(queries):,} queries")
+    return features.search(
         metric, task.X[there], task.y[there], queries, settings.num_neighbors,
         settings.temperature, watch,
     )  # fmt: skip
 
 
 def vote(
-    probe: str, near: probing.Near, num_classes: int, settings: Settings, k: int | None = None
+    probe: str, near: features.Near, num_classes: int, ks: Sequence[int] | np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Votes (M, C) of the first k, all by default, and predictions (k, M)."""
-    labels = near.labels[:, :k]
-    weights = near.weights[:, :k] if probe == "exp" else None
-    predictions = knn.predictions_by_k(labels, range(1, labels.shape[1] + 1), num_classes, weights)
+    """Votes (M, C) of the greatest k, and predictions (len(ks), M) of each."""
+    greatest = int(max(ks))
+    labels = near.labels[:, :greatest]
+    weights = near.weights[:, :greatest] if probe == "exp" else None
+    predictions = knn.predictions_by_k(labels, [int(k) for k in ks], num_classes, weights)
     return np.asarray(knn.votes(labels, num_classes, weights)), np.asarray(predictions)
 
 
-# --- the test ----------------------------------------------------------------------------------
-
-
-def final_scores(
-    task: Task, chosen: Sequence[Chosen], queries: np.ndarray, settings: Settings
-) -> Iterator[np.ndarray]:
-    """Scores (M, C) of each chosen probe; a search serves all that ask for the same one."""
-    searches: dict[Any, probing.Near] = {}
-    for one in chosen:
-        if one.probe == "linear":
-            yield np.asarray(linear.scores(one.model, queries))
-            continue
-        metric = PROBES[one.probe][1] or ""
-        name = (metric, one.model.tobytes())
-        if name not in searches:
-            searches[name] = nearest(metric, task, one.model, queries, settings)
-        yield vote(one.probe, searches[name], task.num_classes, settings, int(one.value))[0]
+# --- all of them -------------------------------------------------------------------------------
 
 
 def choose(
-    data: gate.Data, settings: Settings, seed: int, groups: np.ndarray | None = None
-) -> tuple[Task, list[Chosen]]:
-    """The last task, and every probe of every seed: seed by seed, shots by shots."""
+    data: gate.Data, settings: Settings, seed: int, groups: np.ndarray | None = None,
+    store: Store = _NOWHERE, clock: Any = None,
+) -> tuple[Task, list[Chosen]]:  # fmt: skip
+    """The last task, and every probe of every seed: seed by seed, shots by shots.
+
+    Args:
+        clock: called before each part with its name, such as "seed 0, shots all: linear".
+    """
     chosen: list[Chosen] = []
+    tell = clock or (lambda name: progress.say(f"{name}: choosing"))
     for task in tasks(data, settings, seed, groups):
         for shots in settings.shot_counts:
-            progress.say(f"seed {task.seed}, shots {shots}: choosing")
-            if "linear" in settings.probes:
-                chosen.append(choose_linear(task, shots, settings))
-            chosen += choose_knn(task, shots, settings)
+            for kind in kinds(settings):
+                tell(part_name(task.seed, shots, kind))
+                if kind == "linear":
+                    chosen.append(choose_linear(task, shots, settings, store))
+                else:
+                    chosen += choose_knn_of(kind, task, shots, settings, store)
     return task, chosen
 
 
-def compute(
-    data: gate.Data, settings: Settings, seed: int, groups: np.ndarray | None = None
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Choose for all seeds, then open the test set: results for JSON, and arrays."""
-    task, chosen = choose(data, settings, seed, groups)
-    test = data.open_test(f"{len(chosen)} chosen probes")
-    labels = np.asarray(test.labels)
-    queries = features(test.images, power_of(data), settings)
-    of_first, predictions, in_five = [], [], []
-    for one, scores in zip(chosen, final_scores(task, chosen, queries, settings), strict=True):
-        predictions.append(scores.argmax(axis=1).astype(np.int32))
-        of_first += [scores.astype(np.float32)] if one.seed == seed else []
-        if one.probe != "linear":  # a class without votes is not among the first
-            scores = np.where(scores > 0, scores, -np.inf)
-        in_five.append(evaluation.in_top_k(scores, labels, 5))
-    arrays = {"predictions": np.stack(predictions), "labels": labels, "scores": np.stack(of_first)}
-    arrays |= names_of(chosen, seed, data.class_names)
-    values, ends = results.measured(
-        jax.random.fold_in(task.key, 3), arrays["predictions"], np.stack(in_five), labels,
-        data.num_classes, settings.samples,
-    )  # fmt: skip
-    rows = [results.row(*each) for each in zip(chosen, values, *ends, strict=True)]
-    unseen = np.setdiff1d(labels, data.train.labels)
-    found = {"results": rows, "spread": results.spread(rows, arrays["predictions"])}
-    return found | {"only_in_test": [data.class_names[c] for c in unseen]}, arrays
+def kinds(settings: Settings) -> list[str]:
+    """What is chosen apart: the linear probe, and the kNN probes of each metric."""
+    return [*(["linear"] if "linear" in settings.probes else []), *metrics(settings)]
 
 
-def names_of(chosen: Sequence[Chosen], seed: int, class_names: list[str]) -> dict[str, np.ndarray]:
-    """What predictions.npz calls its rows and columns, as results.csv does."""
-    return {
-        "probe": np.array([one.probe for one in chosen]),
-        "shots": np.array([one.shots for one in chosen]),
-        "seed": np.array([one.seed for one in chosen]),
-        "scores_of": np.flatnonzero([one.seed == seed for one in chosen]),  # rows of predictions
-        "class_names": np.array(class_names),
-    }
+def part_name(seed: int, shots: str, kind: str) -> str:
+    """What progress calls a part."""
+    return f"seed {seed}, shots {shots}: {kind}"

@@ -1,22 +1,34 @@
-"""What a probe of embeddings computes: few-shot weights, many softmax fits at once, kNN votes.
+"""The linear probe: rows on their principal axes, and many softmax fits in one program.
 
 Examples that a training does not see have weight 0, so folds, validation parts and few-shot
 subsets are rows of one array of weights, and all their trainings are one program.
 """
 
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import optax
 
-from experiments.lab import choices
-from lincls import batches, knn, linear, optimizers, passes, preprocessing, training
+from lincls import (
+    batches,
+    certificate,
+    checkpoint,
+    linear,
+    optimizers,
+    optimum,
+    passes,
+    preprocessing,
+    training,
+)
 from lincls.objective import Objective
-from lincls.structs import Affine, AnyArray, Examples, Hyper, LinearParams
+from lincls.structs import Affine, Examples, Hyper, LinearParams, TrainState
 from lincls.training import Recipe
 
+OnStep = Callable[[int, int], Any]
 PROBES = {  # name -> what a table calls it, and the metric of its search
     "linear": ("linear, softmax", None),
     "l1": ("kNN, L1", "l1"),
@@ -24,12 +36,13 @@ PROBES = {  # name -> what a table calls it, and the metric of its search
     "cosine": ("kNN, cosine", "cosine"),
     "exp": ("kNN, cosine, exp vote", "cosine"),
 }
+_SAVE_EVERY = 30.0  # seconds
 _BLOCK = 4096  # rows that are rotated at a time
-_ROOM = 32  # float32 has room for squares and their sums between 2**-32 and 2**32
 _USUAL_REG = 1e-3  # where `Plan.learning_rate` is the step size; weaker penalties take longer ways
 _FEW_BATCHES = 4  # sets of at most so many have little noise and bear longer steps
 _STEADY = 3000  # examples on which `Plan.steps` are taken; more examples take fewer
-_RISEN = 1.5  # a loss so many times that of W = 0 is that of a training that diverged
+_MOST_STEPS = 400  # of L-BFGS a strength
+_RISEN = 1.5  # a loss so many times that of W = 0 belongs to a training that diverged
 
 
 class Plan(NamedTuple):
@@ -55,63 +68,13 @@ class Chosen(NamedTuple):
     value: float  # strength, or k
     accuracy: float  # on the held-out examples, in 0..1
     model: Any  # LinearParams on rows, or the weights (N,) of what kNN remembers
+    gap: float = np.nan  # of the linear probe: it is at most so far above the optimum, relatively
+    at_edge: bool = False  # whether it is the first or the last that was tried
 
-
-def exponent(X: AnyArray) -> int:
-    """The power of two that brings a usual row's greatest value to 1/2 .. 1; 0 if none is needed.
-
-    Squares of features of size 1e20 or 1e-25 leave float32.  A power of two changes neither
-    digits nor ranks, and the median over the rows is blind to a few that stand out.
-    """
-    if X.dtype == np.uint8:
-        return 0
-    greatest = np.maximum(np.max(X, axis=1), -np.min(X, axis=1)).astype(np.float64)
-    found = greatest[greatest > 0]
-    power = int(np.frexp(np.median(found))[1]) if len(found) else 0
-    return power if abs(power) > _ROOM else 0
-
-
-def scaled(X: AnyArray, power: int) -> np.ndarray:
-    """X / 2**power, in float32 if it is not X as it is."""
-    if not power:
-        return np.asarray(X)
-    wide = np.asarray(X, np.float64 if X.dtype == np.float64 else np.float32)
-    return np.ldexp(wide, -power).astype(np.float32)
-
-
-def unit_rows(X: AnyArray) -> np.ndarray:
-    """Rows (N, D) of Euclidean norm 1, float32; a row of zeros stays as it is."""
-    rows = np.asarray(X, np.float32)
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(length == 0, 1, length)
-
-
-def shot_weights(
-    key: jax.Array, y: np.ndarray, present: np.ndarray, shots: int | None
-) -> np.ndarray:
-    """1 on `shots` examples of each class among those present, 0 elsewhere; None is all.
-
-    One random order of the examples serves every number of shots, so the smaller subsets are
-    parts of the greater; a class with fewer examples gives what it has.
-
-    Args:
-        y: (N,) labels.
-        present: (P, N) bool, who may be drawn in each of P trainings.
-
-    Returns:
-        (P, N) float32.
-    """
-    if shots is None:
-        return present.astype(np.float32)
-    shuffled = np.asarray(jax.random.permutation(key, np.arange(len(y), dtype=np.int32)))
-    by_class = shuffled[np.argsort(y[shuffled], kind="stable")]
-    drawn = present[:, by_class]
-    count = np.cumsum(drawn, axis=1)
-    _, starts, sizes = np.unique(y[by_class], return_index=True, return_counts=True)
-    before = np.repeat((count - drawn)[:, starts], sizes, axis=1)
-    weights = np.zeros(present.shape, np.float32)
-    weights[:, by_class] = drawn & (count - before <= shots)
-    return weights
+    @property
+    def name(self) -> str:
+        """What files call it."""
+        return f"{self.probe}-{self.shots.replace('%', 'percent')}-seed{self.seed}"
 
 
 # --- the linear probe --------------------------------------------------------------------------
@@ -176,6 +139,27 @@ def step_sizes(regs: np.ndarray, num_examples: int, plan: Plan) -> np.ndarray:
     return 2 * plan.learning_rate * (regs / _USUAL_REG) ** -0.35
 
 
+class Cut(NamedTuple):
+    """The rows that a set of trainings sees, on no more axes than there are rows."""
+
+    Z: np.ndarray  # (n, A)
+    y: np.ndarray  # (n,)
+    weights: np.ndarray  # (S, n)
+    axes: np.ndarray | None  # from the axes of `Rotated` to those of Z
+
+    def back(self, W: np.ndarray) -> np.ndarray:
+        """W (..., C, A) as it acts on rotated rows."""
+        return W if self.axes is None else W @ self.axes.T
+
+
+def cut(data: Rotated, y: np.ndarray, weights: np.ndarray) -> Cut:
+    """Leave out examples without weight in any training; few examples get axes of their own."""
+    seen = np.flatnonzero(weights.any(axis=0))
+    Z = data.Z if len(seen) == len(y) else data.Z[seen]
+    axes = thin_axes(Z) if len(seen) < Z.shape[1] else None
+    return Cut(Z if axes is None else Z @ axes, y[seen], weights[:, seen], axes)
+
+
 def fit_linear(
     key: jax.Array,
     data: Rotated,
@@ -184,47 +168,108 @@ def fit_linear(
     weights: np.ndarray,
     regs: np.ndarray,
     plan: Plan,
-    on_step: Callable[[int, int], Any] | None = None,
+    on_step: OnStep | None = None,
+    saved: Path | None = None,
 ) -> tuple[LinearParams, np.ndarray]:
     """Softmax + reg * sum(W**2) for S pairs of weights and strength, in one program.
-
-    Fewer examples than axes are rotated once more, onto axes of their own.
 
     Args:
         weights: (S, N); examples without weight in any training are left out.
         regs: (S,) strengths, for features of average variance 1.
         on_step: called with (steps done, steps in all).
+        saved: a file that the state of a long training is saved to, and goes on from.
 
     Returns:
         LinearParams (S, C, A), (S, C) that act on rotated rows, and (S,) bool: which trainings
         diverged, so that their parameters mean nothing.
     """
-    seen = np.flatnonzero(weights.any(axis=0))
-    Z = data.Z if len(seen) == len(y) else data.Z[seen]
-    own = thin_axes(Z) if len(seen) < Z.shape[1] else None
-    Z = Z if own is None else Z @ own
-    size, steps = schedule(len(seen), plan)
-    rates = step_sizes(regs, len(seen), plan)
-    hyper = Hyper({"learning_rate": rates, "num_steps": steps}, regs)
-    sampling = batches.full if size == len(seen) else batches.shuffled
+    rows = cut(data, y, weights)
+    size, steps = schedule(len(rows.y), plan)
+    hyper = Hyper({"learning_rate": step_sizes(regs, len(rows.y), plan), "num_steps": steps}, regs)
+    sampling = batches.full if size == len(rows.y) else batches.shuffled
     recipe = Recipe(Objective(), normalised, sampling, size)
-    num_features = Z.shape[1]
-    start = LinearParams(np.zeros((num_classes, num_features), np.float32),
+    start = LinearParams(np.zeros((num_classes, rows.Z.shape[1]), np.float32),
                          np.zeros(num_classes, np.float32))  # fmt: skip
-    state = training.start(key, start, recipe, hyper)
-    state, history = training.fit(
-        state,
-        Z,
-        y[seen],
-        recipe,
-        hyper,
-        num_steps=steps,
-        weight=weights[:, seen],
-        on_chunk=None if on_step is None else lambda state, _: on_step(int(state.step), steps),
-    )
+    keeper = Keeper(saved, on_step, steps)
+    state = keeper.restored(training.start(key, start, recipe, hyper))
+    loss = np.full(len(regs), np.log(num_classes))
+    if left := steps - int(state.step):
+        state, history = training.fit(
+            state, rows.Z, rows.y, recipe, hyper, num_steps=left, weight=rows.weights,
+            on_chunk=keeper,
+        )  # fmt: skip
+        loss = history.loss[-1]
     W, b = map(np.asarray, state.params)
-    diverged = ~np.asarray(state.alive) | (history.loss[-1] > _RISEN * history.loss[0])
-    return LinearParams(W if own is None else W @ own.T, b), diverged
+    diverged = ~np.asarray(state.alive) | (loss > _RISEN * np.log(num_classes))
+    return LinearParams(rows.back(W), b), diverged
+
+
+class Keeper:
+    """Called between the chunks of a training: it shows progress, and saves the state at times."""
+
+    def __init__(self, path: Path | None, on_step: OnStep | None, num_steps: int) -> None:
+        self._path, self._on_step, self._num_steps = path, on_step, num_steps
+        self._last = time.perf_counter()
+
+    def restored(self, state: TrainState) -> TrainState:
+        """The state that was saved, or `state` where there is none of its kind."""
+        if self._path is None or not self._path.is_file():
+            return state
+        try:
+            return checkpoint.restore(self._path, like=state)
+        except (ValueError, OSError):
+            return state
+
+    def __call__(self, state: TrainState, _: Any) -> None:
+        if self._on_step is not None:
+            self._on_step(int(state.step), self._num_steps)
+        if self._path is not None and time.perf_counter() - self._last >= _SAVE_EVERY:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            checkpoint.save(self._path, state)
+            self._last = time.perf_counter()
+
+
+def fit_optimum(
+    key: jax.Array,
+    data: Rotated,
+    y: np.ndarray,
+    num_classes: int,
+    weights: np.ndarray,
+    regs: np.ndarray,
+    plan: Plan,
+    on_step: OnStep | None = None,
+    saved: Path | None = None,
+) -> tuple[LinearParams, np.ndarray]:
+    """The optimum of each pair by L-BFGS, from that of the strength before on the same examples.
+
+    Arguments and result as for `fit_linear`; nothing diverges.
+    """
+    rows = cut(data, y, weights)
+    before: dict[bytes, LinearParams] = {}
+    found = []
+    for place, (weight, reg) in enumerate(zip(rows.weights, regs, strict=True)):
+        best = optimum.optimum(
+            rows.Z, rows.y, reg=float(reg), num_classes=num_classes, weight=weight,
+            params=before.get(weight.tobytes()), max_steps=_MOST_STEPS,
+        )  # fmt: skip
+        before[weight.tobytes()] = best.params
+        found.append(best.params)
+        if on_step is not None:
+            on_step(place + 1, len(regs))
+    W, b = (np.stack(leaf) for leaf in zip(*found, strict=True))
+    return LinearParams(rows.back(W), b), np.zeros(len(regs), bool)
+
+
+FITS = {"early": fit_linear, "optimum": fit_optimum}
+
+
+def relative_gap(
+    params: LinearParams, data: Rotated, y: np.ndarray, weight: np.ndarray, reg: float
+) -> float:
+    """How far the objective of W (C, A) is above its minimum at most, as a share of it."""
+    there = weight > 0
+    found = certificate.duality_gap(params, data.Z[there], y[there], reg=reg)
+    return max(0.0, found.size) / found.primal
 
 
 def linear_accuracies(
@@ -243,29 +288,3 @@ def linear_accuracies(
 def on_rows(params: LinearParams, data: Rotated) -> LinearParams:
     """Parameters that act on rotated rows, as parameters that act on the rows themselves."""
     return linear.on_pixels(LinearParams(params.W @ data.axes.T, params.b), data.affine)
-
-
-# --- the kNN probe -----------------------------------------------------------------------------
-
-
-class Near(NamedTuple):
-    """The nearest training examples of each query."""
-
-    labels: Any  # (M, K) int32
-    weights: Any  # (M, K) of their exponential votes, None for other metrics than cosine
-
-
-def search(
-    metric: str,
-    X: np.ndarray,
-    y: np.ndarray,
-    queries: np.ndarray,
-    k: int,
-    temperature: float,
-    on_block: Callable[[int, int], Any] | None = None,
-) -> Near:
-    """The min(k, N) nearest of each query: one search, of which every k is a prefix."""
-    model = knn.fit(X, y, metric=choices.METRICS[metric])
-    found = knn.neighbors(model, queries, min(k, len(y)), on_block=on_block)
-    weights = knn.exp_cosines(model, found, temperature) if metric == "cosine" else None
-    return Near(knn.neighbor_labels(model, found), weights)

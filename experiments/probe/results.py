@@ -1,92 +1,53 @@
-"""The results of a probe: four measures with intervals, their spread over seeds, a table."""
+"""The results of a probe: measures with intervals, the spread over seeds, tables."""
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
+import scipy.stats
 
+from experiments.probe import measures
+from experiments.probe.measures import Outcome
 from experiments.probe.probing import PROBES, Chosen
-from lincls import evaluation
-
-MEASURES = {  # name in files -> title in the table
-    "top1": "top-1", "top5": "top-5", "per_class": "mean per class", "macro_f1": "macro F1",
-}  # fmt: skip
 
 
-def measures(
-    predictions: jax.Array,
-    in_five: jax.Array,
-    labels: jax.Array,
-    weight: jax.Array,
-    num_classes: int,
-) -> jax.Array:
-    """MEASURES (4,) of weighted examples, each in 0..1.
-
-    Mean per class is over the classes that have examples, macro F1 over those that have
-    examples or predictions; 2 TP / (examples + predictions) is the F1 of a class.
-    """
-    count = partial(jax.ops.segment_sum, num_segments=num_classes)
-    hit = weight * (predictions == labels).astype(weight.dtype)
-    right, examples, predicted = (
-        count(hit, labels),
-        count(weight, labels),
-        count(weight, predictions),
-    )
-    occurs, either = examples > 0, examples + predicted > 0
-    recall = jnp.sum(right / jnp.where(occurs, examples, 1)) / jnp.sum(occurs, dtype=weight.dtype)
-    f1 = jnp.sum(2 * right / jnp.where(either, examples + predicted, 1)) / jnp.sum(
-        either, dtype=weight.dtype
-    )
-    total = weight.sum()
-    return jnp.stack(
-        [hit.sum() / total, jnp.sum(weight * in_five.astype(weight.dtype)) / total, recall, f1]
-    )
-
-
-def measured(
-    key: jax.Array,
-    predictions: np.ndarray,
-    in_five: np.ndarray,
-    labels: np.ndarray,
-    num_classes: int,
-    num_samples: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Measures (R, 4) of R results, and the ends (2, R, 4) of their 95 % bootstrap intervals.
-
-    All results are measured on the same drawn test sets.
-    """
-    results = tuple(map(jnp.asarray, (predictions, in_five)))
-    of_labels = jnp.asarray(labels)
-
-    def all_measures(weight: jax.Array) -> jax.Array:
-        def one(result: Any) -> jax.Array:
-            predicted, five = result
-            return measures(predicted, five, of_labels, weight, num_classes)
-
-        return jax.lax.map(one, results)
-
-    drawn = evaluation.bootstrap(key, all_measures, len(labels), num_samples)
-    found = np.asarray(jax.jit(all_measures)(jnp.ones(len(labels))))
-    return found, np.quantile(drawn, [0.025, 0.975], axis=0)
-
-
-def row(one: Chosen, values: np.ndarray, low: np.ndarray, high: np.ndarray) -> dict[str, Any]:
-    """A result as JSON and CSV have it; accuracies in 0..1."""
-    found = {
-        "probe": one.probe, "shots": one.shots, "seed": one.seed,
+def row(
+    one: Chosen, outcome: Outcome, metrics: Sequence[str], groups: np.ndarray | None,
+    num_samples: int = 1000,
+) -> dict[str, Any]:  # fmt: skip
+    """A result as JSON has it.  A number that is not there, or not finite, is None."""
+    found: dict[str, Any] = {
+        "name": one.name, "probe": one.probe, "shots": one.shots, "seed": one.seed,
         "strength": one.value if one.probe == "linear" else None,
         "k": None if one.probe == "linear" else int(one.value), "selection": one.accuracy,
+        "gap": _number(one.gap), "at_edge": one.at_edge,
     }  # fmt: skip
-    for name, value, least, most in zip(MEASURES, values, low, high, strict=True):
-        found |= {name: float(value), f"{name}_low": float(least), f"{name}_high": float(most)}
+    for name in metrics:
+        ends = ("", "_low", "_high")
+        values = measures.with_interval(name, outcome, groups, num_samples, one.seed)
+        found |= {name + end: _number(value) for end, value in zip(ends, values, strict=True)}
     return found
 
 
-def spread(rows: Sequence[dict[str, Any]], predictions: np.ndarray) -> list[dict[str, Any]]:
-    """Mean and standard deviation (divisor S - 1) over the seeds, and whether they change anything.
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def tidy(rows: Iterable[dict[str, Any]], metrics: Sequence[str]) -> list[dict[str, Any]]:
+    """A line for each result and metric, as results.csv has them."""
+    about = ("name", "probe", "shots", "seed", "strength", "k", "selection", "gap", "at_edge")
+    return [
+        {key: result[key] for key in about}
+        | {"metric": name, "value": result[name], "low": result[f"{name}_low"],
+           "high": result[f"{name}_high"]}
+        for result in rows for name in metrics
+    ]  # fmt: skip
+
+
+def spread(
+    rows: Sequence[dict[str, Any]], predictions: np.ndarray, metrics: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Mean, standard deviation (divisor S - 1) and interval over the seeds, a probe and shots.
 
     The deviation is None for one seed, and where all seeds gave the same predictions.
     """
@@ -95,42 +56,106 @@ def spread(rows: Sequence[dict[str, Any]], predictions: np.ndarray) -> list[dict
         at = [i for i, r in enumerate(rows) if (r["probe"], r["shots"]) == (probe, shots)]
         same = bool((predictions[at] == predictions[at[0]]).all())
         told = {"probe": probe, "shots": shots, "seeds": len(at), "same_predictions": same}
-        for name in MEASURES:
-            values = [rows[i][name] for i in at]
-            told[name] = float(np.mean(values))
-            told[f"{name}_sd"] = None if same else float(np.std(values, ddof=1))
+        for name in metrics:
+            told |= _over_seeds(name, [rows[i] for i in at], same)
         found.append(told)
     return found
 
 
-def table(found: dict[str, Any]) -> list[str]:
-    """The results of the first seed in Markdown, in percent, and the spread over the seeds."""
+def _over_seeds(name: str, rows: Sequence[dict[str, Any]], same: bool) -> dict[str, Any]:
+    """Mean and deviation of a measure, and the ends of an interval that contains the draw.
+
+    Its half is the root of the sum of two squares: that of the mean interval over the test
+    examples, and Student's t s / sqrt(S) over the S draws.
+    """
+    parts = (name, f"{name}_low", f"{name}_high")
+    if any(each[name] is None for each in rows):
+        return dict.fromkeys((*parts, f"{name}_sd"))
+    values = [each[name] for each in rows]
+    mean, num = float(np.mean(values)), len(values)
+    deviation = None if same or num == 1 else float(np.std(values, ddof=1))
+    found: dict[str, Any] = {name: mean, f"{name}_sd": deviation}
+    if rows[0][parts[1]] is None:
+        return found | dict.fromkeys(parts[1:])
+    low, high = (float(np.mean([each[part] for each in rows])) for part in parts[1:])
+    drawn = 0.0
+    if deviation is not None:
+        drawn = float(scipy.stats.t.ppf(0.975, num - 1)) * deviation / num**0.5
+    ends = (mean - np.hypot(mean - low, drawn), mean + np.hypot(high - mean, drawn))
+    limited = (max(0.0, ends[0]), ends[1] if name in measures.MEANS else min(1.0, ends[1]))
+    return found | dict(zip(parts[1:], map(float, limited), strict=True))
+
+
+# --- tables ------------------------------------------------------------------------------------
+
+
+def header(metrics: Sequence[str]) -> list[str]:
+    """The titles of the columns."""
+    return ["probe", "shots", *map(measures.title, metrics), "over seeds", "chosen"]
+
+
+def cells(found: dict[str, Any], metrics: Sequence[str]) -> list[list[str]]:
+    """A line a probe and shots: the first seed, and of few shots the mean over the draws."""
     first = found["results"][0]["seed"]
-    lines = [
-        "| probe | shots | " + " | ".join(MEASURES.values()) + " | over seeds, top-1 | chosen |",
-        "| --- | ---: |" + " ---: |" * (len(MEASURES) + 1) + " --- |",
-    ]
     of_first = [r for r in found["results"] if r["seed"] == first]
+    lines = []
     for result, seeds in zip(of_first, found["spread"], strict=True):
-        cells = [
-            f"{100 * result[name]:.1f} ({100 * result[f'{name}_low']:.1f} to "
-            f"{100 * result[f'{name}_high']:.1f})"
-            for name in MEASURES
-        ]
-        value = f"k = {result['k']}" if result["k"] else f"strength {result['strength']:.1e}"
-        lines.append(
-            f"| {PROBES[result['probe']][0]} | {result['shots']} | {' | '.join(cells)} | "
-            f"{over_seeds(seeds)} | {value} |"
-        )
+        shown = result if result["shots"] == "all" else seeds
+        numbers = [cell(name, shown) for name in metrics]
+        lines.append([PROBES[result["probe"]][0], result["shots"], *numbers,
+                      over_seeds(seeds, metrics[0]), _chosen(result)])  # fmt: skip
     return lines
 
 
-def over_seeds(told: dict[str, Any]) -> str:
+def cell(name: str, values: dict[str, Any]) -> str:
+    """A measure with its interval, in percent; log loss in nats."""
+    value, low, high = (values[name + end] for end in ("", "_low", "_high"))
+    if value is None:
+        return "none"
+    unit = 1 if name == "log_loss" else 100
+    if low is None:
+        return f"{unit * value:.{3 if unit == 1 else 1}f}"
+    digits = 3 if unit == 1 else 1 if unit * (high - low) > 0.2 else 2
+    return f"{unit * value:.{digits}f} ({unit * low:.{digits}f} to {unit * high:.{digits}f})"
+
+
+def _chosen(result: dict[str, Any]) -> str:
+    if result["k"]:
+        return f"k = {result['k']}"
+    edge = " (edge of the grid)" if result["at_edge"] else ""
+    return f"strength {result['strength']:.1e}{edge}"
+
+
+def over_seeds(told: dict[str, Any], name: str) -> str:
+    """The spread over the seeds, in words."""
     if told["seeds"] == 1:
         return "one seed"
     if told["same_predictions"]:
         return "seeds change nothing"
-    return f"{100 * told['top1']:.2f} ± {100 * told['top1_sd']:.2f}"
+    if told[name] is None:
+        return "none"
+    return f"{100 * told[name]:.2f} ± {100 * told[f'{name}_sd']:.2f}"
+
+
+def markdown(found: dict[str, Any], metrics: Sequence[str]) -> list[str]:
+    """The table in Markdown."""
+    titles = header(metrics)
+    lines = [titles, ["---", *["---:"] * (len(titles) - 2), "---"], *cells(found, metrics)]
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def latex(found: dict[str, Any], metrics: Sequence[str]) -> list[str]:
+    """The table in LaTeX, with the rules of booktabs."""
+    titles = header(metrics)
+    lines = [" & ".join(map(_escaped, line)) + r" \\" for line in cells(found, metrics)]
+    return [
+        rf"\begin{{tabular}}{{l{'r' * (len(titles) - 2)}l}}", r"\toprule",
+        " & ".join(titles) + r" \\", r"\midrule", *lines, r"\bottomrule", r"\end{tabular}",
+    ]  # fmt: skip
+
+
+def _escaped(text: str) -> str:
+    return text.replace("±", r"$\pm$").replace("%", r"\%").replace("_", r"\_")
 
 
 def caption(found: dict[str, Any]) -> str:
@@ -141,15 +166,25 @@ def caption(found: dict[str, Any]) -> str:
     if settings["num_folds"]:
         on = f"{settings['num_folds']} {kind} folds"
     times = found["test_set"]["times_used"]
-    over = f"Over seeds: mean ± standard deviation of {settings['seeds']} runs. "
+    units = "groups of test examples" if found["test_groups"] else "test examples"
     return (
         f"{data['source']}: {data['num_train']:,} training and {data['num_test']:,} test examples, "
-        f"{len(data['class_names'])} classes, normalise {settings['normalise']}. Percent, with 95% "
-        f"bootstrap intervals over the test examples; seed {found['seed']}. "
-        f"{over if settings['seeds'] > 1 else ''}Strength and k chosen on {on}; "
+        f"{len(data['class_names'])} classes, normalise {settings['normalise']}. Percent with "
+        f"95 % CI over the {units}; seed {found['seed']}. {_of_seeds(settings)}"
+        f"Strength and k chosen on {on}; "
         f"the test set was opened {'once' if times == 1 else f'{times} times'}."
         f"{unlearnable(found['only_in_test'])}"
     )
+
+
+def _of_seeds(settings: dict[str, Any]) -> str:
+    few = [word for word in settings["shots"] if word != "all"]
+    if settings["seeds"] == 1:
+        return "A row of few shots is one draw. " if few else ""
+    of_draws = "A row of few shots is the mean over the seeds, and its CI contains the draw. "
+    name = measures.title(settings["metrics"][0])
+    what = f"Over seeds: {name}, mean ± standard deviation of {settings['seeds']} runs. "
+    return what + (of_draws if few else "")
 
 
 def unlearnable(classes: Sequence[str]) -> str:

@@ -1,0 +1,75 @@
+"""Who belongs together: the groups of the training and of the test examples."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.lab import gate
+from experiments.probe.settings import Settings
+
+
+class Groups(NamedTuple):
+    """Names of groups, None where they are not used."""
+
+    train: np.ndarray | None  # (N,), for grouped folds
+    test: np.ndarray | None  # (M,), for intervals
+
+
+def read_groups(path: str, settings: Settings, data: gate.Data) -> Groups:
+    """The groups that the settings ask for, and those of the test examples if the file has them.
+
+    Raises:
+        ValueError: no groups for grouped folds; groups of another length, or with NaN.
+    """
+    train, name = None, f"{settings.groups}_test"
+    if settings.grouped and settings.num_folds:
+        train = read_array(path, settings.groups, len(data.train.labels))
+    test = read_array(path, name, data.num_test) if has_array(path, name) else None
+    if test is not None and len(np.unique(test)) < 2:
+        raise ValueError(f"{name} must hold at least 2 groups, got {test[0]} everywhere")
+    return Groups(train, test)
+
+
+def has_array(path: str, name: str) -> bool:
+    """Whether an .npz file, or a folder of .npy files, has an array."""
+    source = _source(path)
+    if source.is_dir():
+        return (source / f"{name}.npy").is_file()
+    if source.suffix != ".npz" or not source.is_file():
+        return False
+    with np.load(source, allow_pickle=False) as arrays:
+        return name in arrays.files
+
+
+def read_array(path: str, name: str, num_examples: int) -> np.ndarray:
+    """The group (N,) of every example: an array of an .npz file, or a folder's .npy.
+
+    Raises:
+        ValueError: no such array, of another length, or with NaN.
+    """
+    source = _source(path)
+    try:
+        if source.is_dir():
+            groups = np.load(source / f"{name}.npy", allow_pickle=False)
+        else:
+            with np.load(source, allow_pickle=False) as arrays:
+                groups = arrays[name]
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(f"--folds grouped needs an array {name} in {path}: {error}") from error
+    if groups.shape != (num_examples,):
+        raise ValueError(
+            f"{name} must have shape ({num_examples},), one group for each example, got "
+            f"{groups.shape}; a file for grouped folds has X_train and X_test apart"
+        )
+    if np.any(unknown := groups != groups):
+        raise ValueError(
+            f"{name} must give every example a group, got {groups[unknown][0]} in row "
+            f"{int(unknown.argmax())} and {unknown.sum()} times in all"
+        )
+    return groups
+
+
+def _source(path: str) -> Path:
+    source = Path(path)
+    return source.parent if source.suffix == ".npy" else source

@@ -1,0 +1,65 @@
+"""Published protocols as presets: the flags that each fixes, and where it was read.
+
+A preset sets flags that were not typed.  It covers what this probe has: where a protocol differs
+in more, `differs` says it.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from experiments.probe.settings import Settings
+
+
+class Protocol(NamedTuple):
+    """What a protocol fixes, its source, and what this probe does otherwise."""
+
+    flags: dict[str, Any]
+    source: str
+    differs: str
+
+
+PROTOCOLS = {
+    "dino-knn": Protocol(
+        {"probes": ("exp",), "normalise": "unit", "ks": (10, 20, 100, 200), "num_neighbors": 200,
+         "temperature": 0.07, "seeds": 1, "metrics": ("top1", "top5")},
+        "Caron et al., ICCV 2021; facebookresearch/dino, eval_knn.py",
+        "k is chosen on a validation part; the paper reports k = 20, chosen on the test set",
+    ),
+    "clip": Protocol(
+        {"probes": ("linear",), "normalise": "scale", "fit": "optimum", "strengths": 97,
+         "weakest": 1e-9, "strongest": 1e3, "seeds": 1, "metrics": ("top1", "per_class")},
+        "Radford et al., ICML 2021, appendix A.3",
+        "all 97 strengths are tried; the paper searches them by bisection, without scaling",
+    ),
+    "vtab-1k": Protocol(
+        {"probes": ("linear",), "validation": 0.2, "seeds": 3, "metrics": ("top1",)},
+        "Zhai et al., arXiv 1910.04867, section 2; google-research/task_adaptation",
+        "give 1,000 training examples; 800 and 200 of them choose, and all are refitted",
+    ),
+    "mteb": Protocol(
+        {"probes": ("linear",), "shots": ("8",), "seeds": 10,
+         "metrics": ("top1", "macro_f1", "ap")},
+        "Muennighoff et al., EACL 2023; embeddings-benchmark/mteb, AbsTaskClassification.py",
+        "the strength is chosen on held-out examples; MTEB fixes scikit-learn's C = 1",
+    ),
+}  # fmt: skip
+
+
+def applied(settings: Settings, typed: Sequence[str]) -> Settings:
+    """The settings with the flags of their protocol, except for those that were typed.
+
+    Raises:
+        ValueError: an unknown protocol.
+    """
+    if settings.protocol == "none":
+        return settings
+    if settings.protocol not in PROTOCOLS:
+        raise ValueError(
+            f"--protocol must be none or of {', '.join(PROTOCOLS)}; got {settings.protocol!r}"
+        )
+    flags = {word.split("=")[0].removeprefix("--").replace("-", "_") for word in typed}
+    fixed = PROTOCOLS[settings.protocol].flags
+    return dataclasses.replace(
+        settings, **{name: value for name, value in fixed.items() if name not in flags}
+    )

@@ -1,0 +1,121 @@
+"""What a probe of embeddings can be told: its flags."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from experiments.lab.options import flag
+from experiments.probe import probing
+from experiments.probe.probing import PROBES
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The flags of the probe."""
+
+    probes: tuple[str, ...] = flag(tuple(PROBES), "which probes", choices=tuple(PROBES))
+    protocol: str = flag("none", "a published protocol: it sets the flags that are not typed")
+    normalise: str = flag(
+        "scale", "scale: minus the mean, over one scale; unit: rows of norm 1 before that; "
+        "standard: each feature by its own deviation, fitted inside each fold",
+        choices=("scale", "unit", "standard"),
+    )  # fmt: skip
+    fit: str = flag(
+        "early", "linear probe, early: so many --epochs of RMSprop; optimum: L-BFGS to the optimum "
+        "of each strength",
+        choices=("early", "optimum"),
+    )  # fmt: skip
+    folds: tuple[str, ...] = flag(
+        ("0",), "choose on so many folds, stratified unless followed by the word grouped (which "
+        "alone means 5 grouped); 0: on a validation part",
+    )  # fmt: skip
+    groups: str = flag(
+        "groups", "the array of the file that has every training example's group; with _test "
+        "behind its name, that of the test examples, which then widen the intervals",
+    )  # fmt: skip
+    validation: float = flag(0.2, "share of the validation part, between 0 and 1", low=0)
+    shots: tuple[str, ...] = flag(
+        ("all",), "training examples of each class, as numbers or percentages (1 5 10%); all: "
+        "every one",
+    )  # fmt: skip
+    seeds: int = flag(3, "how often all that is random is drawn, from --seed on", low=1, smoke=2)
+    metrics: tuple[str, ...] = flag(
+        ("top1", "top5", "per_class", "macro_f1"),
+        "what is measured: top1, top5, top10, .., per_class, macro_f1, auroc, ap, log_loss, "
+        "brier, ece",
+    )  # fmt: skip
+    strengths: int = flag(40, "strengths of the L2 penalty, as powers of one ratio", low=1, smoke=5)
+    weakest: float = flag(1e-6, "the least of them, for features of average variance 1", low=1e-9)
+    strongest: float = flag(10.0, "the greatest of them", low=1e-9)
+    epochs: float = flag(2.0, "passes of the linear probe over its examples", low=0)
+    examples: int = flag(120_000, "examples it sees at least", low=1, smoke=20_000)
+    steps: int = flag(
+        2000, "steps it takes at least, on up to 3,000 examples; on N more, 3,000 / N of them",
+        low=1, smoke=200,
+    )  # fmt: skip
+    batch_size: int = flag(512, "examples in a minibatch at most", low=1)
+    learning_rate: float = flag(1e-3, "step size of RMSprop at strength 1e-3", low=1e-9)
+    num_neighbors: int = flag(100, "the greatest k; every smaller one is tried", low=1, smoke=10)
+    ks: tuple[int, ...] = flag((0,), "only these k are tried; 0: every k up to the greatest", low=0)
+    samples: int = flag(1000, "test sets that the bootstrap draws, for log loss and Brier score",
+                        low=2, smoke=50)  # fmt: skip
+    temperature: float = flag(0.07, "T of the vote exp(cosine / T)", low=1e-3)
+
+    @property
+    def regs(self) -> np.ndarray:
+        """The strengths, strongest first."""
+        return np.geomspace(self.strongest, self.weakest, self.strengths)
+
+    @property
+    def shot_counts(self) -> dict[str, int | float | None]:
+        """What was typed -> the number, a share for a percentage, None for all.
+
+        Commas separate as spaces do.
+        """
+        typed = [word for text in self.shots for word in text.split(",") if word]
+        return {word: _shots(word) for word in typed}
+
+    @property
+    def grouped(self) -> bool:
+        return "grouped" in self.folds
+
+    @property
+    def num_folds(self) -> int:
+        """How many folds, 0 for a validation part."""
+        typed = [word for word in self.folds if word != "grouped"] or ["5"]
+        number = int(typed[0]) if len(typed) == 1 and typed[0].isdecimal() else -1
+        if number >= 2 or (number == 0 and not self.grouped):
+            return number
+        raise ValueError(
+            "--folds must be 0, for a validation part, or at least 2, then perhaps the word "
+            f"grouped, got {' '.join(self.folds)}"
+        )
+
+    def tried(self, greatest: int) -> np.ndarray:
+        """The k that are tried where there are so many neighbours."""
+        ks = np.arange(1, greatest + 1)
+        asked = [k for k in sorted(set(self.ks)) if 0 < k <= greatest]
+        return np.array(asked) if asked else ks
+
+    @property
+    def plan(self) -> probing.Plan:
+        """How the linear probe is trained."""
+        return probing.Plan(
+            self.epochs, self.examples, self.batch_size, self.learning_rate, self.steps
+        )
+
+
+def _shots(word: str) -> int | float | None:
+    if word == "all":
+        return None
+    if word.isdecimal() and int(word) > 0:
+        return int(word)
+    try:
+        share = float(word.removesuffix("%")) / 100
+    except ValueError:
+        share = -1.0
+    if word.endswith("%") and 0 < share <= 1:
+        return share
+    raise ValueError(
+        f"--shots must be whole numbers from 1 on, percentages such as 10%, or all, got {word!r}"
+    )

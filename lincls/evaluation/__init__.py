@@ -1,0 +1,45 @@
+"""Metrics of predictions, and their uncertainty.
+
+    found = evaluation.macro_f1(predictions, labels, num_classes=10)
+    found.value, evaluation.interval(found)
+
+Functions of scores or predictions and labels, on the host, in numpy.  The bootstrap is in JAX.
+"""
+
+from lincls.evaluation.estimates import Estimate, macro_f1, mean, mean_per_class
+from lincls.evaluation.intervals import Interval, bootstrap, interval, mcnemar, wilson_interval
+from lincls.evaluation.metrics import (
+    Reliability,
+    accuracy,
+    brier,
+    confusion,
+    in_top_k,
+    log_loss,
+    per_class_accuracy,
+    reliability,
+    top_k_accuracy,
+)
+from lincls.evaluation.ranking import auroc, average_precision
+
+__all__ = [
+    "Estimate",
+    "Interval",
+    "Reliability",
+    "accuracy",
+    "auroc",
+    "average_precision",
+    "bootstrap",
+    "brier",
+    "confusion",
+    "in_top_k",
+    "interval",
+    "log_loss",
+    "macro_f1",
+    "mcnemar",
+    "mean",
+    "mean_per_class",
+    "per_class_accuracy",
+    "reliability",
+    "top_k_accuracy",
+    "wilson_interval",
+]
