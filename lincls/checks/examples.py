@@ -7,22 +7,22 @@ import numpy as np
 
 from lincls.checks.arrays import as_array, floats, greatest, rows
 from lincls.checks.values import count, is_concrete, kind
-from lincls.structs import Affine, AnyArray, Examples, LinearParams
+from lincls.structs import Affine, AnyArray, AnyRows, Examples, LinearParams, Sharded
 
 _COMMON = 60  # weights are left as they are between 2**-60 and 2**60
 
 
 def labels(
     y: Any, num_examples: int, num_classes: int | None = None, name: str = "labels"
-) -> AnyArray:
-    """Return integer labels (N,) as int32.
+) -> AnyRows:
+    """Return integer labels (N,) as int32; on a mesh if they lie there.
 
     Raises:
         TypeError: labels that are not integers (text labels: `data.from_arrays` numbers them).
         ValueError: another shape than (num_examples,), a negative label, a label that is
             not below `num_classes`.
     """
-    y = as_array(y, name)
+    y = y if isinstance(y, Sharded) else as_array(y, name)
     num_classes = None if num_classes is None else count(num_classes, "num_classes")
     if not jnp.issubdtype(y.dtype, jnp.integer):
         raise TypeError(
@@ -31,6 +31,9 @@ def labels(
         )
     if y.shape != (num_examples,):
         raise ValueError(f"{name} must have shape ({num_examples},), got {y.shape}")
+    if isinstance(y, Sharded):  # filled up with 0, which is a label
+        _check_labels(int(y.array.min()), int(y.array.max()), num_classes, name)
+        return y.with_array(y.array.astype(np.int32))
     if not is_concrete(y):  # a wider integer that is no label must not become one
         return y.astype(np.int32) if y.dtype.itemsize < 4 else y
     if y.size:

@@ -14,6 +14,7 @@ predictions for every k come from a running count over the neighbours, nearest f
 from lincls.knn.driver import neighbors
 from lincls.knn.model import KNN, fit
 from lincls.knn.search import merge, search_block
+from lincls.knn.shards import search_shards
 from lincls.knn.voting import (
     Pairs,
     accuracy_by_k,
@@ -45,6 +46,7 @@ __all__ = [
     "predictions_by_k",
     "probabilities",
     "search_block",
+    "search_shards",
     "ties_by_k",
     "votes",
 ]

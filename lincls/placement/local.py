@@ -1,12 +1,4 @@
-"""Where arrays lie: in host memory, in a file, or on a device; what is copied, and what is lent.
-
-A JAX array is used where it is.  A numpy array is copied to the device, or lent for the duration
-of a call.  A large memory-mapped array stays in its file and is read in blocks.  What is large is
-decided by `limits()`, one value for all of lincls:
-
-    with placement.limited(device_bytes=2**33):
-        state, history = training.fit(...)
-"""
+"""Arrays of one process: in host memory, in a file, on its device; what is copied or lent."""
 
 import contextlib
 import math
