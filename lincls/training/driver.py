@@ -21,15 +21,17 @@ from lincls import hyper as numbers
 from lincls.structs import (
     Affine,
     AnyArray,
+    AnyRows,
     Examples,
     History,
     Hyper,
     LinearParams,
+    Sharded,
     StepInfo,
     TrainState,
     Validation,
 )
-from lincls.training.core import Recipe, check_kinds, compiled_run, where
+from lincls.training.core import Recipe, check_kinds, check_on_mesh, compiled_run, where
 from lincls.training.streams import Pieces, steps_per_piece
 
 _MOST_STEPS = 2**31 - 1  # their number is an int32
@@ -38,13 +40,13 @@ OnChunk = Callable[[TrainState, StepInfo], Any]
 
 def fit(
     state: TrainState,
-    X: AnyArray,
-    y: AnyArray,
+    X: AnyRows,
+    y: AnyRows,
     recipe: Recipe,
     hyper: Hyper,
     *,
     num_steps: int,
-    weight: AnyArray | None = None,
+    weight: AnyRows | None = None,
     affine: Affine | None = None,
     validation: tuple[AnyArray, AnyArray] | None = None,
     every: int | None = None,
@@ -64,7 +66,7 @@ def fit(
         state: of `start` or of an earlier `fit`.
         X, y: images (N, H, W, C) or rows (N, D), uint8 or floating; labels (N,).  Do not write
             to them until the call returns.  A memory-mapped array of more than 1 GiB stays in
-            its file and is read in pieces.
+            its file and is read in pieces.  Rows of `placement.shard` stay on their devices.
         recipe: how to train.
         hyper: numbers; with G values all G settings train at once.
         weight: (N,), or (G, N) where settings see different examples; default all 1.  Only
@@ -89,7 +91,7 @@ def fit(
     """
     data, affine, hyper = _at_the_door(state, X, y, recipe, hyper, weight, affine)
     num_steps = checks.count(num_steps, "num_steps", high=_MOST_STEPS - int(state.step))
-    rows_a_step = recipe.sampling.num_rows(len(data.y), recipe.batch_size)
+    rows_a_step = _rows_a_step(data, recipe)
     every = batches.steps_per_epoch(len(data.y), rows_a_step) if every is None else every
     every = int(state.step) + num_steps if validation is None else checks.count(every, "every")
     if patience is not None and checks.count(patience, "patience") and validation is None:
@@ -101,13 +103,13 @@ def fit(
         state, info = program(state, begin, stop)
         infos.append(info)
         if held_out is not None and at_boundary:
-            held_out.measure(stop, recipe.params_fn(state))
+            held_out.measure(stop, program.here(recipe.params_fn(state)))
         if on_chunk is not None:
             on_chunk(state, info)
         if not np.any(state.alive) or (held_out is not None and held_out.all_stopped):
             break
     steps = StepInfo(*map(np.concatenate, zip(*infos, strict=True)))
-    return state, History(*steps, None if held_out is None else held_out.result())
+    return program.here(state), History(*steps, None if held_out is None else held_out.result())
 
 
 class _Program:
@@ -118,7 +120,7 @@ class _Program:
         span: int,
     ) -> None:  # fmt: skip
         large = placement.is_large(data.X)
-        rows = recipe.sampling.num_rows(len(data.y), recipe.batch_size)
+        rows = _rows_a_step(data, recipe)
         if large and rows != recipe.batch_size:
             raise ValueError(
                 f"{data.X.nbytes:,} bytes in a file are not read as one batch; use "
@@ -131,9 +133,18 @@ class _Program:
             self._pieces = Pieces(data, state.key, recipe, self.chunk)
             recipe = dataclasses.replace(recipe, sampling=batches.sequential)
         self._run = partial(compiled_run, recipe=recipe, num_steps=self.chunk)
-        self._affine, self._hyper = affine, hyper
+        self._mesh = data.X.mesh if isinstance(data.X, Sharded) else None
+        self._affine, self._hyper = self._everywhere((affine, hyper))
+
+    def _everywhere(self, tree: Any) -> Any:
+        return tree if self._mesh is None else placement.replicated(self._mesh, tree)
+
+    def here(self, tree: Any) -> Any:
+        """State or parameters that came from the mesh as arrays of this process."""
+        return tree if self._mesh is None else placement.unreplicated(tree)
 
     def __call__(self, state: TrainState, begin: int, stop: int) -> tuple[TrainState, StepInfo]:
+        state = self._everywhere(state)
         data = self._data if self._pieces is None else self._pieces.piece(begin, stop)
         state, info = self._run(state, data, self._affine, hyper=self._hyper, stop=stop)
         return state, jax.tree.map(lambda leaf: np.asarray(leaf)[: stop - begin], info)
@@ -187,6 +198,14 @@ class _HeldOut:
         )
 
 
+def _rows_a_step(data: Examples, recipe: Recipe) -> int:
+    if not isinstance(data.X, Sharded):
+        return recipe.sampling.num_rows(len(data.y), recipe.batch_size)
+    num_blocks = data.X.num_blocks
+    of_block = recipe.batch_size // num_blocks
+    return num_blocks * recipe.sampling.num_rows(data.X.block_rows, of_block)
+
+
 def _at_the_door(
     state: TrainState, X: Any, y: Any, recipe: Recipe, hyper: Hyper, weight: Any,
     affine: Affine | None,
@@ -195,8 +214,9 @@ def _at_the_door(
     checks.on_host("training.fit", "use training.run", state, X, y, weight, affine)
     check_kinds(state, recipe)
     (num_classes, num_features), dtype = state.params.W.shape[-2:], state.params.W.dtype
-    X = checks.rows(X, num_features=num_features)
+    X = checks.rows(X, num_features=num_features, sharded=True)
     y = checks.labels(y, len(X), num_classes, "y")
+    weight = placement.gathered(weight) if isinstance(weight, Sharded) else weight
     weight = np.ones(len(X)) if weight is None else checks.weights(weight, len(X))
     weight = np.array(precision.survives(weight, "weight", dtype), dtype)
     X = precision.working(X, dtype=dtype, weight=weight)
@@ -212,10 +232,19 @@ def _at_the_door(
     if weight.ndim == 2 and weight.shape[0] != settings:
         raise ValueError(f"weight has {weight.shape[0]} rows, hyper has {settings} settings")
     affine = preprocessing.checked(affine, num_features)
-    data = Examples(X, y, weight)
-    if not placement.is_large(X):
-        data = placement.lend(data)
+    data = _placed(Examples(X, y, weight), recipe)
     return data, jax.tree.map(_typed, affine), hyper
+
+
+def _placed(data: Examples, recipe: Recipe) -> Examples:
+    """Examples on the device or on X's mesh; those of a large file stay there."""
+    X, y, weight = data
+    if isinstance(X, Sharded):
+        weight = placement.like(X, weight, "weight", axis=weight.ndim - 1)
+        data = Examples(X, placement.like(X, y, "y"), weight)
+        check_on_mesh(data, recipe)
+        return data
+    return data if placement.is_large(X) else placement.lend(data)
 
 
 def _typed(leaf: Any) -> jax.Array:
