@@ -19,7 +19,7 @@ from jax import lax
 from jaxtyping import Array, Num
 
 from lincls import checks, precision
-from lincls.structs import AnyArray
+from lincls.structs import AnyArray, AnyRows
 
 # Signed products of shifted pixels are at most 2**14, pixel differences squared at most 255**2;
 # 2**31 - 2**24 is the largest integer that has a floating key (see `knn.search.order_keys`).
@@ -52,12 +52,12 @@ class Metric(NamedTuple):
     degree: int | None = None
 
 
-def is_wide(X: AnyArray) -> bool:
+def is_wide(X: AnyRows) -> bool:
     """Whether distances between pixels of this many features (D > 32,767) need 64-bit integers."""
     return X.dtype == jnp.uint8 and X.shape[-1] > MAX_NARROW_FEATURES
 
 
-def exact_scope(*arrays: AnyArray) -> contextlib.AbstractContextManager[Any]:
+def exact_scope(*arrays: AnyRows) -> contextlib.AbstractContextManager[Any]:
     """A context that keeps digits: 64-bit types where rows are wide or numbers have 64 bits."""
     wide = any(is_wide(array) or array.dtype.itemsize == 8 for array in arrays)
     return jax.enable_x64(True) if wide else contextlib.nullcontext()

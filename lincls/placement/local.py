@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lincls.structs import ALIGNMENT, AnyArray, Examples
+from lincls.structs import ALIGNMENT, AnyArray, AnyRows, Examples
 
 _COPIERS = 4  # threads
 _LARGE_PAGES = 2**22  # bytes from which numpy asks the system for large pages
@@ -99,7 +99,7 @@ def _aligned_copy(X: np.ndarray) -> np.ndarray:
     return copy
 
 
-def is_large(X: AnyArray) -> bool:
+def is_large(X: AnyRows) -> bool:
     """Whether X is memory-mapped and takes more than `limits().device_bytes`."""
     return isinstance(X, np.memmap) and X.nbytes > limits().device_bytes
 

@@ -198,19 +198,32 @@ def unreplicated(tree: Any) -> Any:
 
 
 def per_shard(fn: Callable[[jax.Array], Any], X: Sharded) -> Any:
-    """A tree of arrays (rows, ...) that `fn` makes of each device's rows, over the same mesh.
+    """A tree of arrays (n, ...) that `fn` makes of each device's rows (n, D), over the same mesh.
 
     What `fn` passes through is not copied.
+
+    Args:
+        fn: a module-level function, so that it compiles once.
+        X: the rows.
     """
-    parts = [fn(shard.data) for shard in X.array.addressable_shards]
+    of_device = jax.ShapeDtypeStruct((X.device_rows, *X.shape[1:]), X.dtype)
+    tree = jax.tree.structure(jax.eval_shape(fn, of_device))
+    made = [X.array if leaf is None else leaf for leaf in _per_shard(fn, X)]
+    return jax.tree.unflatten(tree, made)
 
-    def joined(*leaves: jax.Array) -> jax.Array:
-        shape = (leaves[0].shape[0] * X.mesh.size, *leaves[0].shape[1:])
-        return jax.make_array_from_single_device_arrays(
-            shape, NamedSharding(X.mesh, PartitionSpec(ROWS)), list(leaves)
-        )
 
-    return jax.tree.map(joined, *parts)
+@partial(jax.jit, static_argnames="fn")
+def _per_shard(fn: Callable[[jax.Array], Any], X: Sharded) -> list[Any]:
+    """The leaves, None for those that are the rows themselves: a result would be a copy."""
+
+    def of_device(rows: jax.Array) -> list[Any]:
+        return [None if leaf is rows else leaf for leaf in jax.tree.leaves(fn(rows))]
+
+    rows = PartitionSpec(ROWS)
+    made = jax.shard_map(
+        of_device, mesh=X.mesh, in_specs=rows, out_specs=rows, check_vma=False
+    )
+    return made(X.array)
 
 
 def rows_at(X: Sharded, places: np.ndarray) -> np.ndarray:
