@@ -13,6 +13,7 @@ predictions for every k come from a running count over the neighbours, nearest f
 
 from lincls.knn.driver import neighbors
 from lincls.knn.model import KNN, fit
+from lincls.knn.routes import route
 from lincls.knn.search import merge, search_block
 from lincls.knn.shards import search_shards
 from lincls.knn.voting import (
@@ -45,6 +46,7 @@ __all__ = [
     "predict_by_k",
     "predictions_by_k",
     "probabilities",
+    "route",
     "search_block",
     "search_shards",
     "ties_by_k",

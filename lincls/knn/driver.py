@@ -19,8 +19,10 @@ import numpy as np
 
 from lincls import checks, distances, placement
 from lincls.knn import precision
+from lincls.knn.device import compiled_search_on_device
 from lincls.knn.model import KNN, remember
-from lincls.knn.pruning import pays, search_pruned
+from lincls.knn.pruning import search_pruned
+from lincls.knn.routes import Route, route
 from lincls.knn.search import compiled_search_block, merge
 from lincls.knn.shards import compiled_search_shards
 from lincls.structs import AnyRows, Neighbors, Sharded
@@ -31,6 +33,9 @@ _KEYS_BYTES = 2**26  # of the (block, N) matrix of distances
 _BLOCK_WORK = 2**36  # features compared in a block: a few tenths of a second on two cores
 _BOUNDS = 64  # queries whose bounds stay in the cache
 _MOST_THREADS = 4
+_DEVICE_BLOCKS = 16  # times the memory of a block, on an accelerator
+_MOST_ON_DEVICE = 4096  # queries in a block there
+_SEARCHES = {"shards": compiled_search_shards, "device": compiled_search_on_device}
 _MISSES = 4  # bounds are given up once so many more blocks were missed than answered
 _IN_JIT = (
     "call it outside, or use knn.search_block inside, then knn.neighbor_labels and "
@@ -113,7 +118,7 @@ def _search(
     wide = queries.dtype == np.float64
     if wide and model.X.dtype != np.float64:
         model = _widened(model)
-    search = _pruned if model.sketching is not None and pays(model, k) else _plainly
+    search = _pruned if route(model, k) == "pruned" else _plainly
     with jax.enable_x64(True) if wide else distances.exact_scope(model.X):
         return search(model, queries, k, groups, block_size, on_block)
 
@@ -169,9 +174,9 @@ def _plainly(
     """All distances, block after block of the queries or part after part of the data."""
     if model.points is None:
         return _by_parts(model, queries, k, groups, block_size, on_block)
-    total, sharded = len(queries.places), isinstance(model.X, Sharded)
-    size = _plain_size(model, total) if block_size is None else block_size
-    search_block = compiled_search_shards if sharded else compiled_search_block
+    total, which = len(queries.places), route(model, k)
+    size = _plain_size(model, total, which) if block_size is None else block_size
+    search_block, sharded = _SEARCHES.get(which, compiled_search_block), which == "shards"
     if sharded and groups is not None:
         groups = placement.like(model.X, groups, "groups")
     found, done = [], 0
@@ -302,10 +307,12 @@ def _sketched_size(model: KNN, num_queries: int) -> int:
     return _few_sizes(min(_BOUNDS, _BLOCK_WORK // model.X.size), num_queries)
 
 
-def _plain_size(model: KNN, num_queries: int) -> int:
+def _plain_size(model: KNN, num_queries: int, which: Route) -> int:
     """The same where all distances are computed."""
     num_rows = model.X.device_rows if isinstance(model.X, Sharded) else model.X.shape[0]
     by_memory = _KEYS_BYTES // (max(4, model.X.dtype.itemsize) * num_rows)
+    if which == "device":
+        return _few_sizes(min(_DEVICE_BLOCKS * by_memory, _MOST_ON_DEVICE), num_queries)
     by_time = _BLOCK_WORK / (model.X.size * model.metric.cost)
     return _few_sizes(min(by_memory, int(by_time), 512), num_queries)
 

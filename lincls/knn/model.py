@@ -70,8 +70,8 @@ def fit(
         y: integer labels (N,) in 0..C-1, or None for a search without votes.
         metric: a value of `lincls.distances`.
         num_classes: C; by default the largest label plus one.
-        prune: whether to make sketches, where they pay, that spare `neighbors` most distances.
-            The answers are the same: to the bit between pixels, else up to rounding.
+        prune: whether to make sketches, where they pay on a CPU, that spare `neighbors` most
+            distances.  The answers are the same: to the bit between pixels, else up to rounding.
 
     Returns:
         KNN.
@@ -98,7 +98,8 @@ def remember(model: KNN, *, prune: bool) -> KNN:
         with distances.exact_scope(X):
             return dataclasses.replace(model, points=placement.per_shard(metric.prepare, X))
     with distances.exact_scope(X):
-        sketching = sketches.for_metric(metric, X) if prune and not placement.is_large(X) else None
+        bounded = prune and jax.default_backend() == "cpu" and not placement.is_large(X)
+        sketching = sketches.for_metric(metric, X) if bounded else None
         if sketching is not None and placement.stays_on_host(X):
             model, sketching = _sketched(model, sketching), None  # what does not pay, never does
         if placement.is_large(X) or model.sketching is not None:

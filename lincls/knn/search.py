@@ -1,5 +1,6 @@
 """The one neighbour search: all distances of a block of queries, and the k smallest of each."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -64,13 +65,21 @@ def search_block(
         TypeError: queries that are not of the kind of the training data.
         ValueError: a model whose rows stay on the host.
     """
+    return search_with(nearest, model, queries, k, query_groups=query_groups, groups=groups)
+
+
+def search_with(
+    nearest_fn: Callable[..., Any], model: KNN, queries: Any, k: int, *, query_groups: Any = None,
+    groups: Any = None,
+) -> Neighbors:  # fmt: skip
+    """`search_block` by `nearest`, or by another function of its arguments."""
     queries = _like_training(model, checks.as_array(queries, "queries"))
     with distances.exact_scope(model.X):
         queries = jnp.asarray(widened(queries, model.X.dtype))
         excluded = None
         if groups is not None and query_groups is not None:
             excluded = jnp.asarray(query_groups)[:, None] == jnp.asarray(groups)
-        keys, indices, dtype = nearest(model.metric, queries, model.points, k, excluded)
+        keys, indices, dtype = nearest_fn(model.metric, queries, model.points, k, excluded)
         return Neighbors(from_keys(keys, dtype), indices)
 
 

@@ -16,6 +16,7 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Array, Int, Num
 
 from lincls import distances, placement
+from lincls.knn.device import nearest_of_each
 from lincls.knn.model import KNN
 from lincls.knn.search import from_keys, nearest
 from lincls.structs import AnyArray, Neighbors, Sharded
@@ -62,7 +63,8 @@ def _search_device(
     excluded = start + jnp.arange(rows_here, dtype=jnp.int32) >= num_rows  # the filling
     if groups is not None:
         excluded = excluded | (query_groups[:, None] == groups)
-    keys, places, dtype = nearest(metric, queries, points, k, excluded)
+    find = nearest if jax.default_backend() == "cpu" else nearest_of_each
+    keys, places, dtype = find(metric, queries, points, k, excluded)
     indices = jnp.where(places < rows_here, places + start, num_rows)
     candidates = lax.all_gather((keys, indices), placement.ROWS, axis=1, tiled=True)
     keys, indices = (part[:, :k] for part in lax.sort(candidates, dimension=1, num_keys=2))
