@@ -41,6 +41,7 @@ from lincls.placement.sharding import (
     shard,
     unreplicated,
 )
+from lincls.placement.sums import over_blocks
 
 __all__ = [
     "ROWS",
@@ -56,6 +57,7 @@ __all__ = [
     "limits",
     "mesh",
     "on_device",
+    "over_blocks",
     "over_devices",
     "per_shard",
     "read",

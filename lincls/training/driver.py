@@ -160,11 +160,12 @@ class _HeldOut:
             raise TypeError(f"validation must be a pair (X, y), got {type(validation).__name__}")
         X, y = validation
         num_classes, num_features = state.params.W.shape[-2:]
-        X = checks.rows(X, "validation X", num_features)
+        X = checks.rows(X, "validation X", num_features, sharded=True)
         X = precision.working(X, "validation X", state.params.W.dtype)
         y = checks.labels(y, len(X), num_classes, "validation y")
         data = Examples(X, y, np.ones(len(X), state.params.W.dtype))
-        self._data = data if placement.is_large(X) else placement.lend(data)
+        stays = placement.is_large(X) or isinstance(X, Sharded)
+        self._data = data if stays else placement.lend(data)
         self._affine = affine
         self._patience = np.inf if patience is None else patience
         self._measured: list[tuple[int, np.ndarray]] = []
@@ -238,13 +239,11 @@ def _at_the_door(
 
 def _placed(data: Examples, recipe: Recipe) -> Examples:
     """Examples on the device or on X's mesh; those of a large file stay there."""
-    X, y, weight = data
-    if isinstance(X, Sharded):
-        weight = placement.like(X, weight, "weight", axis=weight.ndim - 1)
-        data = Examples(X, placement.like(X, y, "y"), weight)
+    if isinstance(data.X, Sharded):
+        data = passes.on_mesh(data, data.weight.dtype)
         check_on_mesh(data, recipe)
         return data
-    return data if placement.is_large(X) else placement.lend(data)
+    return data if placement.is_large(data.X) else placement.lend(data)
 
 
 def _typed(leaf: Any) -> jax.Array:

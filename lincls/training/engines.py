@@ -1,9 +1,8 @@
 """Where batches come from, and how their objective is summed: on one device, or over a mesh.
 
 On a mesh the data are S blocks, and a batch is B / S rows of each, drawn with a key of the block.
-The gradients of the S blocks are added in the order of the blocks, so the bits of W do not depend on
-the number of devices.  One exchange brings each device all blocks' gradients for its share of W; it
-adds them and spreads the sums.  That moves as many bytes as an all-reduce.
+The gradients of the S blocks are added in the order of the blocks (`placement.over_blocks`), so the
+bits of W do not depend on the number of devices.
 """
 
 from collections.abc import Callable
@@ -13,7 +12,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.flatten_util import ravel_pytree
 
 from lincls import batches, placement
 from lincls import objective as objectives
@@ -134,7 +132,7 @@ def _sums(
     A derivative by JAX would add the blocks' gradients in an order of the compiler.
     """
     of_block = partial(_block_sums, objective, params, hyper)
-    return over_blocks(of_block, batch, num_blocks)
+    return placement.over_blocks(of_block, batch, num_blocks)
 
 
 def _sums_and_gradient(
@@ -147,7 +145,7 @@ def _sums_and_gradient(
         (total, weight), gradient = jax.value_and_grad(sums, has_aux=True)(params)
         return (total, weight), gradient
 
-    return over_blocks(of_block, batch, num_blocks)
+    return placement.over_blocks(of_block, batch, num_blocks)
 
 
 def _pulled_back(
@@ -165,41 +163,3 @@ def _block_sums(
     weight = block.weight.astype(params.W.dtype)
     losses = objectives.example_losses(objective, params, block._replace(weight=weight), hyper)
     return jnp.sum(weight * losses), jnp.sum(weight)
-
-
-def over_blocks(fn: Callable[[Any], Any], blocks: Any, num_blocks: int) -> Any:
-    """The sum of `fn(block)` over all blocks of all devices, in the order of the blocks.
-
-    Args:
-        fn: of one block to a tree of floating sums.
-        blocks: a tree with a leading axis L, this device's blocks.
-        num_blocks: S.
-    """
-    here = jax.tree.leaves(blocks)[0].shape[0]
-    one = jax.tree.map(lambda leaf: leaf[0], blocks)
-    like, unravel = ravel_pytree(jax.tree.map(_zeros, jax.eval_shape(fn, one)))
-
-    def of_block(i: jax.Array) -> jax.Array:
-        block = jax.tree.map(lambda leaf: leaf[jnp.minimum(i, here - 1)], blocks)
-        return lax.cond(i < here, lambda: ravel_pytree(fn(block))[0], lambda: jnp.zeros_like(like))
-
-    # At least two rounds: XLA would unroll one, and round otherwise than in a loop.
-    vectors = lax.map(of_block, jnp.arange(max(2, here), dtype=jnp.int32))[:here]
-    vectors = jnp.pad(vectors, ((0, 0), (0, -like.size % num_blocks)))
-    return unravel(_in_order(vectors, num_blocks)[: like.size])
-
-
-def _zeros(leaf: Any) -> jax.Array:
-    return jnp.zeros(leaf.shape, leaf.dtype)
-
-
-def _in_order(vectors: jax.Array, num_blocks: int) -> jax.Array:
-    """The sum of all blocks' vectors, (L, P) on each device, in the order of the blocks."""
-    here = len(vectors)
-    if here < num_blocks:
-        shares = vectors.reshape(here, num_blocks // here, -1)
-        shares = lax.all_to_all(shares, placement.ROWS, split_axis=1, concat_axis=0, tiled=True)
-        vectors = shares.reshape(num_blocks, -1)
-    # A loop, because XLA would fuse sums into what follows, on one device otherwise than on many.
-    total = lax.scan(lambda total, one: (total + one, None), jnp.zeros_like(vectors[0]), vectors)[0]
-    return lax.all_gather(total, placement.ROWS, tiled=True) if here < num_blocks else total
