@@ -112,8 +112,8 @@ def knn_accuracies(
             what `knn.fit` refuses.
     """
     score_fn = checks.function(score_fn, "score_fn") or evaluation.accuracy
-    X = checks.rows(X, sharded=True)
-    y = placement.gathered(checks.labels(y, len(X), name="y"))
+    X = checks.rows_anywhere(X)
+    y = placement.gathered(checks.labels_anywhere(y, len(X), name="y"))
     folds = checks.within(folds, "folds", 0, len(X))
     folds = checks.folds(folds, len(X))
     ks = checks.counts(ks, "ks", high=len(folds) - int(np.bincount(folds).max()))
@@ -181,8 +181,8 @@ def linear(
     """
     checks.on_host("crossval.linear", "use training.run", key, X, y, folds, weight, params)
     checks.kind(recipe, Recipe, "recipe", "Recipe(Objective(losses.softmax))")
-    X = checks.rows(X, sharded=True)
-    y = placement.gathered(checks.labels(y, len(X), name="y"))
+    X = checks.rows_anywhere(X)
+    y = placement.gathered(checks.labels_anywhere(y, len(X), name="y"))
     weight = checks.example_weights(weight, len(X))
     if not isinstance(folds, splits.Parts):
         folds = splits.parts(checks.folds(folds, len(X), spared=True), weight)

@@ -101,8 +101,8 @@ def optimum(
     if np.dtype(dtype) not in (np.float32, np.float64):
         raise ValueError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
     weight = None if weight is None else checks.example_weights(weight, len(X))
-    X = precision.working(checks.rows(X, sharded=True), dtype=dtype, weight=weight)
-    y = placement.gathered(checks.labels(y, len(X), num_classes, "y"))
+    X = precision.working(checks.rows_anywhere(X), dtype=dtype, weight=weight)
+    y = placement.gathered(checks.labels_anywhere(y, len(X), num_classes, "y"))
     num_classes = int(y.max()) + 1 if num_classes is None else num_classes
     tol, max_steps = checks.number(tol, "tol", least=0), checks.count(max_steps, "max_steps", 0)
     affine = preprocessing.checked(affine, X.shape[1])

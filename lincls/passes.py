@@ -173,8 +173,8 @@ def accuracies(params: LinearParams, data: Examples, affine: Affine) -> Any:
     """
     params = checks.params(params)
     num_classes, num_features = params.W.shape[-2:]
-    X = checks.rows(data.X, num_features=num_features, sharded=True)
-    y = checks.labels(data.y, len(X), num_classes, "y")
+    X = checks.rows_anywhere(data.X, num_features=num_features)
+    y = checks.labels_anywhere(data.y, len(X), num_classes, "y")
     affine = preprocessing.checked(affine, num_features)
     if isinstance(X, Sharded):
         data = on_mesh(data._replace(X=X, y=y), params.W.dtype)

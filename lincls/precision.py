@@ -47,7 +47,7 @@ def _check_range(greatest: float, name: str, dtype: Any) -> None:
         )
 
 
-def in_range(X: AnyRows, name: str = "X", dtype: Any = np.float32, weight: Any = None) -> AnyRows:
+def in_range(X: AnyRows, name: str = "X", dtype: Any = np.float32, weight: Any = None) -> Any:
     """Return finite rows (N, D) that `dtype` holds.  Those of weight 0 become 0 if they overflow.
 
     Raises:
@@ -63,7 +63,7 @@ def in_range(X: AnyRows, name: str = "X", dtype: Any = np.float32, weight: Any =
     return X
 
 
-def working(X: AnyRows, name: str = "X", dtype: Any = np.float32, weight: Any = None) -> AnyRows:
+def working(X: AnyRows, name: str = "X", dtype: Any = np.float32, weight: Any = None) -> Any:
     """Return finite rows (N, D) that survive in `dtype`, the precision of a training.
 
     Raises:

@@ -24,7 +24,9 @@ _LARGE = 2.0**100
 _BLOCK = 4096  # rows that are floats at the same time while the moments are summed
 
 
-def fit(X: Shaped[AnyArray, "N ..."] | Sharded, weight: Any = None, *, per_feature: bool = False) -> Affine:
+def fit(
+    X: Shaped[AnyArray, "N ..."] | Sharded, weight: Any = None, *, per_feature: bool = False
+) -> Affine:
     """Mean image and scale of the weighted rows: x -> (x - mean) / standard deviation.
 
     Args:
@@ -43,7 +45,7 @@ def fit(X: Shaped[AnyArray, "N ..."] | Sharded, weight: Any = None, *, per_featu
             standard deviations from 0, because float32 would round its differences away.
     """
     checks.on_host("preprocessing.fit", "call it before, and pass its result", X, weight)
-    X = checks.rows(X, sharded=True)
+    X = checks.rows_anywhere(X)
     weight = placement.gathered(weight) if isinstance(weight, Sharded) else weight
     weight = checks.example_weights(weight, len(X))
     X = precision.in_range(X, weight=weight)
@@ -117,6 +119,6 @@ def _weighted_sum(X: Any, weight: np.ndarray, fn: Any) -> np.ndarray:
 
 
 def _rows(X: AnyRows, block: slice) -> np.ndarray:
-    on_mesh = isinstance(X, Sharded)
-    rows = placement.rows_at(X, np.arange(block.start, block.stop)) if on_mesh else X[block]
-    return np.asarray(rows, np.float64)
+    if isinstance(X, Sharded):
+        X, block = placement.rows_at(X, np.arange(block.start, block.stop)), slice(None)
+    return np.asarray(X[block], np.float64)

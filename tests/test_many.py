@@ -41,7 +41,7 @@ def test_a_process_that_dies_ends_the_others():
 
 def test_what_a_failed_process_said_is_told_in_one_line(capsys, monkeypatch):
     def failing(*_):
-        out, errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+        out, errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
         command = [sys.executable, "-c", "raise ValueError('no such file')"]
         return [many.Child(subprocess.Popen(command, stdout=out, stderr=errors), out, errors)]
 

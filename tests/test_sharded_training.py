@@ -8,8 +8,11 @@ import pytest
 from lincls import (
     batches,
     checkpoint,
+    crossval,
     linear,
     losses,
+    optimum,
+    passes,
     placement,
     preprocessing,
     training,
@@ -69,8 +72,17 @@ def test_one_w_on_1_2_and_8_devices():
     assert others == [first, first]
 
 
-@pytest.mark.parametrize("case", list(CASES)[1:])
+@pytest.mark.slow
+@pytest.mark.parametrize("case", list(CASES)[2:])
 def test_one_w_for_every_way_to_train(case):
+    check_one_w(case)
+
+
+def test_one_w_for_a_grid():
+    check_one_w("a grid with weights of its own and dropout")
+
+
+def check_one_w(case):
     recipe, hyper, kw = CASES[case]
     first, last = (bits(train(devices, recipe, hyper, **kw)) for devices in (1, 8))
     assert first == last
@@ -144,9 +156,76 @@ def test_no_device_holds_more_than_its_rows():
 
 
 def test_what_does_not_fit_is_refused_by_name():
-    with pytest.raises(ValueError, match="batch_size 60 has no equal parts .* use 64"):
+    with pytest.raises(ValueError, match=r"batch_size 60 has no equal parts .* use 64"):
         train(8, Recipe(batch_size=60))
-    with pytest.raises(ValueError, match="shard X.astype"):
+    with pytest.raises(ValueError, match=r"shard X\.astype"):
         train(8, Recipe(batch_size=64), rows=(X.astype(np.float64), Y))
     with pytest.raises(ValueError, match="y must be below num_classes = 3"):
         train(8, Recipe(batch_size=64), rows=(X, Y + 1))
+
+
+def test_preprocessing_is_that_of_one_device():
+    rows = placement.shard(placement.mesh(8), X)[0]
+    weight = RNG.random(N)
+    for found, expected in zip(
+        preprocessing.fit(rows, weight), preprocessing.fit(X, weight), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_accuracies_of_a_grid_with_weights_of_its_own():
+    grid = jax.tree.map(lambda leaf: np.stack([leaf, -leaf]), PARAMS)
+    weight = RNG.integers(0, 3, (2, N))
+    rows = placement.shard(placement.mesh(8), X, Y)
+    found = passes.accuracies(grid, Examples(*rows, weight), AFFINE)
+    scores = ((X - AFFINE.shift) * AFFINE.scale) @ np.asarray(grid.W).swapaxes(1, 2)
+    right = (scores + np.asarray(grid.b)[:, None]).argmax(axis=2) == Y
+    np.testing.assert_allclose(found, (right * weight).sum(1) / weight.sum(1), rtol=1e-6)
+
+
+def test_validation_on_the_mesh_is_validation_on_the_host():
+    recipe, held_out = Recipe(batch_size=64), (X[:61], Y[:61])
+    on_mesh = placement.shard(placement.mesh(8), *held_out)
+    found, expected = (
+        train(8, recipe, validation=validation, every=6)[1].validation
+        for validation in (on_mesh, held_out)
+    )
+    np.testing.assert_allclose(found.accuracy, expected.accuracy, rtol=1e-6)
+
+
+FOLDS = np.arange(N) % 5
+
+
+def test_cross_validation_of_knn_is_that_of_one_device():
+    rows = placement.shard(placement.mesh(8), X, Y)
+    found = crossval.knn_accuracies(*rows, FOLDS, [1, 5])
+    np.testing.assert_array_equal(found, crossval.knn_accuracies(X, Y, FOLDS, [1, 5]))
+
+
+def fold_accuracy(scores, labels):
+    return float((scores.argmax(axis=1) == labels).mean())
+
+
+def test_cross_validation_of_a_grid_has_the_same_bits_and_scores():
+    def folded(devices, score_fn=None):
+        rows = placement.shard(placement.mesh(devices), X, Y)
+        hyper = Hyper({"learning_rate": [0.1, 0.01]}, 0.01)
+        return crossval.linear(
+            jax.random.key(0), *rows, FOLDS, Recipe(batch_size=64), hyper, num_steps=12,
+            affine=AFFINE, score_fn=score_fn,
+        )  # fmt: skip
+
+    found, other = folded(8), folded(1, fold_accuracy)
+    assert bits(found.params) == bits(other.params)
+    np.testing.assert_allclose(found.accuracies, other.accuracies, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_the_optimum_is_that_of_one_device():
+    rows = placement.shard(placement.mesh(8), X, Y)
+    with jax.numpy_dtype_promotion("standard"):
+        found = optimum.optimum(*rows, reg=0.01, affine=AFFINE)
+        expected = optimum.optimum(X, Y, reg=0.01, affine=AFFINE)
+    assert found.converged
+    assert found.loss == pytest.approx(expected.loss, rel=1e-9)
+    np.testing.assert_allclose(found.params.W, expected.params.W, atol=1e-4)

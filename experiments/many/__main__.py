@@ -59,7 +59,12 @@ def start(task: work.Task, processes: int, devices: int) -> list[Child]:
     asked = {**dataclasses.asdict(task), "address": address, "processes": processes}
 
     def one(rank: int) -> Child:
-        command = [sys.executable, "-m", "experiments.many.work", json.dumps(asked | {"rank": rank})]
+        command = [
+            sys.executable,
+            "-m",
+            "experiments.many.work",
+            json.dumps(asked | {"rank": rank}),
+        ]
         out, errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()
         process = subprocess.Popen(command, stdout=out, stderr=errors, env=environment)
         return Child(process, out, errors)
@@ -85,7 +90,9 @@ def wait(children: Sequence[Child]) -> list[str]:
     lines = [(_last_line(child.out), _last_line(child.errors)) for child in children]
     if failed:
         status, said = children[failed[0]].process.returncode, lines[failed[0]][1]
-        raise RuntimeError(f"process {failed[0]} ended with status {status}, which ended all: {said}")
+        raise RuntimeError(
+            f"process {failed[0]} ended with status {status}, which ended all: {said}"
+        )
     return [out for out, _ in lines]
 
 
@@ -99,7 +106,11 @@ def _last_line(file: IO[bytes]) -> str:
 def row(found: dict[str, Any], processes: int, devices: int, expected: Any) -> list[str]:
     """A line of the table: hashes of one device, and whether others have the same."""
     cells = [
-        found[name][:12] if expected is None else "same" if found[name] == expected[name] else "OTHER"
+        found[name][:12]
+        if expected is None
+        else "same"
+        if found[name] == expected[name]
+        else "OTHER"
         for name in SAME
     ]
     seconds = [f"{found[name]:.1f}" for name in ("knn_seconds", "training_seconds")]
@@ -117,8 +128,9 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 def compare(settings: Settings, task: work.Task) -> int:
     """Run on one device and on many, print the table; 0 if all bits are the same."""
-    shapes, rows, expected = [(1, 1), (settings.processes, settings.devices)], [COLUMNS], None
-    equal = True
+    shapes = [(1, 1), (settings.processes, settings.devices)]
+    rows: list[Sequence[str]] = [COLUMNS]
+    expected, equal = None, True
     for processes, devices in shapes:
         progress.say(f"{processes} x {devices} devices")
         for line in wait(start(task, processes, devices)):

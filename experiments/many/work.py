@@ -38,10 +38,9 @@ class Task:
 def join(address: str, processes: int, rank: int) -> None:
     """Connect to the other processes; without an address the scheduler's variables say where."""
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    where = {"coordinator_address": address, "num_processes": processes, "process_id": rank}
-    jax.distributed.initialize(
-        **(where if address else {}), heartbeat_timeout_seconds=HEARTBEAT, initialization_timeout=60
-    )
+    where: Any = {"coordinator_address": address, "num_processes": processes, "process_id": rank}
+    limits: Any = {"heartbeat_timeout_seconds": HEARTBEAT, "initialization_timeout": 60}
+    jax.distributed.initialize(**limits, **(where if address else {}))
 
 
 def solve(task: Task) -> dict[str, Any]:

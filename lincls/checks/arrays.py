@@ -46,22 +46,23 @@ def floats(x: Any, name: str) -> AnyArray:
     return x
 
 
-def rows(
-    X: Any, name: str = "X", num_features: int | None = None, *, sharded: bool = False
-) -> AnyRows:
+def rows(X: Any, name: str = "X", num_features: int | None = None) -> AnyArray:
     """Flatten images (N, H, W, C), or any (N, ...), to rows (N, D), uint8 or floating.
-
-    Args:
-        X, name: the rows and what the caller calls them.
-        num_features: D, if it is known.
-        sharded: whether rows on a mesh are welcome.
 
     Raises:
         TypeError: another dtype (int64 pixels: `X.astype(np.uint8)` if they are 0..255), or
             floats of more than 64 bits.
         ValueError: fewer than two axes, no rows, or D other than `num_features`.
     """
-    X = X if sharded and isinstance(X, Sharded) else as_array(X, name)
+    return _rows(as_array(X, name), name, num_features)
+
+
+def rows_anywhere(X: Any, name: str = "X", num_features: int | None = None) -> AnyRows:
+    """As `rows`, for a function that takes rows on a mesh as well."""
+    return _rows(X if isinstance(X, Sharded) else as_array(X, name), name, num_features)
+
+
+def _rows(X: AnyRows, name: str, num_features: int | None) -> Any:
     if X.ndim < 2:
         raise ValueError(
             f"{name} must be images (N, H, W, C) or rows (N, D), got shape {X.shape}; "
@@ -92,7 +93,7 @@ def _flattened(X: AnyRows) -> AnyRows:
     return X.reshape(X.shape[0], -1)
 
 
-def finite(X: AnyRows, name: str = "X") -> AnyRows:
+def finite(X: AnyRows, name: str = "X") -> Any:
     """Return X unless it holds NaN or infinity (ValueError names the first such row)."""
     greatest(X, name)
     return X

@@ -39,9 +39,7 @@ def nearest_of_each(
     return *jax.vmap(of_one)(prepared, excluded), dtype
 
 
-def _nearest(
-    metric: Metric, points: Any, k: int, query: Any, excluded: Any
-) -> tuple[Array, Array]:
+def _nearest(metric: Metric, points: Any, k: int, query: Any, excluded: Any) -> tuple[Array, Array]:
     """Keys and places of the k nearest points of one query, by (distance, place)."""
     keys = order_keys(to_all(metric, query, points))
     if excluded is not None:
@@ -56,8 +54,8 @@ def to_all(metric: Metric, query: Any, points: Any) -> Num[Array, "N"]:
     """The distances of one prepared query, without its leading axis, from all prepared points."""
     query = jax.tree.map(lambda leaf: leaf[None], query)
     if isinstance(points, Pixels):
-        shifted = [distances.signed(part.rows) for part in (query, points)]
-        products = distances.dot(*shifted, points.square_norms.dtype)[0]
+        of_query, of_points = (distances.signed(part.rows) for part in (query, points))
+        products = distances.dot(of_query, of_points, points.square_norms.dtype)[0]
         return query.square_norms + points.square_norms - 2 * products
     if metric == distances.l1 and points.dtype == jnp.uint8:
         gap = jnp.maximum(query, points) - jnp.minimum(query, points)

@@ -289,11 +289,11 @@ def _rows_and_groups(model: KNN, queries: Any, groups: Any) -> tuple[AnyRows, An
     if queries is None:
         if groups is None:
             groups = np.arange(num_examples)
-        groups = placement.gathered(checks.labels(groups, num_examples, name="groups"))
+        groups = placement.gathered(checks.labels_anywhere(groups, num_examples, name="groups"))
         return model.X, groups, groups
     if groups is not None:
         raise ValueError("groups are for queries=None, the training set; got queries as well")
-    rows = checks.rows(queries, "queries", num_features, sharded=True)
+    rows = checks.rows_anywhere(queries, "queries", num_features)
     if (rows.dtype == jnp.uint8) != (model.X.dtype == jnp.uint8):
         raise TypeError(
             f"queries are {rows.dtype} and the training data {model.X.dtype}; give both as uint8, "

@@ -82,10 +82,10 @@ def fit(
     """
     checks.on_host("knn.fit", "call it outside and pass the model in", X, y)
     metric = _checked(metric)
-    X = precision.training_rows(metric, checks.rows(X, sharded=True))
+    X = precision.training_rows(metric, checks.rows_anywhere(X))
     if y is not None:
         num_classes = None if num_classes is None else checks.count(num_classes, "num_classes")
-        y = checks.labels(y, X.shape[0], num_classes, name="y")
+        y = checks.labels_anywhere(y, X.shape[0], num_classes, name="y")
         num_classes = _count_classes(y) if num_classes is None else num_classes
         y = placement.like(X, y, "y") if isinstance(X, Sharded) else jnp.asarray(y)
     return remember(KNN(X, y, None, metric, num_classes), prune=prune)

@@ -42,12 +42,11 @@ def search_shards(
             own group is no candidate.
     """
     of_device = partial(_search_device, model.metric, model.X.num_rows, k)
-    grouped = groups is not None
-    groups_of = (query_groups, groups.array) if grouped else (None, None)
-    specs = (_ROWS, _WHOLE, _WHOLE, _ROWS if grouped else _WHOLE)
+    of_rows = None if groups is None else groups.array
+    specs = (_ROWS, _WHOLE, _WHOLE, _WHOLE if groups is None else _ROWS)
     with distances.exact_scope(model.X):
         search = placement.over_devices(model.X.mesh, of_device, specs)
-        return search(model.points, jnp.asarray(queries, model.X.dtype), *groups_of)
+        return search(model.points, jnp.asarray(queries, model.X.dtype), query_groups, of_rows)
 
 
 compiled_search_shards = jax.jit(search_shards, static_argnames="k")
@@ -55,7 +54,7 @@ compiled_search_shards = jax.jit(search_shards, static_argnames="k")
 
 def _search_device(
     metric: distances.Metric, num_rows: int, k: int, points: Any, queries: Array,
-    query_groups: Array | None, groups: Array | None,
+    query_groups: Any, groups: Any,
 ) -> Neighbors:  # fmt: skip
     """The k nearest of all devices, from the k nearest of this device's rows."""
     rows_here = jax.tree.leaves(points)[0].shape[0]

@@ -284,8 +284,8 @@ def accuracy_by_k(
     """
     _num_classes(model)
     if queries is not None:
-        queries = checks.rows(queries, "queries", model.X.shape[1], sharded=True)
+        queries = checks.rows_anywhere(queries, "queries", model.X.shape[1])
     num_queries = (model.X if queries is None else queries).shape[0]
-    labels = placement.gathered(checks.labels(labels, num_queries))
+    labels = placement.gathered(checks.labels_anywhere(labels, num_queries))
     predicted = np.asarray(predict_by_k(model, queries, ks, on_block=on_block))
     return np.mean(predicted == labels, axis=1)

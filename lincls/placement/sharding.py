@@ -48,7 +48,7 @@ def shard(
 ) -> tuple[Sharded, ...]:
     """Lay arrays out over a mesh: each device gets its own rows and no others.
 
-    On several hosts all give the same arrays.  Of memory-mapped arrays each reads its own rows only.
+    On several hosts all give the same arrays.  Of a memory-mapped array each reads its rows only.
 
     Args:
         mesh: made by `mesh`.
@@ -147,7 +147,9 @@ def _laid(
 
     def part(index: tuple[slice, ...]) -> np.ndarray:
         low, high, _ = index[axis].indices(size)
-        rows = np.asarray(array[(*before, slice(low - start, max(low, min(high, num_rows)) - start))])
+        rows = np.asarray(
+            array[(*before, slice(low - start, max(low, min(high, num_rows)) - start))]
+        )
         missing = [(0, 0)] * rows.ndim
         missing[axis] = (0, high - low - rows.shape[axis])
         return np.pad(rows, missing)
@@ -164,7 +166,9 @@ def like(X: Sharded, array: Any, name: str, axis: int = 0) -> Sharded:
         return shard(X.mesh, array, num_blocks=X.num_blocks, axis=axis)[0]
     layout = (array.num_rows, array.num_blocks, array.mesh)
     if layout != (X.num_rows, X.num_blocks, X.mesh):
-        raise ValueError(f"{name} lies on another mesh than X, or in other blocks; shard them alike")
+        raise ValueError(
+            f"{name} lies on another mesh than X, or in other blocks; shard them alike"
+        )
     return array
 
 
@@ -220,9 +224,7 @@ def _per_shard(fn: Callable[[jax.Array], Any], X: Sharded) -> list[Any]:
         return [None if leaf is rows else leaf for leaf in jax.tree.leaves(fn(rows))]
 
     rows = PartitionSpec(ROWS)
-    made = jax.shard_map(
-        of_device, mesh=X.mesh, in_specs=rows, out_specs=rows, check_vma=False
-    )
+    made = jax.shard_map(of_device, mesh=X.mesh, in_specs=rows, out_specs=rows, check_vma=False)
     return made(X.array)
 
 

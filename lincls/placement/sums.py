@@ -27,12 +27,16 @@ def over_blocks(fn: Callable[[Any], Any], blocks: Any, num_blocks: int) -> Any:
     one = jax.tree.map(lambda leaf: leaf[0], blocks)
     like, unravel = ravel_pytree(jax.tree.map(_zeros, jax.eval_shape(fn, one)))
 
-    def of_block(i: jax.Array) -> jax.Array:
-        block = jax.tree.map(lambda leaf: leaf[jnp.minimum(i, here - 1)], blocks)
-        return jax.lax.cond(i < here, lambda: ravel_pytree(fn(block))[0], lambda: jnp.zeros_like(like))
+    def of_block(one: tuple[jax.Array, Any]) -> jax.Array:
+        i, block = one
+        return jax.lax.cond(
+            i < here, lambda: ravel_pytree(fn(block))[0], lambda: jnp.zeros_like(like)
+        )
 
-    # At least two rounds: XLA would unroll one, and round otherwise than in a loop.
-    vectors = jax.lax.map(of_block, jnp.arange(max(2, here), dtype=jnp.int32))[:here]
+    if here == 1:  # XLA would unroll a loop of one round, and round otherwise than in a loop
+        blocks = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), blocks)
+    rounds = jnp.arange(max(2, here), dtype=jnp.int32)
+    vectors = jax.lax.map(of_block, (rounds, blocks))[:here]
     vectors = jnp.pad(vectors, ((0, 0), (0, -like.size % num_blocks)))
     return unravel(_in_order(vectors, num_blocks)[: like.size])
 
@@ -49,5 +53,7 @@ def _in_order(vectors: jax.Array, num_blocks: int) -> jax.Array:
         shares = jax.lax.all_to_all(shares, ROWS, split_axis=1, concat_axis=0, tiled=True)
         vectors = shares.reshape(num_blocks, -1)
     # A loop, because XLA would fuse sums into what follows, on one device otherwise than on many.
-    total = jax.lax.scan(lambda total, one: (total + one, None), jnp.zeros_like(vectors[0]), vectors)[0]
+    total = jax.lax.scan(
+        lambda total, one: (total + one, None), jnp.zeros_like(vectors[0]), vectors
+    )[0]
     return jax.lax.all_gather(total, ROWS, tiled=True) if here < num_blocks else total

@@ -160,9 +160,9 @@ class _HeldOut:
             raise TypeError(f"validation must be a pair (X, y), got {type(validation).__name__}")
         X, y = validation
         num_classes, num_features = state.params.W.shape[-2:]
-        X = checks.rows(X, "validation X", num_features, sharded=True)
+        X = checks.rows_anywhere(X, "validation X", num_features)
         X = precision.working(X, "validation X", state.params.W.dtype)
-        y = checks.labels(y, len(X), num_classes, "validation y")
+        y = checks.labels_anywhere(y, len(X), num_classes, "validation y")
         data = Examples(X, y, np.ones(len(X), state.params.W.dtype))
         stays = placement.is_large(X) or isinstance(X, Sharded)
         self._data = data if stays else placement.lend(data)
@@ -215,8 +215,8 @@ def _at_the_door(
     checks.on_host("training.fit", "use training.run", state, X, y, weight, affine)
     check_kinds(state, recipe)
     (num_classes, num_features), dtype = state.params.W.shape[-2:], state.params.W.dtype
-    X = checks.rows(X, num_features=num_features, sharded=True)
-    y = checks.labels(y, len(X), num_classes, "y")
+    X = checks.rows_anywhere(X, num_features=num_features)
+    y = checks.labels_anywhere(y, len(X), num_classes, "y")
     weight = placement.gathered(weight) if isinstance(weight, Sharded) else weight
     weight = np.ones(len(X)) if weight is None else checks.weights(weight, len(X))
     weight = np.array(precision.survives(weight, "weight", dtype), dtype)
