@@ -59,13 +59,9 @@ def start(task: work.Task, processes: int, devices: int) -> list[Child]:
     asked = {**dataclasses.asdict(task), "address": address, "processes": processes}
 
     def one(rank: int) -> Child:
-        command = [
-            sys.executable,
-            "-m",
-            "experiments.many.work",
-            json.dumps(asked | {"rank": rank}),
-        ]
-        out, errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+        words = json.dumps(asked | {"rank": rank})
+        command = [sys.executable, "-m", "experiments.many.work", words]
+        out, errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 (`wait`)
         process = subprocess.Popen(command, stdout=out, stderr=errors, env=environment)
         return Child(process, out, errors)
 

@@ -145,11 +145,10 @@ def _laid(
     before, shape = (slice(None),) * axis, list(array.shape)
     shape[axis] = size
 
-    def part(index: tuple[slice, ...]) -> np.ndarray:
+    def part(index: Any) -> np.ndarray:
         low, high, _ = index[axis].indices(size)
-        rows = np.asarray(
-            array[(*before, slice(low - start, max(low, min(high, num_rows)) - start))]
-        )
+        end = max(low, min(high, num_rows))
+        rows = np.asarray(array[(*before, slice(low - start, end - start))])
         missing = [(0, 0)] * rows.ndim
         missing[axis] = (0, high - low - rows.shape[axis])
         return np.pad(rows, missing)

@@ -53,7 +53,6 @@ def _in_order(vectors: jax.Array, num_blocks: int) -> jax.Array:
         shares = jax.lax.all_to_all(shares, ROWS, split_axis=1, concat_axis=0, tiled=True)
         vectors = shares.reshape(num_blocks, -1)
     # A loop, because XLA would fuse sums into what follows, on one device otherwise than on many.
-    total = jax.lax.scan(
-        lambda total, one: (total + one, None), jnp.zeros_like(vectors[0]), vectors
-    )[0]
+    nothing = jnp.zeros_like(vectors[0])
+    total = jax.lax.scan(lambda total, one: (total + one, None), nothing, vectors)[0]
     return jax.lax.all_gather(total, ROWS, tiled=True) if here < num_blocks else total

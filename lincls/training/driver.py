@@ -48,7 +48,7 @@ def fit(
     num_steps: int,
     weight: AnyRows | None = None,
     affine: Affine | None = None,
-    validation: tuple[AnyArray, AnyArray] | None = None,
+    validation: tuple[AnyRows, AnyRows] | None = None,
     every: int | None = None,
     patience: int | None = None,
     on_chunk: OnChunk | None = None,
