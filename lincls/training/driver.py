@@ -20,7 +20,6 @@ from lincls import batches, checks, passes, placement, precision, preprocessing
 from lincls import hyper as numbers
 from lincls.structs import (
     Affine,
-    AnyArray,
     AnyRows,
     Examples,
     History,
