@@ -30,7 +30,7 @@ from lincls import (
 )
 from lincls import hyper as numbers
 from lincls import linear as linear_model
-from lincls.structs import Affine, AnyArray, Examples, Hyper, LinearParams
+from lincls.structs import Affine, AnyArray, AnyRows, Examples, Hyper, LinearParams, Sharded
 from lincls.training import Recipe
 from lincls.training.driver import OnChunk
 
@@ -81,8 +81,8 @@ def choose(accuracies: Float[AnyArray, "G F"], complexity: Any = None) -> Choice
 
 
 def knn_accuracies(
-    X: AnyArray,
-    y: AnyArray,
+    X: AnyRows,
+    y: AnyRows,
     folds: Int[AnyArray, "N"],
     ks: Sequence[int],
     metric: distances.Metric = distances.l2,
@@ -112,11 +112,12 @@ def knn_accuracies(
             what `knn.fit` refuses.
     """
     score_fn = checks.function(score_fn, "score_fn") or evaluation.accuracy
-    X = checks.rows(X)
-    y, folds = checks.labels(y, len(X), name="y"), checks.within(folds, "folds", 0, len(X))
+    X = checks.rows_anywhere(X)
+    y = placement.gathered(checks.labels_anywhere(y, len(X), name="y"))
+    folds = checks.within(folds, "folds", 0, len(X))
     folds = checks.folds(folds, len(X))
     ks = checks.counts(ks, "ks", high=len(folds) - int(np.bincount(folds).max()))
-    model, y = knn.fit(X, y, metric=metric), np.asarray(y)
+    model = knn.fit(X, y, metric=metric)
     found = knn.neighbors(model, None, max(ks), groups=folds, on_block=on_block)
     labels = knn.neighbor_labels(model, found)
     predictions = np.asarray(knn.predictions_by_k(labels, ks, int(y.max()) + 1))
@@ -134,8 +135,8 @@ class Folded(NamedTuple):
 
 def linear(
     key: jax.Array,
-    X: AnyArray,
-    y: AnyArray,
+    X: AnyRows,
+    y: AnyRows,
     folds: Int[AnyArray, "N"] | splits.Parts,
     recipe: Recipe,
     hyper: Hyper,
@@ -180,8 +181,8 @@ def linear(
     """
     checks.on_host("crossval.linear", "use training.run", key, X, y, folds, weight, params)
     checks.kind(recipe, Recipe, "recipe", "Recipe(Objective(losses.softmax))")
-    X = checks.rows(X)
-    y = checks.labels(y, len(X), name="y")
+    X = checks.rows_anywhere(X)
+    y = placement.gathered(checks.labels_anywhere(y, len(X), name="y"))
     weight = checks.example_weights(weight, len(X))
     if not isinstance(folds, splits.Parts):
         folds = splits.parts(checks.folds(folds, len(X), spared=True), weight)
@@ -192,7 +193,9 @@ def linear(
     params = checks.params(params)
     X = precision.working(X, dtype=params.W.dtype, weight=folds.fitted + folds.held_out)
     data = Examples(X, y, np.tile(folds.held_out, (num_settings, 1)))
-    if not placement.is_large(X):
+    if isinstance(X, Sharded):
+        data = passes.on_mesh(data, params.W.dtype)
+    elif not placement.is_large(X):
         data = placement.lend(data)
     each = numbers.repeated(hyper, num_folds)
     state = training.start(key, params, recipe, each)
@@ -232,10 +235,14 @@ def held_out_scores(
         members = np.flatnonzero(weight)
         of_fold = jax.tree.map(lambda leaf, fold=fold: leaf[:, fold], on_pixels)
         scores = [
-            _scores(of_fold, data.X[members[i : i + _BLOCK]])
+            _scores(of_fold, _rows_of(data.X, members[i : i + _BLOCK]))
             for i in range(0, len(members), _BLOCK)
         ]
         yield np.concatenate(scores, axis=1), data.y[members]
+
+
+def _rows_of(X: AnyRows, places: np.ndarray) -> AnyArray:
+    return placement.rows_at(X, places) if isinstance(X, Sharded) else X[places]
 
 
 _scores = jax.jit(linear_model.scores)

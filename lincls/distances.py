@@ -19,7 +19,7 @@ from jax import lax
 from jaxtyping import Array, Num
 
 from lincls import checks, precision
-from lincls.structs import AnyArray
+from lincls.structs import AnyArray, AnyRows
 
 # Signed products of shifted pixels are at most 2**14, pixel differences squared at most 255**2;
 # 2**31 - 2**24 is the largest integer that has a floating key (see `knn.search.order_keys`).
@@ -52,12 +52,12 @@ class Metric(NamedTuple):
     degree: int | None = None
 
 
-def is_wide(X: AnyArray) -> bool:
+def is_wide(X: AnyRows) -> bool:
     """Whether distances between pixels of this many features (D > 32,767) need 64-bit integers."""
     return X.dtype == jnp.uint8 and X.shape[-1] > MAX_NARROW_FEATURES
 
 
-def exact_scope(*arrays: AnyArray) -> contextlib.AbstractContextManager[Any]:
+def exact_scope(*arrays: AnyRows) -> contextlib.AbstractContextManager[Any]:
     """A context that keeps digits: 64-bit types where rows are wide or numbers have 64 bits."""
     wide = any(is_wide(array) or array.dtype.itemsize == 8 for array in arrays)
     return jax.enable_x64(True) if wide else contextlib.nullcontext()
@@ -127,12 +127,12 @@ class Pixels(NamedTuple):
     square_norms: Any  # (N,) int32, int64 where wide
 
 
-def _sign(X: AnyArray) -> Array:
+def signed(X: AnyArray) -> Array:
     """uint8 pixels minus 128, as int8: the top bit flipped."""
     return lax.bitcast_convert_type(jnp.bitwise_xor(jnp.asarray(X), jnp.uint8(128)), jnp.int8)
 
 
-def _dot(a: Array, b: Array, dtype: Any) -> Array:
+def dot(a: Array, b: Array, dtype: Any) -> Array:
     """Products of int8 rows (M, D) and (N, D), exact: int32 within every 2**15 features."""
     total = jnp.zeros((), dtype)
     for start in range(0, a.shape[1], 2**15):
@@ -149,7 +149,7 @@ def _square_norms(X: Array) -> Array:
     dtype, size = integer_dtype(X), min(X.shape[0], _POINTS_AT_ONCE)
 
     def of_some(start: Any) -> Array:
-        some = _sign(lax.dynamic_slice_in_dim(X, start, size)).astype(jnp.int32)
+        some = signed(lax.dynamic_slice_in_dim(X, start, size)).astype(jnp.int32)
         return jnp.sum(jnp.square(some), axis=1, dtype=dtype)
 
     return _filled(jnp.zeros(X.shape[0], dtype), size, of_some)
@@ -182,14 +182,14 @@ def _l2_pairs(q: Any, x: Any) -> Array:
 
 def _products(q: Array, x: Array, dtype: Any) -> Array:
     """Products (M, N) of pixels minus 128; on a CPU of as many x at a time as the cache holds."""
-    q, num_points = _sign(q), x.shape[0]
+    q, num_points = signed(q), x.shape[0]
     size = min(num_points, max(1, _CACHED // x.shape[1]))
     if jax.default_backend() != "cpu" or size == num_points:
-        return _dot(q, _sign(x), dtype)
+        return dot(q, signed(x), dtype)
 
     def of_some(start: Any) -> Array:
-        some = lax.optimization_barrier(_sign(lax.dynamic_slice_in_dim(x, start, size)))
-        return _dot(q, some, dtype)
+        some = lax.optimization_barrier(signed(lax.dynamic_slice_in_dim(x, start, size)))
+        return dot(q, some, dtype)
 
     return _filled(jnp.zeros((q.shape[0], num_points), dtype), size, of_some)
 

@@ -21,12 +21,13 @@ from lincls import (
     losses,
     passes,
     penalties,
+    placement,
     precision,
     preprocessing,
     training,
 )
 from lincls.objective import Objective
-from lincls.structs import Affine, AnyArray, Examples, Hyper, LinearParams
+from lincls.structs import Affine, AnyArray, AnyRows, Examples, Hyper, LinearParams, Sharded
 from lincls.training import Recipe
 
 _STEPS_PER_LOOK = 10
@@ -48,8 +49,8 @@ class Optimum(NamedTuple):
 
 
 def optimum(
-    X: AnyArray,
-    y: AnyArray,
+    X: AnyRows,
+    y: AnyRows,
     *,
     reg: float,
     loss: Any = losses.softmax,
@@ -101,10 +102,10 @@ def optimum(
     reg = checks.positive(reg)
     if np.dtype(dtype) not in (np.float32, np.float64):
         raise ValueError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
-    X = checks.rows(X)
+    X = checks.rows_anywhere(X)
     weight = None if weight is None else checks.example_weights(weight, len(X))
     X = precision.working(X, dtype=dtype, weight=weight)
-    y = checks.labels(y, len(X), num_classes, "y")
+    y = placement.gathered(checks.labels_anywhere(y, len(X), num_classes, "y"))
     num_classes = int(y.max()) + 1 if num_classes is None else num_classes
     tol, max_steps = checks.number(tol, "tol", least=0), checks.count(max_steps, "max_steps", 0)
     affine = preprocessing.checked(affine, X.shape[1])
@@ -115,8 +116,7 @@ def optimum(
             params = LinearParams(np.zeros((num_classes, X.shape[1])), np.zeros(num_classes))
         params = jax.tree.map(lambda p: jnp.asarray(p, dtype), checks.params(params))
         weights = np.ones(len(X)) if weight is None else weight
-        # On the device once, not at every look.
-        data = jax.tree.map(jnp.asarray, Examples(X, y, np.asarray(weights, dtype)))
+        data = _placed(Examples(X, y, np.asarray(weights, dtype)))
         look = partial(_look, recipe.objective, data=data, affine=affine, hyper=hyper)
         state = training.start(jax.random.key(0), params, recipe, hyper)
         best, num_steps, fails = look(params), 0, 0
@@ -138,6 +138,13 @@ def optimum(
     return Optimum(params, affine, best.loss, best.grad_norm, num_steps, enough, _bound(best, reg))
 
 
+def _placed(data: Examples) -> Examples:
+    """On the device or the mesh once, not at every look."""
+    if isinstance(data.X, Sharded):
+        return passes.on_mesh(data, data.weight.dtype)
+    return jax.tree.map(jnp.asarray, data)
+
+
 class _Look(NamedTuple):
     """Parameters that were looked at, and the objective and its gradient norm in float64."""
 
@@ -151,6 +158,8 @@ def _look(
 ) -> _Look:
     with jax.enable_x64(True):
         double = jax.tree.map(lambda p: jnp.asarray(np.asarray(p), jnp.float64), params)
+        if isinstance(data.X, Sharded):
+            double = placement.replicated(data.X.mesh, double)
         loss, norm = _measured(objective, double, data, affine, hyper)
         return _Look(params, float(loss), float(norm))
 
@@ -160,9 +169,7 @@ def _measured(
     objective: Objective, params: LinearParams, data: Examples, affine: Affine, hyper: Hyper
 ) -> tuple[jax.Array, jax.Array]:
     """The objective over all data and the norm of its gradient."""
-    loss, grads = jax.value_and_grad(passes.objective, argnums=1)(
-        objective, params, data, affine, hyper
-    )
+    loss, grads = passes.objective_and_gradient(objective, params, data, affine, hyper)
     return loss, optax.tree.norm(grads)
 
 

@@ -1,16 +1,19 @@
 """Sums, means and accuracies over all data, a block of rows at a time, wherever they lie."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
+from jax.sharding import PartitionSpec
 
 from lincls import batches, checks, linear, placement, preprocessing
 from lincls import objective as objectives
 from lincls.objective import Objective
-from lincls.structs import Affine, Examples, Hyper, LinearParams
+from lincls.structs import Affine, Examples, Hyper, LinearParams, Sharded
 
 BLOCK = 1024  # rows that are floats at the same time
 
@@ -29,6 +32,8 @@ def sum_over(
         dtype: of the rows.
         block: rows that are floats at the same time.
     """
+    if isinstance(data.X, Sharded):
+        return _sum_over_mesh(fn, data, affine, dtype, block)
     data = jax.tree.map(jnp.asarray, checks.examples(data))
     num_examples = data.X.shape[0]
     block = min(num_examples, block)
@@ -40,6 +45,27 @@ def sum_over(
     steps = jnp.arange(batches.steps_per_epoch(num_examples, block), dtype=jnp.int32)
     nothing = jax.tree.map(jnp.zeros_like, jax.eval_shape(of_block, steps[0]))
     return jax.lax.scan(lambda sums, i: (sums + of_block(i), None), nothing, steps)[0]
+
+
+def _sum_over_mesh(
+    fn: Callable[[Examples], jax.Array], data: Examples, affine: Affine, dtype: Any, block: int
+) -> jax.Array:
+    """The same over rows on a mesh, in the order of its blocks."""
+    num_blocks, block_rows = data.X.num_blocks, data.X.block_rows
+
+    def in_blocks(part: jax.Array, axis: int) -> jax.Array:
+        shape = (*part.shape[:axis], -1, block_rows, *part.shape[axis + 1 :])
+        return jnp.moveaxis(part.reshape(shape), axis, 0)
+
+    def of_device(*parts: jax.Array) -> jax.Array:
+        blocks = Examples(*(in_blocks(*part) for part in zip(parts, axes, strict=True)))
+        of_block = partial(sum_over, fn, affine=affine, dtype=dtype, block=block)
+        return placement.over_blocks(of_block, blocks, num_blocks)
+
+    axes = [part.axis for part in data]
+    specs = tuple(PartitionSpec(*(None,) * axis, placement.ROWS) for axis in axes)
+    run = placement.over_devices(data.X.mesh, of_device, specs)
+    return run(*(part.array for part in data))
 
 
 def mean_over(
@@ -71,8 +97,14 @@ def mean_over(
     if params.W.ndim == 3:
         total = jax.vmap(total, (0, Examples(None, None, 0 if data.weight.ndim == 2 else None)))
     sums = sum_over(lambda batch: total(params, batch), data, affine, dtype, block)
-    weight = jnp.sum(data.weight.astype(wide), axis=-1)
+    weight = _total_weight(data, affine, wide)
     return sums / jnp.where(weight > 0, weight, 1)
+
+
+def _total_weight(data: Examples, affine: Affine, dtype: Any) -> jax.Array:
+    if isinstance(data.X, Sharded):
+        return sum_over(lambda batch: jnp.sum(batch.weight, axis=-1), data, affine, dtype)
+    return jnp.sum(data.weight.astype(dtype), axis=-1)
 
 
 def objective(
@@ -99,6 +131,32 @@ def objective(
     return data_loss + each(params.W).astype(data_loss.dtype)
 
 
+def objective_and_gradient(
+    of: Objective, params: LinearParams, data: Examples, affine: Affine, hyper: Hyper
+) -> tuple[jax.Array, LinearParams]:
+    """The objective of one setting over all examples, and its gradient in the parameters.
+
+    Args:
+        of: the loss and the penalty.
+        params, data, affine, hyper: as for `objective`.
+    """
+    if not isinstance(data.X, Sharded):
+        return jax.value_and_grad(objective, argnums=1)(of, params, data, affine, hyper)
+    unravel = ravel_pytree((params.b[0], params.b[0], params))[1]
+
+    def sums(batch: Examples) -> jax.Array:
+        def total(params: LinearParams) -> jax.Array:
+            return jnp.sum(batch.weight * objectives.example_losses(of, params, batch, hyper))
+
+        value, gradient = jax.value_and_grad(total)(params)
+        return ravel_pytree((value, jnp.sum(batch.weight), gradient))[0]
+
+    total, weight, gradient = unravel(sum_over(sums, data, affine, params.W.dtype))
+    penalty, of_penalty = jax.value_and_grad(objectives.penalised, argnums=1)(of, params.W, hyper)
+    gradient = jax.tree.map(lambda leaf: leaf / weight, gradient)
+    return total / weight + penalty, gradient._replace(W=gradient.W + of_penalty)
+
+
 def accuracies(params: LinearParams, data: Examples, affine: Affine) -> Any:
     """The weighted accuracy of every setting; rows are read and converted once for all.
 
@@ -115,10 +173,14 @@ def accuracies(params: LinearParams, data: Examples, affine: Affine) -> Any:
     """
     params = checks.params(params)
     num_classes, num_features = params.W.shape[-2:]
-    X, y, weight = checks.examples(data, num_features)
-    y = checks.labels(y, len(X), num_classes, "y")
-    data = Examples(X, y, checks.weights(weight, len(X), zero=True))
+    checks.kind(data, Examples, "data", "Examples(X, y, weight)")
+    X = checks.rows_anywhere(data.X, num_features=num_features)
+    y = checks.labels_anywhere(data.y, len(X), num_classes, "y")
     affine = preprocessing.checked(affine, num_features)
+    if isinstance(X, Sharded):
+        data = on_mesh(data._replace(X=X, y=y), params.W.dtype)
+        return np.asarray(_accuracies(*placement.replicated(X.mesh, (params,)), data, affine))
+    data = Examples(X, y, checks.weights(data.weight, len(X), zero=True))
     if not placement.is_large(data.X):
         return _accuracies(params, data, affine)
     hits = weight = np.zeros(())
@@ -127,6 +189,20 @@ def accuracies(params: LinearParams, data: Examples, affine: Affine) -> Any:
         hits = hits + of_block * np.asarray(_accuracies(params, block, affine))
         weight = weight + of_block
     return np.asarray(hits / np.where(weight > 0, weight, 1), at_least_float32(params.W.dtype))
+
+
+def on_mesh(data: Examples, dtype: Any) -> Examples:
+    """Examples whose labels and weights lie as their rows X do, on a mesh.
+
+    Args:
+        data: X on a mesh; y and weight there or on the host.
+        dtype: of the weights.
+    """
+    X, y, weight = data
+    if not isinstance(weight, Sharded):
+        weight = np.asarray(checks.weights(weight, len(X), zero=True), dtype)
+    weight = placement.like(X, weight, "weight", axis=weight.ndim - 1)
+    return Examples(X, placement.like(X, y, "y"), weight)
 
 
 @jax.jit

@@ -16,7 +16,7 @@ import numpy as np
 from jax import lax
 
 from lincls import checks
-from lincls.structs import AnyArray
+from lincls.structs import AnyArray, AnyRows, Sharded
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _FAR = 1e5  # standard deviations from 0 at which float32 keeps two digits of a difference
@@ -47,14 +47,15 @@ def _check_range(greatest: float, name: str, dtype: Any) -> None:
         )
 
 
-def in_range(X: AnyArray, name: str = "X", dtype: Any = np.float32, weight: Any = None) -> AnyArray:
+def in_range(X: AnyRows, name: str = "X", dtype: Any = np.float32, weight: Any = None) -> Any:
     """Return finite rows (N, D) that `dtype` holds.  Those of weight 0 become 0 if they overflow.
 
     Raises:
         ValueError: NaN, infinity, or numbers that overflow or all vanish in `dtype`.
     """
     greatest = checks.greatest(X, name)
-    if weight is not None and greatest > float(jnp.finfo(dtype).max):
+    overflows = greatest > float(jnp.finfo(dtype).max)
+    if weight is not None and overflows and not isinstance(X, Sharded):
         there = np.asarray(weight).reshape(-1, len(X)).any(axis=0, keepdims=True)
         X = np.where(there.T, np.asarray(X), 0)
         greatest = checks.greatest(X, name)
@@ -62,13 +63,18 @@ def in_range(X: AnyArray, name: str = "X", dtype: Any = np.float32, weight: Any 
     return X
 
 
-def working(X: AnyArray, name: str = "X", dtype: Any = np.float32, weight: Any = None) -> AnyArray:
+def working(X: AnyRows, name: str = "X", dtype: Any = np.float32, weight: Any = None) -> Any:
     """Return finite rows (N, D) that survive in `dtype`, the precision of a training.
 
     Raises:
         ValueError: what `in_range` refuses, and float64 rows whose differences would be lost.
     """
     X = in_range(X, name, dtype, weight)
+    if isinstance(X, Sharded):
+        if X.dtype.itemsize > jnp.dtype(dtype).itemsize:
+            raise ValueError(f"{name} is {X.dtype} and the training {jnp.dtype(dtype)}; shard "
+                             f"{name}.astype(np.{jnp.dtype(dtype)})")  # fmt: skip
+        return X
     if X.dtype == np.float64 and jnp.dtype(dtype) != np.float64 and checks.is_concrete(X):
         sample = np.asarray(X[:: -(-len(X) // _SAMPLE)])
         digits(sample.mean(axis=0), sample.var(axis=0), name)

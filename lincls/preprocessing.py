@@ -16,15 +16,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Shaped
 
-from lincls import checks, precision
-from lincls.structs import Affine, AnyArray
+from lincls import checks, placement, precision
+from lincls.structs import Affine, AnyArray, AnyRows, Sharded
 
 _ROUNDING = 1e-7  # a deviation of so little of the mean is no variance
 _LARGE = 2.0**100
 _BLOCK = 4096  # rows that are floats at the same time while the moments are summed
 
 
-def fit(X: Shaped[AnyArray, "N ..."], weight: Any = None, *, per_feature: bool = False) -> Affine:
+def fit(
+    X: Shaped[AnyArray, "N ..."] | Sharded, weight: Any = None, *, per_feature: bool = False
+) -> Affine:
     """Mean image and scale of the weighted rows: x -> (x - mean) / standard deviation.
 
     Args:
@@ -43,7 +45,8 @@ def fit(X: Shaped[AnyArray, "N ..."], weight: Any = None, *, per_feature: bool =
             standard deviations from 0, because float32 would round its differences away.
     """
     checks.on_host("preprocessing.fit", "call it before, and pass its result", X, weight)
-    X = checks.rows(X)
+    X = checks.rows_anywhere(X)
+    weight = placement.gathered(weight) if isinstance(weight, Sharded) else weight
     weight = checks.example_weights(weight, len(X))
     X = precision.in_range(X, weight=weight)
     mean = _weighted_sum(X, weight, lambda x: x) / weight.sum()
@@ -58,7 +61,7 @@ def fit(X: Shaped[AnyArray, "N ..."], weight: Any = None, *, per_feature: bool =
     return Affine(mean.astype(np.float32), np.asarray(1 / deviation, np.float32))
 
 
-def mean_image(X: Shaped[AnyArray, "N ..."], weight: Any = None) -> Affine:
+def mean_image(X: Shaped[AnyArray, "N ..."] | Sharded, weight: Any = None) -> Affine:
     """Subtract the mean image and leave the scale of the pixels alone (the lecture's way)."""
     return fit(X, weight)._replace(scale=np.float32(1))
 
@@ -111,5 +114,11 @@ def _check_scale(deviation: np.ndarray) -> None:
 def _weighted_sum(X: Any, weight: np.ndarray, fn: Any) -> np.ndarray:
     """sum_i w_i fn(x_i) over the rows, in float64, a block of rows at a time."""
     starts = range(0, len(X), _BLOCK)
-    blocks = (slice(start, start + _BLOCK) for start in starts)
-    return np.sum([weight[b] @ fn(np.asarray(X[b], np.float64)) for b in blocks], axis=0)
+    blocks = (slice(start, min(start + _BLOCK, len(X))) for start in starts)
+    return np.sum([weight[b] @ fn(_rows(X, b)) for b in blocks], axis=0)
+
+
+def _rows(X: AnyRows, block: slice) -> np.ndarray:
+    if isinstance(X, Sharded):
+        X, block = placement.rows_at(X, np.arange(block.start, block.stop)), slice(None)
+    return np.asarray(X[block], np.float64)

@@ -3,21 +3,82 @@
 Shape letters, the same in every docstring and annotation:
 
     N training examples    M queries    D features      C classes    B batch
-    K neighbours           F folds      G settings      T steps
+    K neighbours           F folds      G settings      T steps      S blocks of a mesh
 
 Everything here is a pytree of arrays.  A grid of G settings is the same value
 with a leading axis G on its leaves; nothing else changes.
 """
 
+import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 ALIGNMENT = 64  # bytes; JAX takes over host memory at multiples of them on a CPU
 AnyArray = jax.Array | np.ndarray
 Numbers = Mapping[str, Any]  # keyword numbers of a function, each a scalar or (G,)
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("array",),
+    meta_fields=("num_rows", "num_blocks", "mesh", "axis"),
+)
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sharded:
+    """Rows that lie on the devices of a mesh; made by `placement.shard`.
+
+    The rows are cut into S blocks of equal length, and each device holds S / n of them.  S does not
+    depend on the number n of devices, so sums in the order of the blocks do not either.
+
+    Attributes:
+        array: the rows, filled up with zeros to S equal blocks; sharded along `axis`.
+        num_rows: N, without the filling.
+        num_blocks: S.
+        mesh: the devices, with one axis named `rows`.
+        axis: 0, or 1 for weights (G, N).
+    """
+
+    array: Any
+    num_rows: int
+    num_blocks: int
+    mesh: Mesh
+    axis: int = 0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape without the filling."""
+        padded = self.array.shape
+        return (*padded[: self.axis], self.num_rows, *padded[self.axis + 1 :])
+
+    @property
+    def block_rows(self) -> int:
+        """Rows of a block with its filling."""
+        return self.array.shape[self.axis] // self.num_blocks
+
+    @property
+    def device_rows(self) -> int:
+        """Rows of a device with their filling."""
+        return self.array.shape[self.axis] // self.mesh.size
+
+    dtype = property(lambda self: self.array.dtype)
+    ndim = property(lambda self: self.array.ndim)
+    size = property(lambda self: int(np.prod(self.shape)))
+    nbytes = property(lambda self: self.size * self.dtype.itemsize)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def with_array(self, array: Any) -> "Sharded":
+        """The same layout of another array."""
+        return dataclasses.replace(self, array=array)
+
+
+AnyRows = AnyArray | Sharded
 
 
 class LinearParams(NamedTuple):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lincls.checks.values import is_concrete, is_key
-from lincls.structs import AnyArray
+from lincls.structs import AnyArray, AnyRows, Sharded
 
 
 def as_array(x: Any, name: str) -> AnyArray:
@@ -21,6 +21,8 @@ def as_array(x: Any, name: str) -> AnyArray:
         if is_key(x):
             raise TypeError(f"{name} must be an array of numbers, got keys")
         return x
+    if isinstance(x, Sharded):
+        raise TypeError(f"{name} lies on a mesh, and this function takes arrays of one device only")
     if hasattr(x, "todense"):
         kind = type(x).__name__
         raise TypeError(f"{name} must be an array, got the sparse {kind}; use {name}.toarray()")
@@ -54,7 +56,15 @@ def rows(X: Any, name: str = "X", num_features: int | None = None) -> AnyArray:
             floats of more than 64 bits.
         ValueError: fewer than two axes, no rows, or D other than `num_features`.
     """
-    X = as_array(X, name)
+    return _rows(as_array(X, name), name, num_features)
+
+
+def rows_anywhere(X: Any, name: str = "X", num_features: int | None = None) -> AnyRows:
+    """As `rows`, for a function that takes rows on a mesh as well."""
+    return _rows(X if isinstance(X, Sharded) else as_array(X, name), name, num_features)
+
+
+def _rows(X: AnyRows, name: str, num_features: int | None) -> Any:
     if X.ndim < 2:
         raise ValueError(
             f"{name} must be images (N, H, W, C) or rows (N, D), got shape {X.shape}; "
@@ -69,7 +79,7 @@ def rows(X: Any, name: str = "X", num_features: int | None = None) -> AnyArray:
         raise TypeError(f"{name} must have at most 64 bits a number, got {X.dtype}")
     if X.size == 0:
         raise ValueError(f"{name} has no rows or no features (shape {X.shape})")
-    X = X.reshape(X.shape[0], -1)
+    X = _flattened(X)
     if num_features is not None and X.shape[1] != num_features:
         raise ValueError(
             f"{name} has {X.shape[1]} features an example, the model was made from {num_features}"
@@ -77,30 +87,53 @@ def rows(X: Any, name: str = "X", num_features: int | None = None) -> AnyArray:
     return X
 
 
-def finite(X: AnyArray, name: str = "X") -> AnyArray:
+def _flattened(X: AnyRows) -> AnyRows:
+    if X.ndim == 2:
+        return X
+    if isinstance(X, Sharded):
+        return X.with_array(X.array.reshape(X.array.shape[0], -1))
+    return X.reshape(X.shape[0], -1)
+
+
+def finite(X: AnyRows, name: str = "X") -> Any:
     """Return X unless it holds NaN or infinity (ValueError names the first such row)."""
     greatest(X, name)
     return X
 
 
-def greatest(X: AnyArray, name: str) -> float:
+def greatest(X: AnyRows, name: str) -> float:
     """The greatest |x|, 0 for pixels and tracers (ValueError for NaN or infinity)."""
+    on_mesh, X = isinstance(X, Sharded), X.array if isinstance(X, Sharded) else X
     if X.dtype == np.uint8 or not is_concrete(X):
         return 0.0
-    if isinstance(X, np.ndarray):  # two passes, each many times as fast as one in float64
+    if on_mesh:
+        with jax.enable_x64(X.dtype.itemsize == 8):
+            ends = 0.0, float(_greatest_on_mesh(X))
+    elif isinstance(X, np.ndarray):  # two passes, each many times as fast as one in float64
         ends = float(X.min()), float(X.max())
     else:
         with jax.ensure_compile_time_eval():
             ends = 0.0, float(_greatest(X))
     if not np.isfinite(ends).all():
-        bad = ~np.isfinite(np.asarray(X)).reshape(len(X) if X.ndim else 1, -1).all(axis=1)
-        raise ValueError(f"{name} holds NaN or infinity, first in row {int(bad.argmax())}")
+        raise ValueError(f"{name} holds NaN or infinity, first in row {_first_bad_row(X)}")
     return max(-ends[0], ends[1])
+
+
+def _first_bad_row(X: AnyArray) -> int:
+    where = np if isinstance(X, np.ndarray) else jnp  # a mesh finds it without a copy
+    bad = ~where.isfinite(X).reshape(len(X) if X.ndim else 1, -1).all(axis=1)
+    return int(bad.argmax())
 
 
 @jax.jit
 def _greatest(X: jax.Array) -> jax.Array:
     return jnp.max(jnp.abs(X))
+
+
+@jax.jit
+def _greatest_on_mesh(X: jax.Array) -> jax.Array:
+    """The same, by sums as well, because a maximum over devices may pass over NaN."""
+    return jnp.where(jnp.isfinite(X).all(), jnp.max(jnp.abs(X)), jnp.nan)
 
 
 def within(x: Any, name: str, low: int, high: int) -> AnyArray:

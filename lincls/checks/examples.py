@@ -7,7 +7,7 @@ import numpy as np
 
 from lincls.checks.arrays import as_array, floats, greatest, rows
 from lincls.checks.values import count, is_concrete, kind
-from lincls.structs import Affine, AnyArray, Examples, LinearParams
+from lincls.structs import Affine, AnyArray, AnyRows, Examples, LinearParams, Sharded
 
 _COMMON = 60  # weights are left as they are between 2**-60 and 2**60
 
@@ -23,7 +23,28 @@ def labels(
             not below `num_classes`.
     """
     y = as_array(y, name)
-    num_classes = None if num_classes is None else count(num_classes, "num_classes")
+    num_classes = _check_column(y, num_examples, num_classes, name)
+    if not is_concrete(y):  # a wider integer that is no label must not become one
+        return y.astype(np.int32) if y.dtype.itemsize < 4 else y
+    if y.size:
+        values = np.asarray(y)
+        _check_labels(int(values.min()), int(values.max()), num_classes, name)
+    return y.astype(np.int32)
+
+
+def labels_anywhere(
+    y: Any, num_examples: int, num_classes: int | None = None, name: str = "labels"
+) -> AnyRows:
+    """As `labels`, for a function that takes labels on a mesh as well."""
+    if not isinstance(y, Sharded):
+        return labels(y, num_examples, num_classes, name)
+    num_classes = _check_column(y, num_examples, num_classes, name)
+    _check_labels(int(y.array.min()), int(y.array.max()), num_classes, name)  # 0 fills it up
+    return y.with_array(y.array.astype(np.int32))
+
+
+def _check_column(y: AnyRows, num_examples: int, num_classes: Any, name: str) -> int | None:
+    """The number of classes, if it is known, for integers of one axis (TypeError, ValueError)."""
     if not jnp.issubdtype(y.dtype, jnp.integer):
         raise TypeError(
             f"{name} must be integers 0..C-1, got {y.dtype}; data.from_arrays turns text or "
@@ -31,12 +52,7 @@ def labels(
         )
     if y.shape != (num_examples,):
         raise ValueError(f"{name} must have shape ({num_examples},), got {y.shape}")
-    if not is_concrete(y):  # a wider integer that is no label must not become one
-        return y.astype(np.int32) if y.dtype.itemsize < 4 else y
-    if y.size:
-        values = np.asarray(y)
-        _check_labels(int(values.min()), int(values.max()), num_classes, name)
-    return y.astype(np.int32)
+    return None if num_classes is None else count(num_classes, "num_classes")
 
 
 def _check_labels(low: int, high: int, num_classes: int | None, name: str) -> None:

@@ -13,7 +13,9 @@ predictions for every k come from a running count over the neighbours, nearest f
 
 from lincls.knn.driver import neighbors
 from lincls.knn.model import KNN, fit
+from lincls.knn.routes import route
 from lincls.knn.search import merge, search_block
+from lincls.knn.shards import search_shards
 from lincls.knn.voting import (
     Pairs,
     accuracy_by_k,
@@ -44,7 +46,9 @@ __all__ = [
     "predict_by_k",
     "predictions_by_k",
     "probabilities",
+    "route",
     "search_block",
+    "search_shards",
     "ties_by_k",
     "votes",
 ]

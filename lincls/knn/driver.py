@@ -19,10 +19,13 @@ import numpy as np
 
 from lincls import checks, distances, placement
 from lincls.knn import precision
+from lincls.knn.device import compiled_search_on_device
 from lincls.knn.model import KNN, remember
-from lincls.knn.pruning import pays, search_pruned
+from lincls.knn.pruning import search_pruned
+from lincls.knn.routes import Route, route
 from lincls.knn.search import compiled_search_block, merge
-from lincls.structs import AnyArray, Neighbors
+from lincls.knn.shards import compiled_search_shards
+from lincls.structs import AnyRows, Neighbors, Sharded
 
 OnBlock = Callable[[int, int], Any]
 
@@ -30,6 +33,9 @@ _KEYS_BYTES = 2**26  # of the (block, N) matrix of distances
 _BLOCK_WORK = 2**36  # features compared in a block: a few tenths of a second on two cores
 _BOUNDS = 64  # queries whose bounds stay in the cache
 _MOST_THREADS = 4
+_DEVICE_BLOCKS = 16  # times the memory of a block, on an accelerator
+_MOST_ON_DEVICE = 4096  # queries in a block there
+_SEARCHES = {"shards": compiled_search_shards, "device": compiled_search_on_device}
 _MISSES = 4  # bounds are given up once so many more blocks were missed than answered
 _IN_JIT = (
     "call it outside, or use knn.search_block inside, then knn.neighbor_labels and "
@@ -110,11 +116,19 @@ def _search(
 ) -> Neighbors:
     """All queries in their dtype, with bounds where they pay."""
     wide = queries.dtype == np.float64
-    if wide and model.X.dtype != np.float64:  # part by part, so not all rows are held twice
-        model = dataclasses.replace(model, X=np.asarray(model.X), points=None)
-    search = _pruned if model.sketching is not None and pays(model, k) else _plainly
+    if wide and model.X.dtype != np.float64:
+        model = _widened(model)
+    search = _pruned if route(model, k) == "pruned" else _plainly
     with jax.enable_x64(True) if wide else distances.exact_scope(model.X):
         return search(model, queries, k, groups, block_size, on_block)
+
+
+def _widened(model: KNN) -> KNN:
+    """A model of float64 rows on a mesh; elsewhere of rows that are widened part by part."""
+    if isinstance(model.X, Sharded):
+        wide = dataclasses.replace(model, X=precision.in_float64(model.X))
+        return remember(wide, prune=False)
+    return dataclasses.replace(model, X=np.asarray(model.X), points=None)
 
 
 def _pruned(
@@ -160,16 +174,19 @@ def _plainly(
     """All distances, block after block of the queries or part after part of the data."""
     if model.points is None:
         return _by_parts(model, queries, k, groups, block_size, on_block)
-    total = len(queries.places)
-    size = _plain_size(model, total) if block_size is None else block_size
+    total, which = len(queries.places), route(model, k)
+    size = _plain_size(model, total, which) if block_size is None else block_size
+    search_block, sharded = _SEARCHES.get(which, compiled_search_block), which == "shards"
+    if sharded and groups is not None:
+        groups = placement.like(model.X, groups, "groups")
     found, done = [], 0
 
     def search(block: Block) -> Neighbors:
-        return compiled_search_block(
-            model, block.rows, _bucket(k), query_groups=block.groups, groups=groups
-        )
+        return search_block(model, block.rows, _bucket(k), query_groups=block.groups, groups=groups)
 
-    with contextlib.closing(_in_threads(search, _blocks(queries, size))) as answers:
+    blocks = _blocks(queries, size)
+    answers = _one_by_one(search, blocks) if sharded else _in_threads(search, blocks)
+    with contextlib.closing(answers):
         for block, answer in answers:
             found.append((block.places, Neighbors(*(part[:, :k] for part in answer))))
             done += len(block.places)
@@ -197,6 +214,15 @@ def _settings() -> Callable[[], contextlib.AbstractContextManager[Any]]:
             yield
 
     return scope
+
+
+def _one_by_one(
+    search: Callable[[Block], Neighbors | None], blocks: Iterator[Block]
+) -> Generator[tuple[Block, Any], None, None]:
+    """As `_in_threads`, in this thread: all processes of a mesh must call in the same order."""
+    for block in blocks:
+        answer = search(block)
+        yield block, None if answer is None else Neighbors(*map(np.asarray, answer))
 
 
 def _in_threads(
@@ -257,17 +283,17 @@ def _ignore(done: int, total: int) -> None:
     """No progress is shown."""
 
 
-def _rows_and_groups(model: KNN, queries: Any, groups: Any) -> tuple[AnyArray, Any, Any]:
+def _rows_and_groups(model: KNN, queries: Any, groups: Any) -> tuple[AnyRows, Any, Any]:
     """Rows of queries, their groups, and the groups of the training examples (or None)."""
     num_examples, num_features = model.X.shape
     if queries is None:
         if groups is None:
             groups = np.arange(num_examples)
-        groups = checks.labels(groups, num_examples, name="groups")
-        return model.X, np.asarray(groups), np.asarray(groups)
+        groups = placement.gathered(checks.labels_anywhere(groups, num_examples, name="groups"))
+        return model.X, groups, groups
     if groups is not None:
         raise ValueError("groups are for queries=None, the training set; got queries as well")
-    rows = checks.rows(queries, "queries", num_features)
+    rows = checks.rows_anywhere(queries, "queries", num_features)
     if (rows.dtype == jnp.uint8) != (model.X.dtype == jnp.uint8):
         raise TypeError(
             f"queries are {rows.dtype} and the training data {model.X.dtype}; give both as uint8, "
@@ -281,9 +307,12 @@ def _sketched_size(model: KNN, num_queries: int) -> int:
     return _few_sizes(min(_BOUNDS, _BLOCK_WORK // model.X.size), num_queries)
 
 
-def _plain_size(model: KNN, num_queries: int) -> int:
+def _plain_size(model: KNN, num_queries: int, which: Route) -> int:
     """The same where all distances are computed."""
-    by_memory = _KEYS_BYTES // (max(4, model.X.dtype.itemsize) * model.X.shape[0])
+    num_rows = model.X.device_rows if isinstance(model.X, Sharded) else model.X.shape[0]
+    by_memory = _KEYS_BYTES // (max(4, model.X.dtype.itemsize) * num_rows)
+    if which == "device":
+        return _few_sizes(min(_DEVICE_BLOCKS * by_memory, _MOST_ON_DEVICE), num_queries)
     by_time = _BLOCK_WORK / (model.X.size * model.metric.cost)
     return _few_sizes(min(by_memory, int(by_time), 512), num_queries)
 
@@ -305,5 +334,6 @@ def _blocks(queries: Queries, size: int) -> Iterator[Block]:
     for start in range(0, len(places), size):
         some = places[start : start + size]
         filled = np.pad(some, (0, size - len(some)), mode="edge")
-        of_block = precision.widened(rows[filled], dtype)
+        of_block = placement.rows_at(rows, filled) if isinstance(rows, Sharded) else rows[filled]
+        of_block = precision.widened(of_block, dtype)
         yield Block(of_block, None if groups is None else groups[filled], some)

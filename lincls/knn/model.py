@@ -12,6 +12,7 @@ from lincls import checks, distances, placement
 from lincls.distances import Metric
 from lincls.knn import precision, sketches
 from lincls.knn.sketches import Sketching
+from lincls.structs import Sharded
 
 _MOST_CLASSES = 2**20  # more than there are examples are labels of another kind
 
@@ -26,7 +27,7 @@ class KNN:
     """The training data with summaries of it; made by `fit`.
 
     Attributes:
-        X: (N, D) the rows as given, uint8 or floating.
+        X: (N, D) the rows as given, uint8 or floating, on a mesh if they were given there.
         y: (N,) int32 labels, or None.
         points: what `metric.prepare` made of X, or None where X stays on the host.
         metric: the distance.
@@ -65,11 +66,12 @@ def fit(
             more than 1 GiB stays in its file, and `neighbors` reads it part by part.  Other
             host arrays of more than 512 MiB are not copied either, where sketches spare most
             of them and the device is a CPU: do not change them while the model is in use.
+            Rows of `placement.shard` stay on their devices.
         y: integer labels (N,) in 0..C-1, or None for a search without votes.
         metric: a value of `lincls.distances`.
         num_classes: C; by default the largest label plus one.
-        prune: whether to make sketches, where they pay, that spare `neighbors` most distances.
-            The answers are the same: to the bit between pixels, else up to rounding.
+        prune: whether to make sketches, where they pay on a CPU, that spare `neighbors` most
+            distances.  The answers are the same: to the bit between pixels, else up to rounding.
 
     Returns:
         KNN.
@@ -80,20 +82,24 @@ def fit(
     """
     checks.on_host("knn.fit", "call it outside and pass the model in", X, y)
     metric = _checked(metric)
-    X = precision.training_rows(metric, checks.rows(X))
+    X = precision.training_rows(metric, checks.rows_anywhere(X))
     if y is not None:
         num_classes = None if num_classes is None else checks.count(num_classes, "num_classes")
-        y = checks.labels(y, X.shape[0], num_classes, name="y")
+        y = checks.labels_anywhere(y, X.shape[0], num_classes, name="y")
         num_classes = _count_classes(y) if num_classes is None else num_classes
-        y = jnp.asarray(y)
+        y = placement.like(X, y, "y") if isinstance(X, Sharded) else jnp.asarray(y)
     return remember(KNN(X, y, None, metric, num_classes), prune=prune)
 
 
 def remember(model: KNN, *, prune: bool) -> KNN:
     """A model of checked rows with its points, or with sketches where rows stay on the host."""
     X, metric = model.X, model.metric
+    if isinstance(X, Sharded):
+        with distances.exact_scope(X):
+            return dataclasses.replace(model, points=placement.per_shard(metric.prepare, X))
     with distances.exact_scope(X):
-        sketching = sketches.for_metric(metric, X) if prune and not placement.is_large(X) else None
+        bounded = prune and jax.default_backend() == "cpu" and not placement.is_large(X)
+        sketching = sketches.for_metric(metric, X) if bounded else None
         if sketching is not None and placement.stays_on_host(X):
             model, sketching = _sketched(model, sketching), None  # what does not pay, never does
         if placement.is_large(X) or model.sketching is not None:
@@ -105,7 +111,8 @@ def remember(model: KNN, *, prune: bool) -> KNN:
 
 def _count_classes(y: Any) -> int:
     """The largest label plus one (ValueError for labels that are names rather than numbers)."""
-    if (largest := int(y.max())) >= max(_MOST_CLASSES, len(y)):
+    largest = int((y.array if isinstance(y, Sharded) else y).max())
+    if largest >= max(_MOST_CLASSES, len(y)):
         raise ValueError(
             f"y holds {largest} for {len(y)} examples, and votes would be counted for as many "
             "classes; use np.unique(y, return_inverse=True) or data.from_arrays, which number them"

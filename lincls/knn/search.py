@@ -1,5 +1,6 @@
 """The one neighbour search: all distances of a block of queries, and the k smallest of each."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ from jaxtyping import Array, Float, Int, Num
 from lincls import checks, distances
 from lincls.knn.model import KNN
 from lincls.knn.precision import widened
-from lincls.structs import AnyArray, Neighbors
+from lincls.structs import AnyArray, Neighbors, Sharded
 
 _GROUP = 64  # training points that share a minimum in `smallest`
 
@@ -64,23 +65,48 @@ def search_block(
         TypeError: queries that are not of the kind of the training data.
         ValueError: a model whose rows stay on the host.
     """
+    return search_with(nearest, model, queries, k, query_groups=query_groups, groups=groups)
+
+
+def search_with(
+    nearest_fn: Callable[..., Any], model: KNN, queries: Any, k: int, *, query_groups: Any = None,
+    groups: Any = None,
+) -> Neighbors:  # fmt: skip
+    """`search_block` by `nearest`, or by another function of its arguments."""
     checks.kind(model, KNN, "model", "knn.fit(X)")
     k, queries = checks.count(k, "k"), _like_training(model, checks.as_array(queries, "queries"))
     with distances.exact_scope(model.X):
         queries = jnp.asarray(widened(queries, model.X.dtype))
-        block = model.metric.pairwise(model.metric.prepare(queries), model.points)
-        keys = order_keys(block)
+        excluded = None
         if groups is not None and query_groups is not None:
-            same = jnp.asarray(query_groups)[:, None] == jnp.asarray(groups)
-            keys = jnp.where(same, jnp.inf, keys)
-        keys, indices = smallest(keys, k)
-        return Neighbors(from_keys(keys, block.dtype), indices)
+            excluded = jnp.asarray(query_groups)[:, None] == jnp.asarray(groups)
+        keys, indices, dtype = nearest_fn(model.metric, queries, model.points, k, excluded)
+        return Neighbors(from_keys(keys, dtype), indices)
+
+
+def nearest(
+    metric: distances.Metric, queries: Array, points: Any, k: int, excluded: Any
+) -> tuple[Float[Array, "M k"], Int[Array, "M k"], Any]:
+    """Keys and places of the k nearest points that are not excluded, and the distances' dtype.
+
+    Args:
+        metric, queries, k: as for `search_block`.
+        points: what the metric prepared of n rows.
+        excluded: bool, (n,) or (M, n), or None.
+    """
+    block = metric.pairwise(metric.prepare(queries), points)
+    keys = order_keys(block)
+    if excluded is not None:
+        keys = jnp.where(excluded, jnp.inf, keys)
+    return *smallest(keys, k), block.dtype
 
 
 def _like_training(model: KNN, queries: AnyArray) -> AnyArray:
     """Queries of the kind and width of the training data, in no finer precision."""
     if model.points is None:
         raise ValueError("the rows of the model stay on the host; use knn.neighbors")
+    if isinstance(model.X, Sharded):
+        raise ValueError("the rows of the model lie on a mesh; use knn.search_shards")
     if queries.ndim != 2 or queries.shape[1] != model.X.shape[1]:
         raise ValueError(
             f"queries must have shape (M, {model.X.shape[1]}), got {queries.shape}; use "

@@ -10,11 +10,12 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from lincls import checks, distances
+from lincls import checks, distances, placement
 from lincls.knn.driver import OnBlock, neighbors
 from lincls.knn.model import KNN
 from lincls.knn.search import checked_neighbors
-from lincls.structs import AnyArray, Neighbors
+from lincls.knn.shards import labels_at
+from lincls.structs import AnyArray, Neighbors, Sharded
 
 
 def _num_classes(model: KNN) -> int:
@@ -37,6 +38,8 @@ def neighbor_labels(model: KNN, found: Neighbors) -> Int[AnyArray, "M K"]:
     _num_classes(model)
     indices = checked_neighbors(found).indices
     checks.within(indices, "found.indices", 0, model.X.shape[0])
+    if isinstance(model.y, Sharded):
+        return labels_at(model.y, indices)
     return jnp.concatenate([model.y, jnp.full((1,), -1, jnp.int32)])[indices]
 
 
@@ -284,8 +287,8 @@ def accuracy_by_k(
     """
     _num_classes(model)
     if queries is not None:
-        queries = checks.rows(queries, "queries", model.X.shape[1])
+        queries = checks.rows_anywhere(queries, "queries", model.X.shape[1])
     num_queries = (model.X if queries is None else queries).shape[0]
-    labels = np.asarray(checks.labels(labels, num_queries))
+    labels = placement.gathered(checks.labels_anywhere(labels, num_queries))
     predicted = np.asarray(predict_by_k(model, queries, ks, on_block=on_block))
     return np.mean(predicted == labels, axis=1)

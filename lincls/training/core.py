@@ -7,6 +7,7 @@ for all settings, and their products become one matrix product.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import chex
@@ -14,13 +15,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import PartitionSpec
 
-from lincls import batches, checks, optimizers, precision, preprocessing
+from lincls import batches, checks, optimizers, placement, precision, preprocessing
 from lincls import hyper as numbers
 from lincls import objective as objectives
 from lincls.batches import Sampling
 from lincls.objective import Objective
-from lincls.structs import Affine, Examples, Hyper, LinearParams, StepInfo, TrainState
+from lincls.structs import Affine, Examples, Hyper, LinearParams, Sharded, StepInfo, TrainState
+from lincls.training.engines import Engine, on_mesh, on_one_device
 
 Optimizer = Callable[..., optax.GradientTransformation]
 
@@ -131,21 +134,22 @@ def step(
 
 
 def _step(
-    state: TrainState, batch: Examples, recipe: Recipe, hyper: Hyper
-) -> tuple[TrainState, StepInfo]:
-    """As `step`, for a batch that went through `batches.zero_absent`."""
+    state: TrainState, batch: Examples, recipe: Recipe, hyper: Hyper,
+    value: Callable[..., Any] = objectives.of_present, drop: Callable[..., Any] = batches.drop,
+) -> tuple[TrainState, StepInfo]:  # fmt: skip
+    """As `step`, for a batch that went through `batches.zero_absent`, or one of an `Engine`."""
     dtype = state.params.W.dtype
     given = numbers.as_numbers(dict(hyper.optimizer), dtype)
     transformation = optax.with_extra_args_support(recipe.optimizer(**given))
     if hyper.dropout is not None:
         rate = jnp.asarray(hyper.dropout, dtype)
-        batch = batch._replace(X=batches.drop(batch.X, state.key, state.step, rate))
+        batch = batch._replace(X=drop(batch.X, state.key, state.step, rate))
 
     def value_fn(params: LinearParams) -> jax.Array:
-        return objectives.of_present(recipe.objective, params, batch, hyper)[0]
+        return value(recipe.objective, params, batch, hyper)[0]
 
     (loss, parts), grads = jax.value_and_grad(
-        lambda params: objectives.of_present(recipe.objective, params, batch, hyper), has_aux=True
+        lambda params: value(recipe.objective, params, batch, hyper), has_aux=True
     )(state.params)
     updates, opt = transformation.update(
         grads, state.opt, state.params, value=loss, grad=grads, value_fn=value_fn
@@ -174,7 +178,7 @@ def run(
     Args:
         state: of `start`, or of an earlier run.
         data: X (N, D) uint8 or floating, y (N,) int32, weight (N,), or (G, N) where
-            settings see different examples.
+            settings see different examples; all of one device, or all of `placement.shard`.
         affine: preprocessing, applied to each batch.
         recipe: how to train (static).
         hyper: numbers, scalars or (G,).
@@ -191,26 +195,65 @@ def run(
     check_kinds(state, recipe)
     num_steps = checks.count(num_steps, "num_steps", 0)
     num_features, dtype = state.params.W.shape[-1], state.params.W.dtype
+    affine, hyper = preprocessing.checked(affine, num_features), numbers.as_arrays(hyper, dtype)
+    loop = partial(_loop, recipe=recipe, num_steps=num_steps)
+    if isinstance(data.X, Sharded):
+        return _run_on_mesh(loop, state, data, affine, recipe, hyper, stop)
     data = jax.tree.map(jnp.asarray, checks.examples(data, num_features))
-    affine, num_examples = preprocessing.checked(affine, num_features), data.X.shape[0]
-    epoch_steps = batches.steps_per_epoch(num_examples, recipe.batch_size)
-    hyper = numbers.as_arrays(hyper, dtype)
-    take_step = _over_settings(recipe, hyper, data.weight)
+    engine = on_one_device(data, affine, recipe.sampling, recipe.batch_size, dtype)
+    return loop(engine, state, hyper, stop, grid_of_weights=data.weight.ndim == 2)
+
+
+def _run_on_mesh(
+    loop: Callable[..., Any], state: TrainState, data: Examples, affine: Affine, recipe: Recipe,
+    hyper: Hyper, stop: Any,
+) -> tuple[TrainState, StepInfo]:  # fmt: skip
+    """The loop on all devices of a mesh, each with its own rows and the whole state."""
+    check_on_mesh(data, recipe)
+    X, dtype = data.X, state.params.W.dtype
+    split = (recipe.sampling, recipe.batch_size, dtype, X.num_blocks, X.block_rows)
+
+    def of_device(data: Examples, affine: Affine, *rest: Any) -> Any:
+        engine = on_mesh(data, affine, *split)
+        return loop(engine, *rest, grid_of_weights=data.weight.ndim == 2)
+
+    specs = Examples(*(PartitionSpec(*(None,) * part.axis, placement.ROWS) for part in data))
+    everywhere = (PartitionSpec(),) * 4
+    run = placement.over_devices(X.mesh, of_device, (specs, *everywhere))
+    return run(Examples(*(part.array for part in data)), affine, state, hyper, stop)
+
+
+def check_on_mesh(data: Examples, recipe: Recipe) -> None:
+    """TypeError, ValueError for examples that do not lie alike, or a batch without equal parts."""
+    for name, part in data._asdict().items():
+        checks.kind(part, Sharded, name, "placement.shard(mesh, X, y, weight), as X is")
+        placement.like(data.X, part, name)
+    if recipe.batch_size % data.X.num_blocks:
+        parts = data.X.num_blocks
+        raise ValueError(
+            f"batch_size {recipe.batch_size} has no equal parts for {parts} blocks of the data; "
+            f"use {-(-recipe.batch_size // parts) * parts}"
+        )
+
+
+def _loop(
+    engine: Engine, state: TrainState, hyper: Hyper, stop: Any, *, recipe: Recipe, num_steps: int,
+    grid_of_weights: bool,
+) -> tuple[TrainState, StepInfo]:  # fmt: skip
+    """`run` behind the door: the steps of an engine."""
+    take_step = _over_settings(recipe, hyper, engine, grid_of_weights)
     if num_steps < 2:  # XLA inlines a loop of one step, which then rounds otherwise
         end = state.step + num_steps
         stop = end if stop is None else jnp.minimum(stop, end)
 
     def order_of(step: jax.Array) -> Any:
-        return recipe.sampling.order(state.key, step // epoch_steps, num_examples)
+        return engine.order(state.key, step // engine.epoch_steps)
 
     def body(carry: tuple[TrainState, Any], i: jax.Array) -> tuple[Any, StepInfo]:
         state, order = carry
-        begins = (i == 0) | (state.step % epoch_steps == 0)
+        begins = (i == 0) | (state.step % engine.epoch_steps == 0)
         order = jax.lax.cond(begins, order_of, lambda _: order, state.step)
-        rows, present = recipe.sampling.rows(
-            order, state.key, state.step, num_examples, recipe.batch_size
-        )
-        batch = batches.zero_absent(batches.take(data, affine, rows, present, dtype))
+        batch = engine.batch(order, state.key, state.step)
         new_state, info = take_step(state, batch, hyper)
         if stop is not None:
             new_state = where(state.step < stop, new_state, state)
@@ -232,16 +275,18 @@ def check_kinds(state: Any, recipe: Any) -> None:
     checks.kind(recipe, Recipe, "recipe", "Recipe(Objective(losses.softmax))")
 
 
-def _over_settings(recipe: Recipe, hyper: Hyper, weight: jax.Array) -> Callable[..., Any]:
+def _over_settings(
+    recipe: Recipe, hyper: Hyper, engine: Engine, grid_of_weights: bool
+) -> Callable[..., Any]:
     """`_step` for one setting or, vmapped, for all; key, step and batch are shared."""
 
     def take_step(state: TrainState, batch: Examples, hyper: Hyper) -> Any:
-        return _step(state, batch, recipe, hyper)
+        return _step(state, batch, recipe, hyper, engine.value, engine.drop)
 
     if numbers.num_settings(hyper) is None:
         return take_step
     state_axes = TrainState(params=0, opt=0, alive=0, key=None, step=None)
-    batch_axes = Examples(None, None, 0 if weight.ndim == 2 else None)
+    batch_axes = Examples(None, None, 0 if grid_of_weights else None)
     return jax.vmap(take_step, (state_axes, batch_axes, numbers.axes(hyper)), (state_axes, 0))
 
 

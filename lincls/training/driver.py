@@ -22,16 +22,18 @@ from lincls import hyper as numbers
 from lincls import objective as objectives
 from lincls.structs import (
     Affine,
-    AnyArray,
+    AnyRows,
     Examples,
     History,
     Hyper,
+    LinearParams,
+    Sharded,
     StepInfo,
     TrainState,
     Validation,
 )
 from lincls.training import saving
-from lincls.training.core import Recipe, check_kinds, compiled_run, where
+from lincls.training.core import Recipe, check_kinds, check_on_mesh, compiled_run, where
 from lincls.training.streams import Pieces, steps_per_piece
 
 _MOST_STEPS = 2**31 - 1  # their number is an int32
@@ -40,15 +42,15 @@ OnChunk = Callable[[TrainState, StepInfo], Any]
 
 def fit(
     state: TrainState,
-    X: AnyArray,
-    y: AnyArray,
+    X: AnyRows,
+    y: AnyRows,
     recipe: Recipe,
     hyper: Hyper,
     *,
     num_steps: int,
-    weight: AnyArray | None = None,
+    weight: AnyRows | None = None,
     affine: Affine | None = None,
-    validation: tuple[AnyArray, AnyArray] | None = None,
+    validation: tuple[AnyRows, AnyRows] | None = None,
     every: int | None = None,
     patience: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -68,7 +70,8 @@ def fit(
         X, y: images (N, H, W, C) or rows (N, D), uint8 or floating; labels (N,), or what else
             the loss takes, such as targets (N, C) of `losses.cross_entropy`.  Do not write to
             them until the call returns.  A memory-mapped array of more than 1 GiB stays in
-            its file and is read in pieces.
+            its file and is read in pieces.  Rows of `placement.shard` stay on
+            their devices.
         recipe: how to train.
         hyper: numbers; with G values all G settings train at once.
         weight: (N,), or (G, N) where settings see different examples; default all 1.  Only
@@ -99,7 +102,7 @@ def fit(
     data, affine, hyper = _at_the_door(state, X, y, recipe, hyper, weight, affine)
     begin = int(state.step)
     num_steps = checks.count(num_steps, "num_steps", high=_MOST_STEPS - begin)
-    rows_a_step = recipe.sampling.num_rows(len(data.y), recipe.batch_size)
+    rows_a_step = _rows_a_step(data, recipe)
     every = batches.steps_per_epoch(len(data.y), rows_a_step) if every is None else every
     every = begin + num_steps if validation is None else checks.count(every, "every")
     if patience is not None and checks.count(patience, "patience") and validation is None:
@@ -125,9 +128,8 @@ def _train(
     infos = [info]
 
     def so_far() -> saving.Progress:
-        return saving.Progress(
-            state, StepInfo(*map(np.concatenate, zip(*infos, strict=True))), seen
-        )
+        steps = StepInfo(*map(np.concatenate, zip(*infos, strict=True)))
+        return saving.Progress(program.here(state), steps, seen)
 
     for begin, stop, at_boundary in _stretches(int(state.step), end, program.chunk, every):
         if not np.any(state.alive) or (held_out is not None and held_out.has_stopped(seen).all()):
@@ -135,7 +137,7 @@ def _train(
         state, info = program(state, begin, stop)
         infos.append(info)
         if held_out is not None and at_boundary:
-            seen = held_out.measured(seen, stop, state)
+            seen = held_out.measured(seen, stop, program.here(held_out.params_fn(state)))
         if file is not None:
             file.save(so_far)
         if on_chunk is not None:
@@ -158,7 +160,7 @@ class _Program:
         span: int,
     ) -> None:  # fmt: skip
         large = placement.is_large(data.X)
-        rows = recipe.sampling.num_rows(len(data.y), recipe.batch_size)
+        rows = _rows_a_step(data, recipe)
         if large and rows != recipe.batch_size:
             raise ValueError(
                 f"{data.X.nbytes:,} bytes in a file are not read as one batch; use "
@@ -171,9 +173,18 @@ class _Program:
             self._pieces = Pieces(data, state.key, recipe, self.chunk)
             recipe = dataclasses.replace(recipe, sampling=batches.sequential)
         self._run = partial(compiled_run, recipe=recipe, num_steps=self.chunk)
-        self._affine, self._hyper = affine, hyper
+        self._mesh = data.X.mesh if isinstance(data.X, Sharded) else None
+        self._affine, self._hyper = self._everywhere((affine, hyper))
+
+    def _everywhere(self, tree: Any) -> Any:
+        return tree if self._mesh is None else placement.replicated(self._mesh, tree)
+
+    def here(self, tree: Any) -> Any:
+        """State or parameters that came from the mesh as arrays of this process."""
+        return tree if self._mesh is None else placement.unreplicated(tree)
 
     def __call__(self, state: TrainState, begin: int, stop: int) -> tuple[TrainState, StepInfo]:
+        state = self._everywhere(state)
         data = self._data if self._pieces is None else self._pieces.piece(begin, stop)
         state, info = self._run(state, data, self._affine, hyper=self._hyper, stop=stop)
         return state, jax.tree.map(lambda leaf: np.asarray(leaf)[: stop - begin], info)
@@ -197,12 +208,13 @@ class _HeldOut:
             raise TypeError(f"validation must be a pair (X, y), got {type(validation).__name__}")
         X, y = validation
         num_classes, num_features = state.params.W.shape[-2:]
-        X = checks.rows(X, "validation X", num_features)
+        X = checks.rows_anywhere(X, "validation X", num_features)
         X = precision.working(X, "validation X", state.params.W.dtype)
-        y = checks.labels(y, len(X), num_classes, "validation y")
+        y = checks.labels_anywhere(y, len(X), num_classes, "validation y")
         data = Examples(X, y, np.ones(len(X), state.params.W.dtype))
-        self.data = data if placement.is_large(X) else placement.lend(data)
-        self._affine, self._params_fn = affine, recipe.params_fn
+        stays = placement.is_large(X) or isinstance(X, Sharded)
+        self.data = data if stays else placement.lend(data)
+        self.params_fn, self._affine = recipe.params_fn, affine
         self._patience = np.inf if patience is None else patience
 
     def nothing_seen(self, state: TrainState) -> _Seen:
@@ -212,9 +224,9 @@ class _HeldOut:
         worst = np.full(none.shape, -1, accuracy.dtype)
         return _Seen(Validation(steps, accuracy, none, worst, state.params), none)
 
-    def measured(self, seen: _Seen, step: int, state: TrainState) -> _Seen:
+    def measured(self, seen: _Seen, step: int, params: LinearParams) -> _Seen:
         """Measure the parameters after a step."""
-        before, params = seen.validation, self._params_fn(state)
+        before = seen.validation
         accuracy = np.asarray(passes.accuracies(params, self.data, self._affine))
         now = (np.full(accuracy.shape, step), accuracy, params, np.zeros(accuracy.shape, int))
         better = (accuracy > before.best_accuracy) & ~self.has_stopped(seen)
@@ -232,6 +244,14 @@ class _HeldOut:
         return np.asarray(np.asarray(seen.since) >= self._patience)
 
 
+def _rows_a_step(data: Examples, recipe: Recipe) -> int:
+    if not isinstance(data.X, Sharded):
+        return recipe.sampling.num_rows(len(data.y), recipe.batch_size)
+    num_blocks = data.X.num_blocks
+    of_block = recipe.batch_size // num_blocks
+    return num_blocks * recipe.sampling.num_rows(data.X.block_rows, of_block)
+
+
 def _at_the_door(
     state: TrainState, X: Any, y: Any, recipe: Recipe, hyper: Hyper, weight: Any,
     affine: Affine | None,
@@ -240,9 +260,13 @@ def _at_the_door(
     checks.on_host("training.fit", "use training.run", state, X, y, weight, affine)
     check_kinds(state, recipe)
     (num_classes, num_features), dtype = state.params.W.shape[-2:], state.params.W.dtype
-    X = checks.rows(X, num_features=num_features)
+    X = checks.rows_anywhere(X, num_features=num_features)
     hyper = numbers.as_arrays(hyper, dtype)
-    y = objectives.labels(recipe.objective, y, len(X), num_classes, hyper)
+    if isinstance(y, Sharded):
+        y = checks.labels_anywhere(y, len(X), num_classes, "y")
+    else:
+        y = objectives.labels(recipe.objective, y, len(X), num_classes, hyper)
+    weight = placement.gathered(weight) if isinstance(weight, Sharded) else weight
     weight = np.ones(len(X)) if weight is None else checks.weights(weight, len(X))
     weight = np.array(precision.survives(weight, "weight", dtype), dtype)
     X = precision.working(X, dtype=dtype, weight=weight)
@@ -257,10 +281,17 @@ def _at_the_door(
     if weight.ndim == 2 and weight.shape[0] != settings:
         raise ValueError(f"weight has {weight.shape[0]} rows, hyper has {settings} settings")
     affine = preprocessing.checked(affine, num_features)
-    data = Examples(X, y, weight)
-    if not placement.is_large(X):
-        data = placement.lend(data)
+    data = _placed(Examples(X, y, weight), recipe)
     return data, jax.tree.map(_typed, affine), hyper
+
+
+def _placed(data: Examples, recipe: Recipe) -> Examples:
+    """Examples on the device or on X's mesh; those of a large file stay there."""
+    if isinstance(data.X, Sharded):
+        data = passes.on_mesh(data, data.weight.dtype)
+        check_on_mesh(data, recipe)
+        return data
+    return data if placement.is_large(data.X) else placement.lend(data)
 
 
 def _typed(leaf: Any) -> jax.Array:

@@ -11,7 +11,7 @@ import inspect
 import platform
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from lincls import checkpoint, checks, placement
-from lincls.structs import AnyArray, StepInfo, TrainState
+from lincls.structs import AnyArray, Sharded, StepInfo, TrainState
 
 _DIGEST_BYTES = 2**30  # of an array; of a larger one that many are read, spread over its rows
 _BLOCK_BYTES = 2**24
@@ -80,6 +80,8 @@ def described(**parts: Any) -> dict[str, str]:
 
 def text(part: Any) -> str:
     """A text that two processes write alike, and that differs where a run would."""
+    if isinstance(part, Sharded):
+        return f"{part.dtype}{part.shape} in {part.num_blocks} blocks:{_of_shards(part)}"
     if isinstance(part, AnyArray):
         return f"{part.dtype}{part.shape}:{digest(part)}"
     if inspect.isfunction(part):
@@ -106,15 +108,28 @@ def _of_code(code: Any) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
+def _of_shards(rows: Sharded) -> str:
+    """A hash of rows on a mesh, the same for any number of devices."""
+    if not rows.array.is_fully_addressable:
+        raise ValueError("checkpoint is for one process; over several, use checkpoint.save")
+    shards = sorted(rows.array.addressable_shards, key=lambda s: s.index[rows.axis].start or 0)
+    return _hashed(np.asarray(shard.data) for shard in shards)
+
+
 def digest(array: AnyArray) -> str:
     """A hash of the numbers of an array; of a very large one that of rows spread over it."""
     if checks.is_key(array):
         array = jax.random.key_data(array)
-    hashed = hashlib.sha256()
     if not isinstance(array, np.ndarray) or not array.ndim:
         array = np.asarray(array)[None]
-    rows = array[:: -(-array.nbytes // _DIGEST_BYTES) or 1]
-    size = max(1, _BLOCK_BYTES // max(1, rows[:1].nbytes))
-    for start in range(0, len(rows), size):
-        hashed.update(np.ascontiguousarray(rows[start : start + size]).view(np.uint8).data)
+    return _hashed([array[:: -(-array.nbytes // _DIGEST_BYTES) or 1]])
+
+
+def _hashed(parts: Iterable[np.ndarray]) -> str:
+    """A hash of the bytes of arrays, one after the other."""
+    hashed = hashlib.sha256()
+    for part in parts:
+        size = max(1, _BLOCK_BYTES // max(1, part[:1].nbytes))
+        for start in range(0, len(part), size):
+            hashed.update(np.ascontiguousarray(part[start : start + size]).view(np.uint8).data)
     return hashed.hexdigest()[:16]

@@ -1,12 +1,4 @@
-"""Where arrays lie: in host memory, in a file, or on a device; what is copied, and what is lent.
-
-A JAX array is used where it is.  A numpy array is copied to the device, or lent for the duration
-of a call.  A large memory-mapped array stays in its file and is read in blocks.  What is large is
-decided by `limits()`, one value for all of lincls:
-
-    with placement.limited(device_bytes=2**33):
-        state, history = training.fit(...)
-"""
+"""Arrays of one process: in host memory, in a file, on its device; what is copied or lent."""
 
 import contextlib
 import math
@@ -20,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lincls.structs import ALIGNMENT, AnyArray, Examples
+from lincls.structs import ALIGNMENT, AnyArray, AnyRows, Examples
 
 _COPIERS = 4  # threads
 _LARGE_PAGES = 2**22  # bytes from which numpy asks the system for large pages
@@ -109,7 +101,7 @@ def _aligned_copy(X: np.ndarray) -> np.ndarray:
     return copy
 
 
-def is_large(X: AnyArray) -> bool:
+def is_large(X: AnyRows) -> bool:
     """Whether X is memory-mapped and takes more than `limits().device_bytes`."""
     return isinstance(X, np.memmap) and X.nbytes > limits().device_bytes
 

@@ -1,0 +1,1 @@
+"""The same program on several hosts: kNN and training over processes, compared in bits."""

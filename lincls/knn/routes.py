@@ -1,0 +1,38 @@
+"""Which of the searches runs: one rule of the backend, of where the rows lie, and of the bounds."""
+
+from typing import Literal
+
+import jax
+
+from lincls import checks
+from lincls.knn.model import KNN
+from lincls.knn.pruning import pays
+from lincls.structs import Sharded
+
+Route = Literal["shards", "device", "pruned", "parts", "plain"]
+
+
+def route(model: KNN, k: int, backend: str | None = None) -> Route:
+    """The search that `neighbors` uses.  All of them give the same answer.
+
+    Args:
+        model: made by `fit`.
+        k: number of neighbours.
+        backend: "cpu", "gpu" or "tpu"; default that of JAX.
+
+    Returns:
+        "shards": rows on a mesh; each device searches its own.
+        "pruned": on a CPU, distances that a lower bound does not rule out.
+        "parts": rows that stay in their file or on the host, part after part.
+        "device": on an accelerator, a function of one query vmapped over blocks of queries.
+        "plain": on a CPU, all distances.
+    """
+    checks.kind(model, KNN, "model", "knn.fit(X, y)")
+    on_cpu = (jax.default_backend() if backend is None else backend) == "cpu"
+    if isinstance(model.X, Sharded):
+        return "shards"
+    if on_cpu and model.sketching is not None and pays(model, k):
+        return "pruned"
+    if model.points is None:
+        return "parts"
+    return "plain" if on_cpu else "device"
