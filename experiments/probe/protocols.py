@@ -1,4 +1,4 @@
-"""Published protocols as presets: the flags that each fixes, and where it was read.
+"""Published protocols as presets: the flags that each fixes, and its source.
 
 A preset sets flags that were not typed.  It covers what this probe has: where a protocol differs
 in more, `differs` says it.
@@ -28,9 +28,9 @@ PROTOCOLS = {
     ),
     "clip": Protocol(
         {"probes": ("linear",), "normalise": "scale", "fit": "optimum", "strengths": 97,
-         "weakest": 1e-9, "strongest": 1e3, "seeds": 1, "metrics": ("top1", "per_class")},
+         "seeds": 1, "metrics": ("top1", "per_class")},
         "Radford et al., ICML 2021, appendix A.3",
-        "all 97 strengths are tried; the paper searches them by bisection, without scaling",
+        "97 strengths of this program's range are tried; the paper searches its own by bisection",
     ),
     "vtab-1k": Protocol(
         {"probes": ("linear",), "validation": 0.2, "seeds": 3, "metrics": ("top1",)},
