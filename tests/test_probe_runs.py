@@ -206,7 +206,8 @@ def test_a_real_ctrl_c_shows_no_traceback(file, tmp_path):
     assert not any("Traceback" in line for line in lines)
 
 
-KILLS = [1, *(pytest.param(n, marks=pytest.mark.slow) for n in range(2, 20))]
+MANY = 20 if os.environ.get("LINCLS_WHOLE") else 4
+KILLS = [1, *(pytest.param(n, marks=pytest.mark.slow) for n in range(2, MANY))]
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 here")

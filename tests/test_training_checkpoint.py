@@ -194,6 +194,8 @@ def test_functions_are_known_by_their_code_and_by_what_they_close_over():
     )
 
 
+MANY = 50 if os.environ.get("LINCLS_WHOLE") else 12
+
 # --- kill -9 ---------------------------------------------------------------------------------
 
 KILLED = """
@@ -222,7 +224,7 @@ def killed_until_done(path, moments):
 
 
 @pytest.mark.parametrize(
-    "kills", [5, pytest.param(50, marks=pytest.mark.slow)], ids=lambda kills: f"{kills} kills"
+    "kills", [5, pytest.param(MANY, marks=pytest.mark.slow)], ids=lambda kills: f"{kills} kills"
 )
 def test_kill_9_at_any_moment_loses_nothing(tmp_path, kills):
     drawn = random.Random(153 + kills)
