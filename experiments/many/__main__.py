@@ -74,10 +74,11 @@ def wait(children: Sequence[Child]) -> list[str]:
     Raises:
         RuntimeError: which one failed, and the last line that it wrote.
     """
-    failed: list[int] = []
+    running, failed = True, []
     try:
-        while not failed and any(child.process.poll() is None for child in children):
+        while running and not failed:
             time.sleep(0.1)
+            running = any(child.process.poll() is None for child in children)
             failed = [rank for rank, child in enumerate(children) if child.process.poll()]
     finally:
         for child in children:
@@ -101,14 +102,13 @@ def _last_line(file: IO[bytes]) -> str:
 
 def row(found: dict[str, Any], processes: int, devices: int, expected: Any) -> list[str]:
     """A line of the table: hashes of one device, and whether others have the same."""
-    cells = [
-        found[name][:12]
-        if expected is None
-        else "same"
-        if found[name] == expected[name]
-        else "OTHER"
-        for name in SAME
-    ]
+
+    def cell(name: str) -> str:
+        if expected is None:
+            return str(found[name][:12])
+        return "same" if found[name] == expected[name] else "OTHER"
+
+    cells = map(cell, SAME)
     seconds = [f"{found[name]:.1f}" for name in ("knn_seconds", "training_seconds")]
     return [f"{processes} x {devices}", *cells, *seconds]
 
@@ -122,6 +122,10 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
+def _differs(found: dict[str, Any], expected: Any) -> bool:
+    return expected is not None and any(found[name] != expected[name] for name in SAME)
+
+
 def compare(settings: Settings, task: work.Task) -> int:
     """Run on one device and on many, print the table; 0 if all bits are the same."""
     shapes = [(1, 1), (settings.processes, settings.devices)]
@@ -129,9 +133,9 @@ def compare(settings: Settings, task: work.Task) -> int:
     expected, equal = None, True
     for processes, devices in shapes:
         progress.say(f"{processes} x {devices} devices")
-        for line in wait(start(task, processes, devices)):
-            found = json.loads(line)
-            equal &= expected is None or all(found[name] == expected[name] for name in SAME)
+        all_found = [json.loads(line) for line in wait(start(task, processes, devices))]
+        found = next((one for one in all_found if _differs(one, expected)), all_found[0])
+        equal &= not _differs(found, expected)
         rows.append(row(found, processes, devices, expected))
         expected = found
     print(table(rows))
