@@ -20,7 +20,6 @@ import csv
 import io
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -244,7 +243,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt as stopped:
         _STOPPED.append(stopped)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one ends at once
         progress.say("Stopped. Finished parts are kept; the same command goes on.")
         return run.STOPPED
     metrics = job.settings.metrics

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import itertools
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -100,7 +101,7 @@ def neighbors(
     k = checks.count(k, "k", high=model.X.shape[0])
     rows, query_groups, groups = _rows_and_groups(model, queries, groups)
     if block_size is not None:  # no more than there are, because blocks are filled up
-        block_size = min(checks.count(block_size, "block_size"), rows.shape[0])
+        block_size = min(checks.count(block_size, "block_size", high=sys.maxsize), rows.shape[0])
     on_block = checks.function(on_block, "on_block") or _ignore
     places, dtype = np.arange(rows.shape[0]), precision.common(model.X, rows)
     asked = Queries(rows, query_groups, places, dtype)
