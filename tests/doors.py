@@ -205,6 +205,7 @@ WITHOUT = {
     batches.span, batches.take, batches.zero_absent, batches.drop, batches.steps_per_epoch,
     objective.of_present, objective.example_losses, objective.penalised, objective.weighted_mean,
     passes.sum_over, passes.mean_over, passes.objective, passes.at_least_float32,
+    passes.objective_and_gradient, passes.on_mesh,
     hyper.as_numbers, hyper.axes, crossval.held_out_scores,
     # Their numbers come from Hyper, which has the door.
     *(getattr(optimizers, name) for name in ("sgd", "nesterov", "annealed", "exponential",

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from lincls import crossval, distances, evaluation, knn, splits
+from lincls import crossval, distances, evaluation, knn, placement, splits
 from lincls.knn import search
 from lincls.structs import Neighbors
 
@@ -22,6 +22,7 @@ X = RNG.normal(size=(12, 3)).astype(np.float32)
 Y = np.arange(12) % 3
 KEY = jax.random.key(81)
 MODEL = knn.fit(X, Y)
+SHARDED = knn.fit(*placement.shard(placement.mesh(2), X, Y))
 ANGLES = knn.fit(X, Y, metric=distances.cosine)
 FOUND = knn.neighbors(MODEL, X[:4], 5)
 LABELS = np.asarray(knn.neighbor_labels(MODEL, FOUND))
@@ -90,6 +91,8 @@ TABLE = {
         "block_size": (2, "count"), "on_block": (print, "function"),
     },
     knn.search_block: {"queries": (X[:4], "queries"), "model": (MODEL, None), "k": (3, None)},
+    knn.search_shards: {"queries": (X[:4], "queries"), "model": (SHARDED, "model"), "k": (3, "count")},
+    knn.route: {"model": (MODEL, "model"), "k": (3, "count")},
     knn.merge: {"a": (FOUND, "found"), "b": (FOUND, "found"), "k": (3, "count")},
     knn.neighbor_labels: {
         "model": (MODEL, "model with labels"), "found": (FOUND, "neighbours of the model"),
@@ -187,9 +190,11 @@ def public_functions():
 
 def test_the_table_is_complete():
     inner = {distances.is_wide, distances.exact_scope, distances.integer_dtype}
+    inner |= {distances.signed, distances.dot}
     assert set(public_functions()) - inner <= set(TABLE)
     for function, arguments in TABLE.items():
         optional = {"num_classes", "prune", "weights", "groups", "query_groups", "on_block", "cost"}
+        optional |= {"backend"}
         missing = set(inspect.signature(function).parameters) - set(arguments) - optional
         assert not missing, function
 
