@@ -74,7 +74,7 @@ def wait(children: Sequence[Child]) -> list[str]:
     Raises:
         RuntimeError: which one failed, and the last line that it wrote.
     """
-    running, failed = True, []
+    running, failed = True, list[int]()
     try:
         while running and not failed:
             time.sleep(0.1)
