@@ -1,8 +1,10 @@
 """scikit-learn's own checks of its conventions, all of them, with no failure expected.
 
 A linear estimator compiles a program for each of the many shapes of rows in these checks.  The
-checks that fit most shapes are slow, and the rest runs always.
+checks that fit most shapes run with `LINCLS_WHOLE=1 -m slow`, and the rest runs always.
 """
+
+import os
 
 import pytest
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
@@ -33,6 +35,7 @@ def test_all_checks_of_knn(estimator, check):
     check(estimator)
 
 
+@pytest.mark.skipif(not os.environ.get("LINCLS_WHOLE"), reason="minutes; LINCLS_WHOLE=1 runs it")
 @pytest.mark.slow
 @parametrize_with_checks(LINEAR)
 def test_all_checks_of_the_linear_estimators(estimator, check):

@@ -208,7 +208,7 @@ def test_a_real_ctrl_c_shows_no_traceback(file, tmp_path):
     assert not any("Traceback" in line for line in lines)
 
 
-MANY = 20 if os.environ.get("LINCLS_WHOLE") else 4
+MANY = 20 if os.environ.get("LINCLS_WHOLE") else 2
 KILLS = [1, *(pytest.param(n, marks=pytest.mark.slow) for n in range(2, MANY))]
 
 

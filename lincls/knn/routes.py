@@ -28,6 +28,7 @@ def route(model: KNN, k: int, backend: str | None = None) -> Route:
         "plain": on a CPU, all distances.
     """
     checks.kind(model, KNN, "model", "knn.fit(X, y)")
+    k = checks.count(k, "k")
     on_cpu = (jax.default_backend() if backend is None else backend) == "cpu"
     if isinstance(model.X, Sharded):
         return "shards"

@@ -74,7 +74,9 @@ def search_with(
 ) -> Neighbors:  # fmt: skip
     """`search_block` by `nearest`, or by another function of its arguments."""
     checks.kind(model, KNN, "model", "knn.fit(X)")
-    k, queries = checks.count(k, "k"), _like_training(model, checks.as_array(queries, "queries"))
+    if isinstance(model.X, Sharded):
+        raise ValueError("the rows of the model lie on a mesh; use knn.search_shards")
+    k, queries = checks.count(k, "k"), like_training(model, checks.as_array(queries, "queries"))
     with distances.exact_scope(model.X):
         queries = jnp.asarray(widened(queries, model.X.dtype))
         excluded = None
@@ -101,12 +103,10 @@ def nearest(
     return *smallest(keys, k), block.dtype
 
 
-def _like_training(model: KNN, queries: AnyArray) -> AnyArray:
-    """Queries of the kind and width of the training data, in no finer precision."""
+def like_training(model: KNN, queries: AnyArray) -> AnyArray:
+    """Return queries of the kind and width of the training data (TypeError, ValueError)."""
     if model.points is None:
         raise ValueError("the rows of the model stay on the host; use knn.neighbors")
-    if isinstance(model.X, Sharded):
-        raise ValueError("the rows of the model lie on a mesh; use knn.search_shards")
     if queries.ndim != 2 or queries.shape[1] != model.X.shape[1]:
         raise ValueError(
             f"queries must have shape (M, {model.X.shape[1]}), got {queries.shape}; use "

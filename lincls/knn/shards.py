@@ -15,10 +15,10 @@ from jax import lax
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Int, Num
 
-from lincls import distances, placement
+from lincls import checks, distances, placement
 from lincls.knn.device import nearest_of_each
 from lincls.knn.model import KNN
-from lincls.knn.search import from_keys, nearest
+from lincls.knn.search import from_keys, like_training, nearest
 from lincls.structs import AnyArray, Neighbors, Sharded
 
 _ROWS, _WHOLE = PartitionSpec(placement.ROWS), PartitionSpec()
@@ -40,7 +40,15 @@ def search_shards(
         k: number of neighbours.
         query_groups, groups: (M,), and (N,) laid out as the rows are; an example of a query's
             own group is no candidate.
+
+    Raises:
+        TypeError: a model whose rows lie elsewhere, queries of another kind.
+        ValueError: queries of another width, k less than 1.
     """
+    checks.kind(model, KNN, "model", "knn.fit(*placement.shard(mesh, X, y))")
+    checks.kind(model.X, Sharded, "model.X", "placement.shard(mesh, X)[0]")
+    queries = like_training(model, checks.as_array(queries, "queries"))
+    k = checks.count(k, "k")
     of_device = partial(_search_device, model.metric, model.X.num_rows, k)
     of_rows = None if groups is None else groups.array
     specs = (_ROWS, _WHOLE, _WHOLE, _WHOLE if groups is None else _ROWS)
