@@ -77,8 +77,9 @@ def fit(
     """
     checks.on_host("quick.fit", "use training.run", key, images, labels, weight)
     checks.key(key)
-    weight = None if weight is None else checks.example_weights(weight, len(images))
-    X = precision.working(checks.rows(images, "images"), "images", weight=weight)
+    X = checks.rows(images, "images")
+    weight = None if weight is None else checks.example_weights(weight, len(X))
+    X = precision.working(X, "images", weight=weight)
     y = checks.labels(labels, len(X), num_classes)
     num_classes = checks.count(int(y.max()) + 1 if num_classes is None else num_classes,
                                "num_classes", 2)  # fmt: skip

@@ -11,7 +11,10 @@ from sklearn.utils.estimator_checks import estimator_checks_generator, parametri
 
 from lincls.estimators import KNNClassifier, LinearProbeCV, SoftmaxClassifier, SVMClassifier
 
-pytestmark = pytest.mark.usefixtures("quick_compiles")
+pytestmark = [
+    pytest.mark.usefixtures("quick_compiles"),
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+]
 LINEAR = [
     SoftmaxClassifier(certify=False, tol=1e-12),
     SVMClassifier(tol=1e-12),

@@ -22,7 +22,7 @@ X = RNG.normal(size=(12, 3)).astype(np.float32)
 Y = np.arange(12) % 3
 KEY = jax.random.key(81)
 MODEL = knn.fit(X, Y)
-SHARDED = knn.fit(*placement.shard(placement.mesh(2), X, Y))
+SHARDED = knn.fit(*placement.shard(placement.mesh(), X, Y))
 ANGLES = knn.fit(X, Y, metric=distances.cosine)
 FOUND = knn.neighbors(MODEL, X[:4], 5)
 LABELS = np.asarray(knn.neighbor_labels(MODEL, FOUND))

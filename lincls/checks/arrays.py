@@ -102,9 +102,9 @@ def finite(X: AnyRows, name: str = "X") -> Any:
 
 
 def greatest(X: AnyRows, name: str) -> float:
-    """The greatest |x|, 0 for pixels and tracers (ValueError for NaN or infinity)."""
+    """The greatest |x|, 0 for none, for pixels and tracers (ValueError for NaN or infinity)."""
     on_mesh, X = isinstance(X, Sharded), X.array if isinstance(X, Sharded) else X
-    if X.dtype == np.uint8 or not is_concrete(X):
+    if X.dtype == np.uint8 or not is_concrete(X) or X.size == 0:
         return 0.0
     if on_mesh:
         with jax.enable_x64(X.dtype.itemsize == 8):

@@ -128,8 +128,7 @@ def affine(affine: Any, num_features: int) -> Affine:
         raise ValueError(
             f"affine has shapes {shift.shape} and {scale.shape}, X has {num_features} features"
         )
-    if shift.size:
-        greatest(shift, "affine.shift")
+    greatest(shift, "affine.shift")
     greatest(scale, "affine.scale")
     return Affine(shift, scale)
 

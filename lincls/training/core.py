@@ -193,6 +193,7 @@ def run(
         TypeError, ValueError: an argument of another kind or shape, by name.
     """
     check_kinds(state, recipe)
+    checks.kind(data, Examples, "data", "Examples(X, y, weight)")
     num_steps = checks.count(num_steps, "num_steps", 0)
     num_features, dtype = state.params.W.shape[-1], state.params.W.dtype
     affine, hyper = preprocessing.checked(affine, num_features), numbers.as_arrays(hyper, dtype)
