@@ -8,7 +8,6 @@ dtypes and a digest.  Nothing in it is ever executed.  A restored TrainState con
 bits.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -46,7 +45,7 @@ def save(
     if len(arrays) < len(leaves):
         raise ValueError(f"two leaves have one name: {sorted(name for name, _ in leaves)}")
     dtypes = {name: _dtype(leaf, arrays[name]) for name, leaf in leaves}
-    about = {"dtypes": dtypes, "note": dict(note), "sha256": _digest(arrays)}
+    about = {"dtypes": dtypes, "note": dict(note), "sha256": files.digest_of_named(arrays)}
     arrays[_ABOUT] = np.array(json.dumps(about))
     files.write(path, lambda file: files.save_npz(file, **arrays))
 
@@ -93,18 +92,9 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str
         names, digest, _ = about["dtypes"].keys(), about["sha256"], about["note"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(wrong) from error
-    if digest != _digest(arrays) or names != arrays.keys():
+    if digest != files.digest_of_named(arrays) or names != arrays.keys():
         raise ValueError(wrong)
     return arrays, about
-
-
-def _digest(arrays: Mapping[str, np.ndarray]) -> str:
-    """A hash of names, shapes and bytes."""
-    hashed = hashlib.sha256()
-    for name, array in sorted(arrays.items()):
-        hashed.update(f"{name}{array.shape}".encode())
-        hashed.update(array.tobytes())
-    return hashed.hexdigest()
 
 
 def _named_leaves(tree: Tree) -> list[tuple[str, Any]]:

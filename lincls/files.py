@@ -9,15 +9,17 @@ An .npz file is read to its end, where its checksums are compared, and never exe
 
 import contextlib
 import glob
+import hashlib
 import io
 import math
 import os
 import secrets
 import stat
 import struct
+import sys
 import time
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Literal
 
@@ -29,6 +31,7 @@ AnyPath = str | os.PathLike[str]
 STALE = 24 * 3600  # seconds after which the part of a file has no writer any more
 _PART = "[0-9a-z_]" * 8 + ".part"  # the end of the name of a part
 _BLOCK = 1 << 20  # bytes that are read at a time
+HASH_BLOCK = 1 << 24  # bytes that are hashed at a time: memory-mapped arrays stay on disk
 _EXTRA = struct.Struct("<HH")  # number and length of an extra field
 _LOCAL = 30  # bytes of the header of a member of a zip file, before its name
 
@@ -87,6 +90,47 @@ def open_regular(path: AnyPath) -> io.BufferedReader:
     """
     _mode(path)
     return open(path, "rb")
+
+
+def lock(file: IO[Any]) -> bool | None:
+    """Take an open file for this process, until it is closed or the process ends in any way.
+
+    Returns:
+        True if it is taken, False if another process has it, None where there are no locks.
+    """
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:  # a file system without locks
+        return None
+    return True
+
+
+def digest(arrays: Iterable[np.ndarray]) -> str:
+    """Return the SHA-256 (hex) over dtype, shape and bytes of arrays, in row-major order."""
+    sha256 = hashlib.sha256()
+    for array in arrays:
+        dtype = array.dtype.str.replace("<V", "|V")  # bfloat16 comes back from a file so
+        sha256.update(f"{dtype}{array.shape}".encode())
+        array = array if array.ndim else array[None]
+        step = max(1, HASH_BLOCK * len(array) // max(1, array.nbytes))  # rows
+        for start in range(0, len(array), step):
+            block = np.ascontiguousarray(array[start : start + step])
+            sha256.update(block.reshape(-1).view(np.uint8).data)
+    return sha256.hexdigest()
+
+
+def digest_of_named(arrays: Mapping[str, np.ndarray]) -> str:
+    """The same over arrays and their names, in the order of the names."""
+    return digest(part for name in sorted(arrays) for part in (np.array(name), arrays[name]))
 
 
 def _mode(path: AnyPath) -> int | None:

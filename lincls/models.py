@@ -10,7 +10,6 @@ without lincls.  Nothing in it is ever executed.  A linear model has the arrays 
 over text and arrays shows damage.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -281,8 +280,4 @@ def _read(path: AnyPath) -> tuple[Arrays, dict[str, Any]]:
 
 
 def _digest(arrays: Arrays, about: str) -> str:
-    hashed = hashlib.sha256(about.encode())
-    for name, array in sorted(arrays.items()):
-        hashed.update(f"{name}{array.dtype.name}{array.shape}".encode())
-        hashed.update(np.ascontiguousarray(array).data if array.size else b"")
-    return hashed.hexdigest()
+    return files.digest_of_named({**arrays, _ABOUT: np.array(about)})

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from data_fakes import assert_says_it_all, publish, quiet, send, send_range, serving
 
-from lincls import data
+from lincls import data, files
 from lincls.data import cache, download
 
 
@@ -116,7 +116,7 @@ def test_a_download_beside_another_leaves_nothing_behind(archive):
     lock = cache.directory() / "downloads/cifar10/.cifar-10-binary.tar.gz.lock"
     lock.parent.mkdir(parents=True)
     with lock.open("ab") as other, serving(lambda handler: send(handler, b"x")) as address:
-        assert download._lock(other)
+        assert files.lock(other)
         with pytest.raises(data.DataUnavailable, match="offers 1 bytes"):
             data.load("cifar10", url=address, on_progress=quiet)
     assert list(lock.parent.iterdir()) == [lock]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from lincls import data
+from lincls import data, files
 from lincls.data import dataset
 
 
@@ -142,14 +142,15 @@ def test_the_digest_follows_the_content():
         dataset.digest(other),
         dataset.digest(split._replace(images=images.reshape(20, 36))),
         dataset.digest(split._replace(labels=labels.astype(np.int32))),
+        dataset.digest(split._replace(images=images.view(np.int8))),
     }
-    assert len(changed) == 4
+    assert len(changed) == 5
 
 
 def test_the_digest_does_not_depend_on_blocks(monkeypatch):
     split = data.Split(*some_arrays())
     whole = dataset.digest(split)
-    monkeypatch.setattr(dataset, "HASH_BLOCK", 50)
+    monkeypatch.setattr(files, "HASH_BLOCK", 50)
     assert dataset.digest(split) == whole
     assert dataset.digest(data.Split(np.asfortranarray(split.images), split.labels)) == whole
 

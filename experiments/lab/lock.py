@@ -1,13 +1,13 @@
 """One program at a time in a folder of results."""
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from lincls import files
+
+_AGAIN = 0.2  # seconds until the lock is tried again
 
 
 @contextlib.contextmanager
@@ -19,11 +19,9 @@ def held(folder: Path, on_wait: Callable[[], object]) -> Iterator[None]:
         on_wait: called once if another program holds the lock, before waiting for it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                on_wait()
-                fcntl.flock(file, fcntl.LOCK_EX)
+    with (folder / "lock").open("a") as file:
+        if files.lock(file) is False:
+            on_wait()
+            while files.lock(file) is False:
+                time.sleep(_AGAIN)
         yield

@@ -25,6 +25,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from lincls import files
 from lincls.data import archives
 from lincls.data.catalog import Download
 from lincls.data.dataset import DataUnavailable
@@ -287,24 +288,8 @@ def _alone(target: Path) -> Iterator[Path]:
     not kept.
     """
     with target.with_name(f".{target.name}.lock").open("ab") as lock:
-        if _lock(lock):
+        if files.lock(lock):
             yield target.with_name(f"{target.name}.part")
             return
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f"{target.name}.") as own:
         yield Path(own, target.name)
-
-
-def _lock(file: IO[bytes]) -> bool:
-    """Take a file for this process, until it is closed or the process ends; False if taken."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
