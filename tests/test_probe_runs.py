@@ -17,7 +17,7 @@ from experiments.lab import lock, progress
 from experiments.probe import __main__ as program
 from experiments.probe import choosing, features, probing
 from experiments.probe.store import Store, mark_of_parts
-from lincls import checkpoint
+from lincls import placement
 
 ROOT = Path(__file__).parent.parent
 FLAGS = ["--smoke", "--strengths", "2", "--steps", "20", "--examples", "400", "--num-neighbors",
@@ -107,6 +107,8 @@ def test_a_part_that_is_damaged_is_computed_again(tmp_path):
     assert store.kept("one", lambda: pytest.fail("computed again"))["a"].tolist() == [0, 1, 2]
     store.path("one").write_bytes(b"no zip file")
     assert store.kept("one", lambda: {"a": np.arange(2)})["a"].tolist() == [0, 1]
+    other = Store(tmp_path / "parts", "other")
+    assert other.kept("one", lambda: {"a": np.arange(5)})["a"].tolist() == [0, 1, 2, 3, 4]
     fresh = Store(tmp_path / "parts", "mark", again=True)
     assert fresh.kept("one", lambda: {"a": np.arange(4)})["a"].tolist() == [0, 1, 2, 3]
 
@@ -132,27 +134,26 @@ def test_a_training_that_was_stopped_goes_on_from_its_state(tmp_path, monkeypatc
     args = (choosing.jax.random.key(0), rotated, y, 3, weights, np.array([1e-2, 1e-3]), plan)
     monkeypatch.setattr("lincls.training.driver._chunk_length", lambda *_: 10)
     whole, _ = probing.fit_linear(*args)
+    saved, done = tmp_path / "state.npz", []
 
-    class Stopped(Exception):
-        pass
+    def stop(step, _):
+        if step == 20:
+            raise InterruptedError
 
-    def stop(done, _):
-        if done >= 20:
-            raise Stopped
-
-    monkeypatch.setattr(probing, "_SAVE_EVERY", 0)
-    saved = tmp_path / "state.npz"
-    save = checkpoint.save
-    monkeypatch.setattr(
-        checkpoint, "save", lambda path, state: (save(path, state), stop(state.step, 0))
-    )
-    with pytest.raises(Stopped):
-        probing.fit_linear(*args, None, saved)
-    done = []
-    monkeypatch.setattr(checkpoint, "save", save)
-    again, _ = probing.fit_linear(*args, lambda step, _: done.append(step), saved)
+    with placement.limited(saving_seconds=0, saving_share=1e9):
+        with pytest.raises(InterruptedError):
+            probing.fit_linear(*args, stop, saved)
+        again, _ = probing.fit_linear(*args, lambda step, _: done.append(step), saved)
     assert done == [30, 40]
     np.testing.assert_array_equal(again.W, whole.W)
+
+
+def test_features_that_the_training_refuses_are_one_line(tmp_path, capsys):
+    X = 1e9 + np.random.default_rng(3).normal(size=(60, 4))
+    np.savez(tmp_path / "far.npz", X=X, y=np.arange(60) % 3)
+    assert program.main(words(tmp_path / "far.npz", tmp_path)) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: X is float64 and its feature 0 lies at 1e+09")
 
 
 # --- stopped and killed ------------------------------------------------------------------------

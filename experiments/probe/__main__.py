@@ -32,7 +32,7 @@ import numpy as np
 
 from experiments import run
 from experiments.lab import gate, lock, options, progress, record
-from experiments.probe import choosing, measures, probing, protocols, results, store, testing
+from experiments.probe import choosing, measures, protocols, results, store, testing
 from experiments.probe.groups import Groups, read_groups
 from experiments.probe.settings import Settings
 from experiments.report import words
@@ -52,7 +52,8 @@ class Job(NamedTuple):
     @property
     def digest(self) -> str:
         """Of the data and their groups."""
-        return self.data.digest + store.digest_of(*self.groups)
+        groups = (np.zeros(0) if part is None else np.asarray(part) for part in self.groups)
+        return self.data.digest + files.digest(groups)
 
     @property
     def mark(self) -> str:
@@ -238,7 +239,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             job.folder, lambda: progress.say(f"waiting for another probe in {job.folder}")
         ):
             found = finished(job)
-    except probing.Diverged as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stopped:

@@ -4,7 +4,6 @@ Examples that a training does not see have weight 0, so folds, validation parts 
 subsets are rows of one array of weights, and all their trainings are one program.
 """
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +15,6 @@ import optax
 from lincls import (
     batches,
     certificate,
-    checkpoint,
     linear,
     optimizers,
     optimum,
@@ -36,7 +34,6 @@ PROBES = {  # name -> what a table calls it, and the metric of its search
     "cosine": ("kNN, cosine", "cosine"),
     "exp": ("kNN, cosine, exp vote", "cosine"),
 }
-_SAVE_EVERY = 30.0  # seconds
 _BLOCK = 4096  # rows that are rotated at a time
 _USUAL_REG = 1e-3  # where `Plan.learning_rate` is the step size; weaker penalties take longer ways
 _FEW_BATCHES = 4  # sets of at most so many have little noise and bear longer steps
@@ -190,43 +187,21 @@ def fit_linear(
     recipe = Recipe(Objective(), normalised, sampling, size)
     start = LinearParams(np.zeros((num_classes, rows.Z.shape[1]), np.float32),
                          np.zeros(num_classes, np.float32))  # fmt: skip
-    keeper = Keeper(saved, on_step, steps)
-    state = keeper.restored(training.start(key, start, recipe, hyper))
-    loss = np.full(len(regs), np.log(num_classes))
-    if left := steps - int(state.step):
-        state, history = training.fit(
-            state, rows.Z, rows.y, recipe, hyper, num_steps=left, weight=rows.weights,
-            on_chunk=keeper,
-        )  # fmt: skip
-        loss = history.loss[-1]
+    if saved is not None:
+        saved.parent.mkdir(parents=True, exist_ok=True)
+
+    def told(state: TrainState, _: Any) -> None:
+        if on_step is not None:
+            on_step(int(state.step), steps)
+
+    state, history = training.fit(
+        training.start(key, start, recipe, hyper), rows.Z, rows.y, recipe, hyper,
+        num_steps=steps, weight=rows.weights, checkpoint=saved, on_chunk=told,
+    )  # fmt: skip
+    loss = history.loss[-1]
     W, b = map(np.asarray, state.params)
     diverged = ~np.asarray(state.alive) | (loss > _RISEN * np.log(num_classes))
     return LinearParams(rows.back(W), b), diverged
-
-
-class Keeper:
-    """Called between the chunks of a training: it shows progress, and saves the state at times."""
-
-    def __init__(self, path: Path | None, on_step: OnStep | None, num_steps: int) -> None:
-        self._path, self._on_step, self._num_steps = path, on_step, num_steps
-        self._last = time.perf_counter()
-
-    def restored(self, state: TrainState) -> TrainState:
-        """The state that was saved, or `state` where there is none of its kind."""
-        if self._path is None or not self._path.is_file():
-            return state
-        try:
-            return checkpoint.restore(self._path, like=state)
-        except (ValueError, OSError):
-            return state
-
-    def __call__(self, state: TrainState, _: Any) -> None:
-        if self._on_step is not None:
-            self._on_step(int(state.step), self._num_steps)
-        if self._path is not None and time.perf_counter() - self._last >= _SAVE_EVERY:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            checkpoint.save(self._path, state)
-            self._last = time.perf_counter()
 
 
 def fit_optimum(

@@ -6,7 +6,6 @@ settings and the code that decide it: other data or settings have files of their
 
 import dataclasses
 import functools
-import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -73,12 +72,3 @@ def mark_of_parts(source: Path, settings: Settings, digest: str) -> str:
         settings, probes=(), shots=(), seeds=0, metrics=(), samples=0, protocol="none"
     )
     return mark_of(source, each, 0, digest)
-
-
-def digest_of(*arrays: np.ndarray | None) -> str:
-    """A hash of arrays, such as groups."""
-    hashed = hashlib.sha256()
-    for array in arrays:
-        part = np.ascontiguousarray(np.zeros(0) if array is None else array)
-        hashed.update(f"{part.dtype}{part.shape}".encode() + part.tobytes())
-    return hashed.hexdigest()
