@@ -218,8 +218,18 @@ def _checked(key: jax.Array, problem: Problem, settings: Settings) -> dict[str, 
 
     copies = dict.fromkeys(gradients, problem.params)
     report = gradcheck.check(key, loss, copies, wrong, kinks=kinks, h=settings.h)
-    return {name: _summed([leaf for leaf in report.leaves if f"'{name}'" in leaf.name])
-            for name in gradients}  # fmt: skip
+    orders = gradcheck.taylor(key, loss, copies, wrong, kinks=kinks)
+    return {
+        name: _summed([leaf for leaf in report.leaves if f"'{name}'" in leaf.name])
+        | {"order": _least([leaf for leaf in orders.leaves if f"'{name}'" in leaf.name])}
+        for name in gradients
+    }
+
+
+def _least(leaves: list[gradcheck.TaylorLeaf]) -> float | None:
+    """The least order of the remainder, None where no direction was judged."""
+    orders = [leaf.order for leaf in leaves if leaf.judged]
+    return min(orders) if orders else None
 
 
 def _stacked(copies: dict[str, LinearParams]) -> LinearParams:

@@ -9,6 +9,7 @@ Accuracies come as (settings, F); `choose` turns them into a decision.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -30,7 +31,8 @@ from lincls import (
 )
 from lincls import hyper as numbers
 from lincls import linear as linear_model
-from lincls.structs import Affine, AnyArray, AnyRows, Examples, Hyper, LinearParams, Sharded
+from lincls import objective as objectives
+from lincls.structs import Affine, AnyArray, AnyRows, Examples, Hyper, Params, Sharded
 from lincls.training import Recipe
 from lincls.training.driver import OnChunk
 
@@ -128,7 +130,7 @@ class Folded(NamedTuple):
     """What a cross-validation of G settings on F folds found."""
 
     accuracies: np.ndarray  # (G, F) in 0..1, or in the units of `score_fn`
-    params: LinearParams  # (G, F, ...), acting on preprocessed rows
+    params: Params  # (G, F, ...), acting on preprocessed rows
     alive: np.ndarray  # (G, F) bool: False where a training diverged
     affine: Affine  # that preprocessing
 
@@ -144,7 +146,7 @@ def linear(
     num_steps: int,
     weight: AnyArray | None = None,
     affine: Affine | None = None,
-    params: LinearParams | None = None,
+    params: Params | None = None,
     score_fn: Callable[..., float] | None = None,
     on_chunk: OnChunk | None = None,
 ) -> Folded:
@@ -166,7 +168,8 @@ def linear(
             `splits.balanced_weights(y)`; default all 1.
         affine: preprocessing of X; default none.  `preprocessing.fit(X, weight)` suits all folds
             alike: its shift cannot leak, and its scale is a single number.
-        params: where all start, default `linear.init(key, D, C)`.
+        params: where all start, default `linear.init(key, D, C)`; needed with a `scores_fn` of
+            one's own.
         score_fn: `score_fn(scores (n, C), labels (n,)) -> float` on the held-out examples
             whose weight is not 0, greater is better; default the weighted accuracy.
         on_chunk: as in `training.fit`.
@@ -188,13 +191,15 @@ def linear(
         folds = splits.parts(checks.folds(folds, len(X), spared=True), weight)
     num_folds, num_settings = len(folds.held_out), numbers.num_settings(hyper) or 1
     affine = preprocessing.checked(affine, X.shape[1])
-    if params is None:
+    of = recipe.objective
+    if params is None and of.scores_fn is linear_model.scores:
         params = linear_model.init(key, X.shape[1], int(y.max()) + 1)
-    params = checks.params(params)
-    X = precision.working(X, dtype=params.W.dtype, weight=folds.fitted + folds.held_out)
+    params = objectives.checked_params(of, params)
+    dtype = objectives.dtype_of(params)
+    X = precision.working(X, dtype=dtype, weight=folds.fitted + folds.held_out)
     data = Examples(X, y, np.tile(folds.held_out, (num_settings, 1)))
     if isinstance(X, Sharded):
-        data = passes.on_mesh(data, params.W.dtype)
+        data = passes.on_mesh(data, dtype)
     elif not placement.is_large(X):
         data = placement.lend(data)
     each = numbers.repeated(hyper, num_folds)
@@ -209,33 +214,39 @@ def linear(
     )
     alive, worst = np.asarray(alive), 0.0
     if score_fn is None:
-        accuracies = np.reshape(passes.accuracies(found, data, affine), alive.shape)
+        every = passes.accuracies(found, data, affine, scores_fn=of.scores_fn, is_grid=True)
+        accuracies = np.reshape(every, alive.shape)
     else:
         worst = -np.inf
-        scores = held_out_scores(grid, affine, Examples(X, np.asarray(y), folds.held_out))
+        held_out = Examples(X, np.asarray(y), folds.held_out)
+        scores = held_out_scores(grid, affine, held_out, of.scores_fn)
         accuracies = np.array([[score_fn(one, y) for one in scores] for scores, y in scores]).T
     return Folded(np.where(alive, accuracies, worst), grid, alive, affine)
 
 
 def held_out_scores(
-    params: LinearParams, affine: Affine, data: Examples
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    params: Params, affine: Affine, data: Examples,
+    scores_fn: Callable[..., Any] = linear_model.scores,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:  # fmt: skip
     """Fold by fold, what each setting says of the examples that it was not trained on.
 
     Args:
         params: (G, F, ...), as `Folded` has them.
         affine: their preprocessing.
         data: X (N, D), y (N,), weight (F, N): row f is not 0 on the examples held out of f.
+        scores_fn: `(params, X) -> (B, C)` of one setting.
 
     Yields:
         Scores (G, n, C), and labels (n,), of the n examples held out of a fold.
     """
-    on_pixels = linear_model.on_pixels(params, jax.tree.map(jnp.asarray, affine))
+    affine, is_linear = jax.tree.map(jnp.asarray, affine), scores_fn is linear_model.scores
+    params = linear_model.on_pixels(params, affine) if is_linear else params
+    scores_of = _scores if is_linear else partial(_scores_of_settings, scores_fn, affine)
     for fold, weight in enumerate(data.weight):
         members = np.flatnonzero(weight)
-        of_fold = jax.tree.map(lambda leaf, fold=fold: leaf[:, fold], on_pixels)
+        of_fold = jax.tree.map(lambda leaf, fold=fold: leaf[:, fold], params)
         scores = [
-            _scores(of_fold, _rows_of(data.X, members[i : i + _BLOCK]))
+            scores_of(of_fold, _rows_of(data.X, members[i : i + _BLOCK]))
             for i in range(0, len(members), _BLOCK)
         ]
         yield np.concatenate(scores, axis=1), data.y[members]
@@ -246,6 +257,14 @@ def _rows_of(X: AnyRows, places: np.ndarray) -> AnyArray:
 
 
 _scores = jax.jit(linear_model.scores)
+
+
+@partial(jax.jit, static_argnums=0)
+def _scores_of_settings(
+    scores_fn: Callable[..., Any], affine: Affine, params: Params, X: AnyArray
+) -> jax.Array:
+    rows = preprocessing.apply(affine, X, objectives.dtype_of(params))
+    return jax.vmap(scores_fn, (0, None))(params, rows)
 
 
 def _by_fold(

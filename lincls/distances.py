@@ -197,7 +197,7 @@ def _products(q: Array, x: Array, dtype: Any) -> Array:
 def _l2_pairwise(q: Any, x: Any) -> Array:
     if isinstance(x, Pixels):
         products = _products(q.rows, x.rows, x.square_norms.dtype)
-        return q.square_norms[:, None] + x.square_norms - 2 * products
+        return q.square_norms[:, None] + x.square_norms[None] - 2 * products
     return lax.map(lambda point: _l2_pairs(point[None], x), q)
 
 
@@ -238,7 +238,7 @@ def _l1_of_few(q: Array, x: Array) -> Array:
         return total
 
     of_q, of_x = (jnp.sum(points, axis=1, dtype=jnp.int32) for points in (q, x))
-    return 2 * lax.map(maxima, q).astype(jnp.int32) - of_q[:, None] - of_x
+    return 2 * lax.map(maxima, q).astype(jnp.int32) - of_q[:, None] - of_x[None]
 
 
 def _l1_pairwise(q: Array, x: Array) -> Array:

@@ -54,7 +54,7 @@ def scores(params: LinearParams, X: Shaped[AnyArray, "N ..."]) -> Float[jax.Arra
     """
     W, b = map(jnp.asarray, checks.params(params))
     X = jnp.asarray(checks.rows(X, num_features=W.shape[-1])).astype(W.dtype)
-    return X @ W.T + b if W.ndim == 2 else X @ W.swapaxes(-1, -2) + b[..., None, :]
+    return X @ W.swapaxes(-1, -2) + b[..., None, :]
 
 
 def predict(params: LinearParams, images: AnyArray) -> Int[jax.Array, "*G N"]:

@@ -203,7 +203,7 @@ def crammer_singer_kinks(
 
 def _is_label(scores: Float[AnyArray, "B C"], labels: Labels) -> Bool[jax.Array, "B C"]:
     labels = jnp.asarray(labels)
-    return labels[:, None] == jnp.arange(scores.shape[-1], dtype=labels.dtype)
+    return labels[:, None] == jnp.arange(scores.shape[-1], dtype=labels.dtype)[None]
 
 
 def _of_label(values: Shaped[AnyArray, "B C"], labels: Labels) -> jax.Array:

@@ -2,7 +2,8 @@
 
     L = sum_i w_i loss(s_i, y_i) / sum_i w_i + reg * R(W)        (slides 36, 41)
 
-`Objective(loss, penalty)` is a pair of functions; their numbers come from `Hyper`.
+`Objective(loss, penalty)` is a pair of functions; their numbers come from `Hyper`.  A third one,
+`scores_fn(params, X)`, reads any tree of parameters; by default the scores are W x + b.
 """
 
 from collections.abc import Callable
@@ -14,27 +15,34 @@ import numpy as np
 
 from lincls import batches, checks, linear, losses, penalties, preprocessing
 from lincls.hyper import as_numbers, plain
-from lincls.structs import Affine, AnyArray, Examples, Hyper, LinearParams, Parts
+from lincls.structs import Affine, AnyArray, Examples, Hyper, LinearParams, Params, Parts
 
 
 class Objective(NamedTuple):
     """What is minimised: `loss(scores, labels, **hyper.loss)`, `penalty(W, **hyper.penalty)`.
 
-    Both are module-level functions, so that equal objectives compile once.
+    All are module-level functions, so that equal objectives compile once.
+
+    Attributes:
+        loss: `(scores (B, C), labels) -> (B,)`.
+        penalty: `(W) -> ()`.  It sees W of LinearParams, and the whole tree of other parameters.
+        scores_fn: `(params, X (B, D)) -> (B, C)`.  Another one than `linear.scores` takes any tree
+            of floating arrays as parameters.
     """
 
     loss: Callable[..., Any] = losses.softmax
     penalty: Callable[..., Any] = penalties.l2
+    scores_fn: Callable[..., Any] = linear.scores
 
 
 def evaluate(
-    objective: Objective, params: LinearParams, batch: Examples, hyper: Hyper
+    objective: Objective, params: Params, batch: Examples, hyper: Hyper
 ) -> tuple[jax.Array, Parts]:
     """The objective on a batch, and its two parts.
 
     Args:
-        objective: the loss and the penalty.
-        params: W (C, D), b (C,); everything else is cast to their dtype.
+        objective: the loss, the penalty and the scores.
+        params: W (C, D), b (C,), or what `scores_fn` reads; all else is cast to their dtype.
         batch: X (B, D), y (B,), weight (B,).  Weight 2 counts an example twice.  Weight 0
             leaves it out, even if its features, its loss or its label are no finite numbers.
         hyper: scalars.
@@ -47,24 +55,23 @@ def evaluate(
             value an example, or a penalty that is not one number.
     """
     checked(objective)
-    params = checks.params(params)
+    params = checked_params(objective, params)
     return of_present(objective, params, batches.zero_absent(batch), plain(hyper))
 
 
 def of_present(
-    objective: Objective, params: LinearParams, batch: Examples, hyper: Hyper
+    objective: Objective, params: Params, batch: Examples, hyper: Hyper
 ) -> tuple[jax.Array, Parts]:
     """As `evaluate`, for a batch that went through `batches.zero_absent`."""
-    dtype = params.W.dtype
-    weight = jnp.asarray(batch.weight, dtype)
+    weight = jnp.asarray(batch.weight, dtype_of(params))
     per_example = example_losses(objective, params, batch._replace(weight=weight), hyper)
     data = weighted_mean(per_example, weight)
-    penalty = penalised(objective, params.W, hyper)
+    penalty = penalised(objective, params, hyper)
     return data + penalty, Parts(data, penalty)
 
 
 def example_losses(
-    objective: Objective, params: LinearParams, batch: Examples, hyper: Hyper
+    objective: Objective, params: Params, batch: Examples, hyper: Hyper
 ) -> jax.Array:
     """The loss of each example (B,), at scores of 0 where its weight is 0.
 
@@ -75,16 +82,17 @@ def example_losses(
     """
     if np.shape(batch.weight) != (len(batch.X),):
         raise ValueError(f"weight must be ({len(batch.X)},), got {np.shape(batch.weight)}")
-    scores = jnp.where(batch.weight[:, None] > 0, linear.scores(params, batch.X), 0)
-    found = objective.loss(scores, batch.y, **as_numbers(dict(hyper.loss), params.W.dtype))
+    scores = jnp.where(batch.weight[:, None] > 0, objective.scores_fn(params, batch.X), 0)
+    found = objective.loss(scores, batch.y, **as_numbers(dict(hyper.loss), dtype_of(params)))
     _check_shape(found, (len(batch.X),), "loss(scores, labels)", "one value an example")
     return found
 
 
-def penalised(objective: Objective, W: AnyArray, hyper: Hyper) -> jax.Array:
+def penalised(objective: Objective, params: Params, hyper: Hyper) -> jax.Array:
     """reg * R(W) of one setting (ValueError, TypeError: a penalty that is not one number)."""
-    reg, numbers = as_numbers((hyper.reg, dict(hyper.penalty)), W.dtype)
-    found = objective.penalty(W, **numbers)
+    reg, numbers = as_numbers((hyper.reg, dict(hyper.penalty)), dtype_of(params))
+    seen = params.W if isinstance(params, LinearParams) else params
+    found = objective.penalty(seen, **numbers)
     _check_shape(found, (), "penalty(W)", "one number")
     return reg * found
 
@@ -93,6 +101,51 @@ def weighted_mean(values: jax.Array, weight: jax.Array) -> jax.Array:
     """sum(w * v) / sum(w), and 0 where all weights are 0."""
     total = jnp.sum(weight)
     return jnp.sum(weight * values) / jnp.where(total > 0, total, 1.0)
+
+
+def dtype_of(params: Params) -> Any:
+    """The dtype of the parameters, which is that of all computation."""
+    return jax.tree.leaves(params)[0].dtype
+
+
+def num_features(params: Params) -> int | None:
+    """D of LinearParams; None of another tree, which does not say it."""
+    return params.W.shape[-1] if isinstance(params, LinearParams) else None
+
+
+def num_classes(objective: Objective, params: Params, num_features: int) -> int:
+    """C, by the shape of the scores of one row.
+
+    Args:
+        objective: its `scores_fn` is traced.
+        params: of one setting.
+        num_features: D.
+
+    Raises:
+        TypeError, ValueError: parameters or rows that `scores_fn` does not take; scores that are
+            not (B, C).
+    """
+    if objective.scores_fn is linear.scores:
+        return params.W.shape[-2]
+    row = jax.ShapeDtypeStruct((1, num_features), dtype_of(params))
+    try:
+        found = jax.eval_shape(objective.scores_fn, params, row)
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
+        kind = type(error) if isinstance(error, TypeError | ValueError) else TypeError
+        raise kind(
+            f"objective.scores_fn does not take these params and X (B, {num_features}): {error}"
+        ) from error
+    shape = getattr(found, "shape", None)
+    if shape is None or len(shape) != 2 or shape[0] != 1:
+        raise ValueError(f"objective.scores_fn(params, X) must be (B, C), got {shape} for B = 1")
+    return shape[1]
+
+
+def checked_params(objective: Objective, params: Any) -> Params:
+    """Return LinearParams, or the tree that another `scores_fn` reads (TypeError, ValueError)."""
+    if objective.scores_fn is linear.scores:
+        return checks.params(params)
+    return checks.tree(params)
 
 
 def labels(
@@ -128,6 +181,7 @@ def checked(objective: Any) -> Objective:
     checks.kind(objective, Objective, "objective", "Objective(losses.softmax, penalties.l2)")
     checks.kind(objective.loss, Callable, "objective.loss", "losses.softmax, a function")
     checks.kind(objective.penalty, Callable, "objective.penalty", "penalties.l2, a function")
+    checks.kind(objective.scores_fn, Callable, "objective.scores_fn", "linear.scores, a function")
     return objective
 
 
@@ -172,7 +226,9 @@ def step_size(
         _check_shape(found, (1,), "loss(scores, labels)", "one value an example")
         return found.sum()
 
-    gradient = jax.grad(of_equal)(jnp.zeros((1, checks.count(num_classes, "num_classes"))))
+    gradient = jax.grad(of_equal)(
+        jnp.zeros((1, checks.count(num_classes, "num_classes")), squares.dtype)
+    )
     curvature = jnp.linalg.norm(gradient) * (1 + jnp.mean(squares)) / 3
     rate = float(1 / (curvature + 2 * checks.number(reg, "reg", least=0)))
     if not 0 < rate < np.inf:

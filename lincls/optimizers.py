@@ -42,7 +42,7 @@ import jax.numpy as jnp
 import optax
 
 from lincls import penalties
-from lincls.structs import LinearParams
+from lincls.structs import LinearParams, Params
 
 Schedule = Callable[[jax.Array], Any]
 _MOMENTUM = 0.9
@@ -180,7 +180,7 @@ def proximal(
     Sciences 2014 (iPiano).
     """
 
-    def init(params: LinearParams) -> ProximalState:
+    def init(params: Params) -> ProximalState:
         return ProximalState(() if momentum is None else params, jnp.zeros((), jnp.int32))
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
@@ -226,6 +226,8 @@ def _through(
     """The updates after which W is fn(W + update, amount); those of the bias are as they were."""
     if params is None:
         raise ValueError("proximal needs the parameters: call update(grads, state, params)")
+    if not isinstance(params, LinearParams):
+        raise TypeError("proximal and max_norm change W of LinearParams(W, b), and no other tree")
     return updates._replace(W=fn(params.W + updates.W, amount) - params.W)
 
 
@@ -271,7 +273,7 @@ def averaging(start: Any = 0, decay: Any = None) -> optax.GradientTransformation
     return optax.GradientTransformation(init, update)
 
 
-def averaged(state: Any) -> LinearParams:
+def averaged(state: Any) -> Params:
     """The mean that `averaging` keeps, of a TrainState or an optimiser's state, also of a grid.
 
     As `params_fn` of a `Recipe` it is what training and cross-validation measure.

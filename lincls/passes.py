@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec
 from lincls import batches, checks, linear, placement, preprocessing
 from lincls import objective as objectives
 from lincls.objective import Objective
-from lincls.structs import Affine, Examples, Hyper, LinearParams, Sharded
+from lincls.structs import Affine, Examples, Hyper, LinearParams, Params, Sharded
 
 BLOCK = 1024  # rows that are floats at the same time
 
@@ -69,11 +69,12 @@ def _sum_over_mesh(
 
 
 def mean_over(
-    fn: Callable[[LinearParams, Examples], jax.Array],
-    params: LinearParams,
+    fn: Callable[[Params, Examples], jax.Array],
+    params: Params,
     data: Examples,
     affine: Affine,
     block: int = BLOCK,
+    is_grid: bool | None = None,
 ) -> jax.Array:
     """The weighted mean of fn(params, batch) (B,) over all examples, for every setting at once.
 
@@ -81,20 +82,22 @@ def mean_over(
 
     Args:
         fn: per-example values of one setting; they are added in float32 at least.
-        params: W (C, D), or (G, C, D).
+        params: W (C, D), or (G, C, D); or another tree.
         data: X (N, D), y (N,), weight (N,), or (G, N) where settings see different examples.
         affine: preprocessing of X.
         block: rows that are floats at the same time.
+        is_grid: whether the leaves have an axis G; by default, whether W has it.
 
     Returns:
         () or (G,); 0 for a setting without any weight.
     """
-    dtype, wide = params.W.dtype, at_least_float32(params.W.dtype)
+    dtype = objectives.dtype_of(params)
+    wide = at_least_float32(dtype)
 
-    def total(params: LinearParams, batch: Examples) -> jax.Array:
+    def total(params: Params, batch: Examples) -> jax.Array:
         return jnp.sum(batch.weight.astype(wide) * fn(params, batch).astype(wide))
 
-    if params.W.ndim == 3:
+    if params.W.ndim == 3 if is_grid is None else is_grid:
         total = jax.vmap(total, (0, Examples(None, None, 0 if data.weight.ndim == 2 else None)))
     sums = sum_over(lambda batch: total(params, batch), data, affine, dtype, block)
     weight = _total_weight(data, affine, wide)
@@ -123,12 +126,12 @@ def objective(
     def per_example(params: LinearParams, batch: Examples) -> jax.Array:
         return objectives.example_losses(objective, params, batch, hyper)
 
-    def penalised(W: jax.Array) -> jax.Array:
-        return objectives.penalised(objective, W, hyper)
+    def penalised(params: LinearParams) -> jax.Array:
+        return objectives.penalised(objective, params, hyper)
 
     each = jax.vmap(penalised) if params.W.ndim == 3 else penalised
     data_loss = mean_over(per_example, params, data, affine)
-    return data_loss + each(params.W).astype(data_loss.dtype)
+    return data_loss + each(params).astype(data_loss.dtype)
 
 
 def objective_and_gradient(
@@ -152,18 +155,23 @@ def objective_and_gradient(
         return ravel_pytree((value, jnp.sum(batch.weight), gradient))[0]
 
     total, weight, gradient = unravel(sum_over(sums, data, affine, params.W.dtype))
-    penalty, of_penalty = jax.value_and_grad(objectives.penalised, argnums=1)(of, params.W, hyper)
-    gradient = jax.tree.map(lambda leaf: leaf / weight, gradient)
-    return total / weight + penalty, gradient._replace(W=gradient.W + of_penalty)
+    penalty, of_penalty = jax.value_and_grad(objectives.penalised, argnums=1)(of, params, hyper)
+    gradient = jax.tree.map(lambda leaf, more: leaf / weight + more, gradient, of_penalty)
+    return total / weight + penalty, gradient
 
 
-def accuracies(params: LinearParams, data: Examples, affine: Affine) -> Any:
+def accuracies(
+    params: Params, data: Examples, affine: Affine, *,
+    scores_fn: Callable[..., Any] = linear.scores, is_grid: bool | None = None,
+) -> Any:  # fmt: skip
     """The weighted accuracy of every setting; rows are read and converted once for all.
 
     Args:
         params: W (C, D), or (G, C, D) for a grid, acting on preprocessed rows.
         data: X (N, D), which may stay in a large file, y (N,), weight (N,) or (G, N).
         affine: preprocessing.
+        scores_fn: `(params, X) -> (B, C)`, of other parameters than LinearParams.
+        is_grid: whether the leaves have an axis G; by default, whether W has it.
 
     Returns:
         () or (G,) in 0..1; 0 for a setting without any weight.
@@ -171,24 +179,30 @@ def accuracies(params: LinearParams, data: Examples, affine: Affine) -> Any:
     Raises:
         TypeError, ValueError: data that do not fit the parameters, by name.
     """
-    params = checks.params(params)
-    num_classes, num_features = params.W.shape[-2:]
+    scored = Objective(scores_fn=scores_fn)
+    params = objectives.checked_params(scored, params)
+    is_grid = params.W.ndim == 3 if is_grid is None else is_grid
     checks.kind(data, Examples, "data", "Examples(X, y, weight)")
-    X = checks.rows_anywhere(data.X, num_features=num_features)
+    X = checks.rows_anywhere(data.X, num_features=objectives.num_features(params))
+    one = jax.tree.map(lambda leaf: leaf[0], params) if is_grid else params
+    num_classes = objectives.num_classes(scored, one, X.shape[1])
     y = checks.labels_anywhere(data.y, len(X), num_classes, "y")
-    affine = preprocessing.checked(affine, num_features)
+    affine = preprocessing.checked(affine, X.shape[1])
+    of = partial(_accuracies, scores_fn=scores_fn, is_grid=is_grid)
     if isinstance(X, Sharded):
-        data = on_mesh(data._replace(X=X, y=y), params.W.dtype)
-        return np.asarray(_accuracies(*placement.replicated(X.mesh, (params,)), data, affine))
+        data = on_mesh(data._replace(X=X, y=y), objectives.dtype_of(params))
+        return np.asarray(of(*placement.replicated(X.mesh, (params,)), data, affine))
     data = Examples(X, y, checks.weights(data.weight, len(X), zero=True))
     if not placement.is_large(data.X):
-        return _accuracies(params, data, affine)
+        return of(params, data, affine)
     hits = weight = np.zeros(())
     for block in placement.blocks(data):
         of_block = np.asarray(block.weight, np.float64).sum(axis=-1)
-        hits = hits + of_block * np.asarray(_accuracies(params, block, affine))
+        hits = hits + of_block * np.asarray(of(params, block, affine))
         weight = weight + of_block
-    return np.asarray(hits / np.where(weight > 0, weight, 1), at_least_float32(params.W.dtype))
+    return np.asarray(
+        hits / np.where(weight > 0, weight, 1), at_least_float32(objectives.dtype_of(params))
+    )
 
 
 def on_mesh(data: Examples, dtype: Any) -> Examples:
@@ -205,12 +219,15 @@ def on_mesh(data: Examples, dtype: Any) -> Examples:
     return Examples(X, placement.like(X, y, "y"), weight)
 
 
-@jax.jit
-def _accuracies(params: LinearParams, data: Examples, affine: Affine) -> jax.Array:
-    def hits(params: LinearParams, batch: Examples) -> jax.Array:
-        return jnp.argmax(linear.scores(params, batch.X), axis=-1) == batch.y
+@partial(jax.jit, static_argnames=("scores_fn", "is_grid"))
+def _accuracies(
+    params: Params, data: Examples, affine: Affine, scores_fn: Callable[..., Any], is_grid: bool
+) -> jax.Array:
+    def hits(params: Params, batch: Examples) -> jax.Array:
+        found = jnp.argmax(scores_fn(params, batch.X), axis=-1)
+        return found.astype(batch.y.dtype) == batch.y
 
-    return mean_over(hits, params, data, affine)
+    return mean_over(hits, params, data, affine, is_grid=is_grid)
 
 
 def at_least_float32(dtype: Any) -> Any:

@@ -96,7 +96,7 @@ def apply(affine: Affine, X: Shaped[AnyArray, "B D"], dtype: Any = jnp.float32) 
     if wide and all(map(checks.is_concrete, affine)):
         moved = (X - np.asarray(affine.shift)) * np.asarray(affine.scale, np.float64)
         return jnp.asarray(moved, dtype)
-    shift, scale = (jnp.asarray(number, dtype) for number in affine)
+    shift, scale = (jnp.atleast_2d(jnp.asarray(number, dtype)) for number in affine)
     return (jnp.asarray(X).astype(dtype) - shift) * scale
 
 

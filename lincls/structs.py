@@ -88,6 +88,9 @@ class LinearParams(NamedTuple):
     b: Any  # (C,) floating
 
 
+Params = Any  # LinearParams, or another tree of floating arrays that a `scores_fn` reads
+
+
 class Affine(NamedTuple):
     """Preprocessing x -> (x - shift) * scale, an argument of whoever turns pixels into floats."""
 
@@ -129,7 +132,7 @@ class Parts(NamedTuple):
 class TrainState(NamedTuple):
     """What the next step needs.  `key` and `step` are shared by all settings of a grid."""
 
-    params: Any  # LinearParams, (G, ...) leaves in a grid
+    params: Params  # (G, ...) leaves in a grid
     opt: Any  # the optimiser's state, likewise
     alive: Any  # () or (G,) bool: False once loss, gradient or parameters were not finite
     key: Any  # () typed PRNG key of the run
@@ -142,7 +145,7 @@ class StepInfo(NamedTuple):
     loss: Any  # () the objective on the batch: data + penalty
     data: Any  # () weighted mean loss of the batch
     penalty: Any  # () reg * R(W)
-    grad_norm: Any  # () Euclidean norm of the gradient over all of W and b
+    grad_norm: Any  # () Euclidean norm of the gradient over all parameters
     alive: Any  # () bool, whether the setting is still training after this step
 
 
@@ -153,7 +156,7 @@ class Validation(NamedTuple):
     accuracy: Any  # (V,) or (V, G), in 0..1
     best_step: Any  # () or (G,) int: the first step of greatest accuracy
     best_accuracy: Any  # () or (G,)
-    best_params: Any  # LinearParams at that step
+    best_params: Params  # those at that step
 
 
 class History(NamedTuple):

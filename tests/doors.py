@@ -162,7 +162,8 @@ TABLE = {
                           "reg": "number"},
     objective.evaluate: {"objective": "objective", "params": "params", "batch": "data",
                          "hyper": "hyper"},
-    passes.accuracies: {"params": "params", "data": "data / labelled data", "affine": "affine"},
+    passes.accuracies: {"params": "params", "data": "data / labelled data", "affine": "affine",
+                        "scores_fn": "", "is_grid": ""},
     hyper.plain: {"hyper": "hyper"},
     hyper.num_settings: {"hyper": "hyper"},
     hyper.as_arrays: {"hyper": "hyper / narrowed hyper", "dtype": ""},
@@ -171,6 +172,8 @@ TABLE = {
     gradcheck.check: {"key": "key", "fn": "fn", "params": "real tree", "grads": "real tree",
                       "kinks": "", "h": "positive", "rtol": "positive / share",
                       "num_coordinates": "negative", "num_directions": "negative"},
+    gradcheck.taylor: {"key": "key", "fn": "fn", "params": "real tree", "grads": "real tree",
+                       "kinks": "", "h": "positive", "num_directions": "count"},
     checkpoint.save: {"path": "", "tree": "leaf", "note": ""},
     checkpoint.note: {"path": ""},
     checkpoint.restore: {"path": "", "like": ""},
@@ -214,7 +217,8 @@ TABLE = {
 WITHOUT = {
     # Traced inside of others, which have the door.
     batches.span, batches.take, batches.zero_absent, batches.drop, batches.steps_per_epoch,
-    objective.labels, objective.of_present, objective.example_losses, objective.penalised,
+    objective.labels, objective.checked_params, objective.dtype_of, objective.num_classes,
+    objective.num_features, objective.of_present, objective.example_losses, objective.penalised,
     objective.weighted_mean,
     passes.sum_over, passes.mean_over, passes.objective, passes.at_least_float32,
     passes.objective_and_gradient, passes.on_mesh,
@@ -238,6 +242,7 @@ GOOD = {
 }  # fmt: skip
 GOOD_OF = {
     gradcheck.check: {"params": np.ones(3)},
+    gradcheck.taylor: {"params": np.ones(3)},
     training.fit: {"validation": (X, Y)},
 }
 

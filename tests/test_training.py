@@ -167,9 +167,9 @@ def test_large_validation_data_are_read_block_by_block(tmp_path, monkeypatch):
     in_file[:] = X
     met, measure = [], passes._accuracies
 
-    def watch(params, data, affine):
+    def watch(params, data, affine, **how):
         met.append(len(data.X))
-        return measure(params, data, affine)
+        return measure(params, data, affine, **how)
 
     monkeypatch.setattr(passes, "_accuracies", watch)
     with placement.limited(device_bytes=0, piece_bytes=32 * D):

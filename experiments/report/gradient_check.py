@@ -106,14 +106,20 @@ def _median(record: Record, dtype: str, kind: str) -> np.ndarray:
 
 
 def _mistakes(record: Record) -> Table:
-    header = ("mistake", "verdict", "compared", "wrong", "across a kink", "largest relative error")
+    header = ("mistake", "verdict", "compared", "wrong", "across a kink", "largest relative error",
+              "order of the remainder")  # fmt: skip
     rows = [
         (DESCRIPTIONS[name], "passed" if report["passed"] else "rejected",
          *(f"{report[count]:,}" for count in ("judged", "wrong", "crossed")),
-         words.power(report["error"]))
+         words.power(report["error"]),
+         "not judged" if report["order"] is None else f"{report['order']:.1f}")
         for name, report in record.numbers["mistakes"].items()
     ]  # fmt: skip
-    return Table("Planted mistakes in the SVM gradient under gradcheck.check.", header, rows)
+    title = (
+        "Planted mistakes in the SVM gradient under gradcheck.check.  The order of Taylor's "
+        "remainder is 2 where the gradient is right, and 1 where it is wrong."
+    )
+    return Table(title, header, rows)
 
 
 def _costs(record: Record) -> Table:

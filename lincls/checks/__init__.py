@@ -25,6 +25,7 @@ from lincls.checks.examples import (
     params,
     scored,
     targeted,
+    tree,
     vote_weights,
     weights,
 )
@@ -72,6 +73,7 @@ __all__ = [
     "share",
     "shown",
     "targeted",
+    "tree",
     "vote_weights",
     "weights",
     "within",

@@ -2,12 +2,13 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lincls.checks.arrays import as_array, floats, greatest, rows
 from lincls.checks.values import count, is_concrete, kind
-from lincls.structs import Affine, AnyArray, AnyRows, Examples, LinearParams, Sharded
+from lincls.structs import Affine, AnyArray, AnyRows, Examples, LinearParams, Params, Sharded
 
 _COMMON = 60  # weights are left as they are between 2**-60 and 2**60
 
@@ -118,6 +119,18 @@ def params(params: Any, name: str = "params") -> LinearParams:
             f"got {W.shape} and {b.shape}"
         )
     return LinearParams(W, b)
+
+
+def tree(params: Any, name: str = "params") -> Params:
+    """Return a tree whose leaves are real arrays of one floating dtype (TypeError)."""
+    leaves = [
+        (floats(leaf, name + jax.tree_util.keystr(path)))
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+    ]
+    dtypes = sorted({str(leaf.dtype) for leaf in leaves})
+    if len(dtypes) != 1:
+        raise TypeError(f"{name} must be a tree of arrays of one dtype, got {dtypes or 'none'}")
+    return jax.tree.unflatten(jax.tree.structure(params), leaves)
 
 
 def affine(affine: Any, num_features: int) -> Affine:

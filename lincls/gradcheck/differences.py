@@ -1,4 +1,4 @@
-"""The gradient check: is this gradient the slope of that function? (slides 51-57)
+"""Is this gradient the slope of that function?  By difference quotients (slides 51-57).
 
 Numerical gradients are slow, approximate and easy; analytic ones exact, fast and
 error-prone.  `numerical_gradient` is the slide's `eval_numerical_gradient`, or its centred
@@ -28,8 +28,8 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from lincls import checks
+from lincls.gradcheck.doors import Tree, check_alike, check_function, to_float64
 
-Tree = Any
 _SEEN = 1e-3  # a leaf is judged where rounding is at most this share of its greatest slope
 _BLOCK = 16  # function evaluations that are vectorised together
 
@@ -91,8 +91,8 @@ def numerical_gradient(
     checks.on_host("numerical_gradient", "call it outside", x)
     h = checks.number(h, "h", above=0)
     with jax.enable_x64(True):
-        x = _to_float64(x, "x")
-        _check_function(fn, x)
+        x = to_float64(x, "x")
+        check_function(fn, x)
         flat, unravel = ravel_pytree(x)
 
         def slope(index: jax.Array) -> jax.Array:
@@ -155,10 +155,10 @@ def check(
     checks.count(num_directions, "num_directions", 0)
     checks.count(num_coordinates, "num_coordinates", 0 if num_directions else 1)
     with jax.enable_x64(True):
-        params = _to_float64(params, "params")
-        _check_function(fn, params)
-        grads = _to_float64(grads(params) if callable(grads) else grads, "grads")
-        _check_alike(params, grads)
+        params = to_float64(params, "params")
+        check_function(fn, params)
+        grads = to_float64(grads(params) if callable(grads) else grads, "grads")
+        check_alike(params, grads)
         places = _places(params)
         probes = [_probes(key, place, num_coordinates, num_directions) for place in places]
         compared = _Compared(*_compare(key, fn, params, grads, kinks, h, _joined(probes)))
@@ -252,12 +252,13 @@ def _compare(
         numeric, analytic = (value - fn(behind)) / (2 * h), gradient @ step
         rounding = 16 * jnp.finfo(flat.dtype).eps * jnp.abs(value) / (2 * h)
         slope = jnp.maximum(jnp.abs(analytic), jnp.abs(numeric))
-        return jnp.abs(analytic - numeric), slope, rounding, _crossed(kinks, ahead, behind)
+        return jnp.abs(analytic - numeric), slope, rounding, crossed_kinks(kinks, ahead, behind)
 
     return _mapped(compare, probes)
 
 
-def _crossed(kinks: Callable[[Tree], Tree] | None, ahead: Tree, behind: Tree) -> jax.Array:
+def crossed_kinks(kinks: Callable[[Tree], Tree] | None, ahead: Tree, behind: Tree) -> jax.Array:
+    """Whether the argument of a max or abs has another sign at the two points."""
     if kinks is None:
         return jnp.zeros((), bool)
     differ = jax.tree.map(
@@ -303,48 +304,3 @@ def _named(place: _Place, probes: _Probes, i: int) -> str:
         return f"direction {probes.number[i]}"
     index = np.unravel_index(probes.axis[i] - place.start, place.shape)
     return f"[{', '.join(map(str, index))}]"
-
-
-def _to_float64(tree: Tree, name: str) -> Tree:
-    def double(path: Any, leaf: Any) -> jax.Array:
-        return jnp.asarray(checks.floats(leaf, name + jax.tree_util.keystr(path)), jnp.float64)
-
-    if not any(map(np.size, jax.tree.leaves(tree))):
-        raise TypeError(f"{name} must hold numbers, got {checks.shown(tree)}")
-    return jax.tree_util.tree_map_with_path(double, tree)
-
-
-def _check_function(fn: Callable[[Tree], Any], x: Tree) -> None:
-    """TypeError unless fn maps float64 to one float64 number, in float64 all the way."""
-    checks.kind(fn, Callable, "fn", "lambda params: loss(params), a function")
-    program = jax.make_jaxpr(fn)(x)
-    shapes = [value.shape for value in program.out_avals]
-    if shapes != [()]:
-        raise TypeError(f"fn must return one number, shape (), got {shapes}; sum or index it")
-    if rounded := _rounded_to(program.jaxpr):
-        raise TypeError(
-            f"fn rounds to {rounded}, which hides its slope; let it follow the dtype of its "
-            "argument, which is float64 here"
-        )
-
-
-def _rounded_to(program: Any) -> str:
-    """The narrower floating dtype that a program turns float64 into, "" if there is none."""
-    for step in program.eqns:
-        if step.primitive.name in ("convert_element_type", "reduce_precision"):
-            given, made = step.invars[0].aval.dtype, step.outvars[0].aval.dtype
-            if given == np.float64 and jnp.issubdtype(made, jnp.floating) and made != given:
-                return str(made)
-        inner = [
-            getattr(part, "jaxpr", part) for part in jax.tree.leaves(list(step.params.values()))
-        ]
-        for part in inner:
-            if hasattr(part, "eqns") and (rounded := _rounded_to(part)):
-                return rounded
-    return ""
-
-
-def _check_alike(params: Tree, grads: Tree) -> None:
-    shapes = [jax.tree.map(jnp.shape, tree) for tree in (params, grads)]
-    if shapes[0] != shapes[1]:
-        raise ValueError(f"grads must be shaped like params, {shapes[0]}, got {shapes[1]}")

@@ -81,7 +81,7 @@ def search_with(
         queries = jnp.asarray(widened(queries, model.X.dtype))
         excluded = None
         if groups is not None and query_groups is not None:
-            excluded = jnp.asarray(query_groups)[:, None] == jnp.asarray(groups)
+            excluded = jnp.asarray(query_groups)[:, None] == jnp.asarray(groups)[None]
         keys, indices, dtype = nearest_fn(model.metric, queries, model.points, k, excluded)
         return Neighbors(from_keys(keys, dtype), indices)
 

@@ -22,13 +22,22 @@ from lincls import hyper as numbers
 from lincls import objective as objectives
 from lincls.batches import Sampling
 from lincls.objective import Objective
-from lincls.structs import Affine, Examples, Hyper, LinearParams, Sharded, StepInfo, TrainState
+from lincls.structs import (
+    Affine,
+    Examples,
+    Hyper,
+    LinearParams,
+    Params,
+    Sharded,
+    StepInfo,
+    TrainState,
+)
 from lincls.training.engines import Engine, on_mesh, on_one_device
 
 Optimizer = Callable[..., optax.GradientTransformation]
 
 
-def last(state: TrainState) -> LinearParams:
+def last(state: TrainState) -> Params:
     """The parameters after the last step."""
     return state.params
 
@@ -53,7 +62,7 @@ class Recipe:
     optimizer: Optimizer = optimizers.sgd
     sampling: Sampling = batches.shuffled
     batch_size: int = 256
-    params_fn: Callable[[TrainState], LinearParams] = last
+    params_fn: Callable[[TrainState], Params] = last
 
     def __post_init__(self) -> None:
         objectives.checked(self.objective)
@@ -64,12 +73,13 @@ class Recipe:
         object.__setattr__(self, "batch_size", checks.count(self.batch_size, "batch_size"))
 
 
-def start(key: jax.Array, params: LinearParams, recipe: Recipe, hyper: Hyper) -> TrainState:
+def start(key: jax.Array, params: Params, recipe: Recipe, hyper: Hyper) -> TrainState:
     """The state before the first step.
 
     Args:
         key: a typed key; it belongs to the run and is shared by all settings of a grid.
-        params: W (C, D), b (C,); for a grid the same start for all, or leaves (G, ...).
+        params: W (C, D), b (C,); for a grid the same start for all, or leaves (G, ...).  Or
+            the tree that the recipe's `scores_fn` reads; for a grid the same start for all.
         recipe: how to train.
         hyper: numbers; a number with G values makes a grid.
 
@@ -82,10 +92,10 @@ def start(key: jax.Array, params: LinearParams, recipe: Recipe, hyper: Hyper) ->
     """
     checks.key(key)
     checks.kind(recipe, Recipe, "recipe", "Recipe(Objective(losses.softmax))")
-    params = _on_device(checks.params(params))
-    hyper = numbers.as_arrays(hyper, params.W.dtype)
+    params = _on_device(objectives.checked_params(recipe.objective, params))
+    hyper = numbers.as_arrays(hyper, objectives.dtype_of(params))
 
-    def init(params: LinearParams, hyper: Hyper) -> Any:
+    def init(params: Params, hyper: Hyper) -> Any:
         opt = recipe.optimizer(**hyper.optimizer).init(params)
         optimizers.check_proximal(opt)
         return opt
@@ -94,7 +104,7 @@ def start(key: jax.Array, params: LinearParams, recipe: Recipe, hyper: Hyper) ->
     if settings is None:
         opt, alive = init(params, hyper), jnp.ones((), bool)
     else:
-        if params.W.ndim == 2:
+        if not isinstance(params, LinearParams) or params.W.ndim == 2:
             params = jax.tree.map(lambda p: jnp.broadcast_to(p, (settings, *p.shape)), params)
         opt = jax.vmap(init, (0, numbers.axes(hyper)))(params, hyper)
         alive = jnp.ones((settings,), bool)
@@ -103,11 +113,12 @@ def start(key: jax.Array, params: LinearParams, recipe: Recipe, hyper: Hyper) ->
     return TrainState(params, opt, alive, key, jnp.zeros((), jnp.int32))
 
 
-def _on_device(params: LinearParams) -> LinearParams:
+def _on_device(params: Params) -> Params:
     """Arrays of JAX whose numbers are those that were given."""
-    for name, leaf in params._asdict().items():
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         if isinstance(leaf, np.ndarray):
-            precision.survives(leaf, f"params.{name}", jax.dtypes.canonicalize_dtype(leaf.dtype))
+            name = "params" + jax.tree_util.keystr(path)
+            precision.survives(leaf, name, jax.dtypes.canonicalize_dtype(leaf.dtype))
     return jax.tree.map(jnp.asarray, params)
 
 
@@ -138,14 +149,14 @@ def _step(
     value: Callable[..., Any] = objectives.of_present, drop: Callable[..., Any] = batches.drop,
 ) -> tuple[TrainState, StepInfo]:  # fmt: skip
     """As `step`, for a batch that went through `batches.zero_absent`, or one of an `Engine`."""
-    dtype = state.params.W.dtype
+    dtype = objectives.dtype_of(state.params)
     given = numbers.as_numbers(dict(hyper.optimizer), dtype)
     transformation = optax.with_extra_args_support(recipe.optimizer(**given))
     if hyper.dropout is not None:
         rate = jnp.asarray(hyper.dropout, dtype)
         batch = batch._replace(X=drop(batch.X, state.key, state.step, rate))
 
-    def value_fn(params: LinearParams) -> jax.Array:
+    def value_fn(params: Params) -> jax.Array:
         return value(recipe.objective, params, batch, hyper)[0]
 
     (loss, parts), grads = jax.value_and_grad(
@@ -195,12 +206,15 @@ def run(
     check_kinds(state, recipe)
     checks.kind(data, Examples, "data", "Examples(X, y, weight)")
     num_steps = checks.count(num_steps, "num_steps", 0)
-    num_features, dtype = state.params.W.shape[-1], state.params.W.dtype
-    affine, hyper = preprocessing.checked(affine, num_features), numbers.as_arrays(hyper, dtype)
+    dtype = objectives.dtype_of(state.params)
+    hyper = numbers.as_arrays(hyper, dtype)
     loop = partial(_loop, recipe=recipe, num_steps=num_steps)
     if isinstance(data.X, Sharded):
+        affine = preprocessing.checked(affine, data.X.shape[1])
         return _run_on_mesh(loop, state, data, affine, recipe, hyper, stop)
-    data = jax.tree.map(jnp.asarray, checks.examples(data, num_features))
+    data = checks.examples(data, objectives.num_features(state.params))
+    affine = preprocessing.checked(affine, data.X.shape[1])
+    data = jax.tree.map(jnp.asarray, data)
     engine = on_one_device(data, affine, recipe.sampling, recipe.batch_size, dtype)
     return loop(engine, state, hyper, stop, grid_of_weights=data.weight.ndim == 2)
 
@@ -211,7 +225,7 @@ def _run_on_mesh(
 ) -> tuple[TrainState, StepInfo]:  # fmt: skip
     """The loop on all devices of a mesh, each with its own rows and the whole state."""
     check_on_mesh(data, recipe)
-    X, dtype = data.X, state.params.W.dtype
+    X, dtype = data.X, objectives.dtype_of(state.params)
     split = (recipe.sampling, recipe.batch_size, dtype, X.num_blocks, X.block_rows)
 
     def of_device(data: Examples, affine: Affine, *rest: Any) -> Any:

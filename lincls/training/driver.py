@@ -26,7 +26,7 @@ from lincls.structs import (
     Examples,
     History,
     Hyper,
-    LinearParams,
+    Params,
     Sharded,
     StepInfo,
     TrainState,
@@ -148,7 +148,7 @@ def _train(
 
 
 def _no_steps(state: TrainState) -> StepInfo:
-    numbers = np.zeros((0, *state.alive.shape), state.params.W.dtype)
+    numbers = np.zeros((0, *state.alive.shape), objectives.dtype_of(state.params))
     return StepInfo(numbers, numbers, numbers, numbers, numbers.astype(bool))
 
 
@@ -167,7 +167,8 @@ class _Program:
                 "batches.sequential, or np.array(X) if they fit into memory"
             )
         limit = steps_per_piece(data.X, recipe.batch_size) if large else span
-        self.chunk = _chunk_length(span, rows * state.params.W.size, limit)
+        size = max(leaf.size for leaf in jax.tree.leaves(state.params))  # of W
+        self.chunk = _chunk_length(span, rows * size, limit)
         self._data, self._pieces = data, None
         if large:
             self._pieces = Pieces(data, state.key, recipe, self.chunk)
@@ -207,28 +208,37 @@ class _HeldOut:
         if not isinstance(validation, tuple | list) or len(validation) != 2:
             raise TypeError(f"validation must be a pair (X, y), got {type(validation).__name__}")
         X, y = validation
-        num_classes, num_features = state.params.W.shape[-2:]
-        X = checks.rows_anywhere(X, "validation X", num_features)
-        X = precision.working(X, "validation X", state.params.W.dtype)
+        dtype = objectives.dtype_of(state.params)
+        X = checks.rows_anywhere(X, "validation X", len(affine.shift))
+        X = precision.working(X, "validation X", dtype)
+        num_classes = _num_classes(state, recipe, X)
         y = checks.labels_anywhere(y, len(X), num_classes, "validation y")
-        data = Examples(X, y, np.ones(len(X), state.params.W.dtype))
+        data = Examples(X, y, np.ones(len(X), dtype))
         stays = placement.is_large(X) or isinstance(X, Sharded)
         self.data = data if stays else placement.lend(data)
         self.params_fn, self._affine = recipe.params_fn, affine
+        self._scores_fn, self._is_grid = recipe.objective.scores_fn, state.alive.ndim == 1
         self._patience = np.inf if patience is None else patience
 
     def nothing_seen(self, state: TrainState) -> _Seen:
         """Before the first validation: any accuracy is better."""
         steps, none = np.zeros(0, int), np.zeros(state.alive.shape, np.int32)
-        accuracy = np.zeros((0, *none.shape), passes.at_least_float32(state.params.W.dtype))
+        accuracy = np.zeros(
+            (0, *none.shape), passes.at_least_float32(objectives.dtype_of(state.params))
+        )
         worst = np.full(none.shape, -1, accuracy.dtype)
         return _Seen(Validation(steps, accuracy, none, worst, state.params), none)
 
-    def measured(self, seen: _Seen, step: int, params: LinearParams) -> _Seen:
+    def measured(self, seen: _Seen, step: int, params: Params) -> _Seen:
         """Measure the parameters after a step."""
         before = seen.validation
-        accuracy = np.asarray(passes.accuracies(params, self.data, self._affine))
-        now = (np.full(accuracy.shape, step), accuracy, params, np.zeros(accuracy.shape, int))
+        accuracy = np.asarray(passes.accuracies(
+            params, self.data, self._affine, scores_fn=self._scores_fn, is_grid=self._is_grid
+        ))  # fmt: skip
+        now = (
+            np.full(accuracy.shape, step, np.int32), accuracy, params,
+            np.zeros(accuracy.shape, np.int32),
+        )  # fmt: skip
         better = (accuracy > before.best_accuracy) & ~self.has_stopped(seen)
         *best, since = where(better, now, (*before[2:], seen.since + 1))
         best_step, best_accuracy, best_params = best
@@ -259,8 +269,9 @@ def _at_the_door(
     """The arguments of `fit`, checked, on the device and in the parameters' dtype."""
     checks.on_host("training.fit", "use training.run", state, X, y, weight, affine)
     check_kinds(state, recipe)
-    (num_classes, num_features), dtype = state.params.W.shape[-2:], state.params.W.dtype
-    X = checks.rows_anywhere(X, num_features=num_features)
+    dtype = objectives.dtype_of(state.params)
+    X = checks.rows_anywhere(X, num_features=objectives.num_features(state.params))
+    num_classes = _num_classes(state, recipe, X)
     hyper = numbers.as_arrays(hyper, dtype)
     if isinstance(y, Sharded):
         y = checks.labels_anywhere(y, len(X), num_classes, "y")
@@ -280,9 +291,14 @@ def _at_the_door(
         )
     if weight.ndim == 2 and weight.shape[0] != settings:
         raise ValueError(f"weight has {weight.shape[0]} rows, hyper has {settings} settings")
-    affine = preprocessing.checked(affine, num_features)
+    affine = preprocessing.checked(affine, X.shape[1])
     data = _placed(Examples(X, y, weight), recipe)
     return data, jax.tree.map(_typed, affine), hyper
+
+
+def _num_classes(state: TrainState, recipe: Recipe, X: AnyRows) -> int:
+    params = jax.tree.map(lambda leaf: leaf[0], state.params) if state.alive.ndim else state.params
+    return objectives.num_classes(recipe.objective, params, X.shape[1])
 
 
 def _placed(data: Examples, recipe: Recipe) -> Examples:

@@ -17,7 +17,7 @@ from lincls import batches, placement
 from lincls import objective as objectives
 from lincls.batches import Sampling
 from lincls.objective import Objective
-from lincls.structs import Affine, Examples, Hyper, LinearParams, Parts
+from lincls.structs import Affine, Examples, Hyper, Params, Parts
 
 _BLOCK_KEYS = 2**32 - 1  # no step's and no epoch's number
 
@@ -114,18 +114,18 @@ def _block_keys(key: jax.Array, numbers: jax.Array) -> jax.Array:
 
 
 def _value(
-    num_blocks: int, objective: Objective, params: LinearParams, batch: Examples, hyper: Hyper
+    num_blocks: int, objective: Objective, params: Params, batch: Examples, hyper: Hyper
 ) -> tuple[jax.Array, Parts]:
     """The objective of a batch that lies in blocks over all devices, and its parts."""
     total, weight = _sums(num_blocks, objective, params, batch, hyper)
     data = total / jnp.where(weight > 0, weight, 1)
-    penalty = objectives.penalised(objective, params.W, hyper)
+    penalty = objectives.penalised(objective, params, hyper)
     return data + penalty, Parts(data, penalty)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _sums(
-    num_blocks: int, objective: Objective, params: LinearParams, batch: Examples, hyper: Hyper
+    num_blocks: int, objective: Objective, params: Params, batch: Examples, hyper: Hyper
 ) -> tuple[jax.Array, jax.Array]:
     """Sum of weight times loss, and of weight, over all blocks; differentiable in the parameters.
 
@@ -136,10 +136,10 @@ def _sums(
 
 
 def _sums_and_gradient(
-    num_blocks: int, objective: Objective, params: LinearParams, batch: Examples, hyper: Hyper
-) -> tuple[tuple[jax.Array, jax.Array], LinearParams]:
+    num_blocks: int, objective: Objective, params: Params, batch: Examples, hyper: Hyper
+) -> tuple[tuple[jax.Array, jax.Array], Params]:
     def of_block(block: Examples) -> Any:
-        def sums(params: LinearParams) -> Any:
+        def sums(params: Params) -> Any:
             return _block_sums(objective, params, hyper, block)
 
         (total, weight), gradient = jax.value_and_grad(sums, has_aux=True)(params)
@@ -149,8 +149,8 @@ def _sums_and_gradient(
 
 
 def _pulled_back(
-    num_blocks: int, objective: Objective, gradient: LinearParams, cotangents: Any
-) -> tuple[LinearParams, None, None]:
+    num_blocks: int, objective: Objective, gradient: Params, cotangents: Any
+) -> tuple[Params, None, None]:
     return jax.tree.map(lambda leaf: cotangents[0] * leaf, gradient), None, None
 
 
@@ -158,8 +158,8 @@ _sums.defvjp(_sums_and_gradient, _pulled_back)
 
 
 def _block_sums(
-    objective: Objective, params: LinearParams, hyper: Hyper, block: Examples
+    objective: Objective, params: Params, hyper: Hyper, block: Examples
 ) -> tuple[jax.Array, jax.Array]:
-    weight = block.weight.astype(params.W.dtype)
+    weight = block.weight.astype(objectives.dtype_of(params))
     losses = objectives.example_losses(objective, params, block._replace(weight=weight), hyper)
     return jnp.sum(weight * losses), jnp.sum(weight)

@@ -1,0 +1,172 @@
+"""The second verdict on a gradient: the order in which Taylor's remainder vanishes.
+
+    R(h) = |fn(x + h d) - fn(x) - h g.d|
+
+Where g is the gradient, R falls with h**2 (or faster); where it is not, with h.  Halving h divides
+R by 4 or by 2, and nothing between the two has to be tolerated.  Steps are halved until rounding
+of fn hides the remainder, and the order is read there, where a mistake shows best.
+
+A function without curvature along d, such as the hinge inside of one linear piece, leaves a
+remainder of rounding alone.  That judges nothing.  Steps across a kink are counted apart.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from lincls import checks
+from lincls.gradcheck.differences import crossed_kinks
+from lincls.gradcheck.doors import Tree, check_alike, check_function, to_float64
+
+_HALVINGS = 24
+_CLEAR = 64  # times its rounding is a remainder whose order can be read
+_BETWEEN = 1.5  # orders 1 and 2
+_NOISE = 0.5  # an order below this is that of no remainder: fn rounds more than it shows
+_LEAST, _MOST = 3, 6  # steps an order is read from
+
+
+class TaylorLeaf(NamedTuple):
+    """The directions through one leaf: judged + crossed + hidden."""
+
+    name: str  # such as ".W"
+    judged: int
+    crossed: int  # directions without two clear steps on one side of every kink, counted apart
+    hidden: int  # directions whose remainder is rounding alone, counted apart
+    wrong: int  # judged ones of an order below 1.5
+    order: float  # the least order among the judged, NaN if there is none
+
+
+class TaylorReport(NamedTuple):
+    """The verdict of `taylor`; `passed` needs every leaf judged somewhere and wrong nowhere."""
+
+    passed: bool
+    leaves: tuple[TaylorLeaf, ...]
+
+    @property
+    def verdict(self) -> str:
+        """ "agrees", "differs", or "undecided" where a leaf was not judged and none is wrong."""
+        if any(leaf.wrong for leaf in self.leaves):
+            return "differs"
+        return "agrees" if self.passed else "undecided"
+
+    def __str__(self) -> str:
+        lines = [f"order of the remainder: the gradient {self.verdict}"]
+        lines += [
+            f"  {leaf.name or 'x'}: {leaf.judged} directions judged, {leaf.wrong} wrong, "
+            f"{leaf.crossed} across a kink, {leaf.hidden} hidden by rounding, least order "
+            f"{leaf.order:.2f}"
+            for leaf in self.leaves
+        ]
+        return "\n".join(lines)
+
+
+def taylor(
+    key: jax.Array,
+    fn: Callable[[Tree], Any],
+    params: Tree,
+    grads: Tree | Callable[[Tree], Tree],
+    *,
+    kinks: Callable[[Tree], Tree] | None = None,
+    h: float = 1e-2,
+    num_directions: int = 8,
+) -> TaylorReport:
+    """Judge a gradient by the order of Taylor's remainder along random directions.
+
+    Args:
+        key: chooses the directions.
+        fn: the function, params -> scalar, in JAX.
+        params: the point; any tree of arrays.
+        grads: the gradient under test, as a function of params or as a tree like params.  A
+            float32 tree is wrong by its rounding, and this verdict says so.
+        kinks: params -> the arguments of every max and abs inside fn.
+        h: the greatest step, in the units of params; it is halved 24 times.
+        num_directions: random directions per leaf, of length 1; each moves the whole leaf.
+
+    Returns:
+        TaylorReport.  `assert report.passed, str(report)`.
+
+    Raises:
+        TypeError: params that are not real; a function that rounds or returns no scalar.
+        ValueError: grads is no tree of the shapes of params; h or a count out of range.
+
+    Source: Griewank and Walther, Evaluating Derivatives, 2008, section 1; the Taylor test of
+    dolfin-adjoint (Farrell et al., SIAM J. Sci. Comput. 2013).
+    """
+    checks.on_host("gradcheck.taylor", "call it outside", key, params)
+    checks.key(key)
+    h = checks.number(h, "h", above=0)
+    checks.count(num_directions, "num_directions")
+    with jax.enable_x64(True):
+        params = to_float64(params, "params")
+        check_function(fn, params)
+        grads = to_float64(grads(params) if callable(grads) else grads, "grads")
+        check_alike(params, grads)
+        directions = _directions(key, params, num_directions)
+        found = _remainders(fn, params, grads, kinks, h * 0.5 ** np.arange(_HALVINGS), directions)
+    names = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    of_leaves = zip(*(part.reshape(len(names), num_directions, -1) for part in found), strict=True)
+    leaves = tuple(_judged(name, *part) for name, part in zip(names, of_leaves, strict=True))
+    return TaylorReport(all(leaf.judged and not leaf.wrong for leaf in leaves), leaves)
+
+
+def _directions(key: jax.Array, params: Tree, num_directions: int) -> np.ndarray:
+    """(leaves * num_directions, P): random signs on one leaf each, scaled to length 1."""
+    sizes = [leaf.size for leaf in jax.tree.leaves(params)]
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
+    rows = np.zeros((len(sizes), num_directions, sum(sizes)))
+    for leaf, (size, stop) in enumerate(zip(sizes, np.cumsum(sizes), strict=True)):
+        signs = rng.choice([-1.0, 1.0], (num_directions, size))
+        rows[leaf, :, stop - size : stop] = signs / np.sqrt(max(1, size))
+    return rows.reshape(-1, sum(sizes))
+
+
+def _remainders(
+    fn: Callable[[Tree], Any], params: Tree, grads: Tree, kinks: Any, steps: np.ndarray,
+    directions: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """|R|, how far rounding may move it, and whether a kink was crossed: (directions, steps)."""
+    (flat, unravel), gradient = ravel_pytree(params), ravel_pytree(grads)[0]
+
+    def along(start: jax.Array, direction: jax.Array) -> tuple[jax.Array, ...]:
+        def of_step(step: jax.Array) -> tuple[jax.Array, ...]:
+            there = unravel(flat + step * direction)
+            value, slope = fn(there), step * (gradient @ direction)
+            size = jnp.abs(value) + jnp.abs(start) + jnp.abs(slope)
+            crossed = crossed_kinks(kinks, there, unravel(flat))
+            return jnp.abs(value - start - slope), size, crossed
+
+        return jax.lax.map(of_step, jnp.asarray(steps))
+
+    @jax.jit
+    def all_of(flat: jax.Array, directions: jax.Array) -> tuple[jax.Array, ...]:
+        start = fn(unravel(flat))
+        return jax.lax.map(lambda direction: along(start, direction), directions)
+
+    remainder, size, crossed = map(np.asarray, all_of(flat, directions))
+    return remainder, 4 * np.finfo(np.float64).eps * size, crossed
+
+
+def _judged(
+    name: str, remainder: np.ndarray, rounding: np.ndarray, crossed: np.ndarray
+) -> TaylorLeaf:
+    """One leaf, of which every row is a direction."""
+    clear = ~(remainder < _CLEAR * rounding) & ~crossed  # NaN is clear, and wrong
+    orders = np.array([_order(row[usable]) for row, usable in zip(remainder, clear, strict=True)])
+    judged = ~(orders < _NOISE)
+    across = (clear.sum(axis=1) < _LEAST) & crossed.any(axis=1)
+    wrong = judged & ~(orders >= _BETWEEN)
+    least = float(np.nan_to_num(orders[judged]).min()) if judged.any() else np.nan
+    hidden = ~judged & ~across
+    return TaylorLeaf(name, *(int(n.sum()) for n in (judged, across, hidden, wrong)), least)
+
+
+def _order(remainders: np.ndarray) -> float:
+    """The slope of log R over the last clear halvings of h; 0 where there are too few of them."""
+    last = remainders[-_MOST:]
+    if len(last) < _LEAST:
+        return 0.0
+    return float(-np.polyfit(np.arange(len(last)), np.log2(np.maximum(last, 1e-300)), 1)[0])
