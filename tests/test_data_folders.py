@@ -149,7 +149,7 @@ def test_classes_without_images_are_all_named(two_classes):
 def test_files_that_are_not_read_are_named_in_a_warning(name, two_classes):
     (two_classes / name).parent.mkdir(exist_ok=True)
     (two_classes / name).write_bytes(b"")
-    with pytest.warns(UserWarning, match=f"1 files are not read.*{name}"):
+    with pytest.warns(UserWarning, match=f"1 file not read.*{name}"):
         assert len(data.load(two_classes).train.images) == 3
 
 
@@ -220,7 +220,7 @@ def test_a_pipe_is_never_waited_for(name, two_classes, tmp_path_factory):
 def test_links_to_images_are_followed_and_links_to_folders_are_not(two_classes):
     (two_classes / "dog" / "3.png").symlink_to(two_classes / "cat" / "1.png")
     (two_classes / "dog" / "loop").symlink_to(two_classes)
-    with pytest.warns(UserWarning, match="1 files are not read.*loop"):
+    with pytest.warns(UserWarning, match="1 file not read.*loop"):
         made = data.load(two_classes)
     assert len(made.train.images) + len(made.test.images) == 5
 

@@ -507,11 +507,13 @@ def test_where_the_data_are_reaches_the_loader(monkeypatch):
     gate.load.cache_clear()
     gate.load("cifar10", "here", "http://there/")
     gate.of(options.Common(dataset="photos", size=32, crop=True))
+    gate.of(options.Common(dataset="cats.csv", labels="species"))
     gate.load.cache_clear()
-    nothing = {"data_dir": None, "url": None, "size": None, "crop": False}
+    nothing = {"data_dir": None, "url": None, "size": None, "crop": False, "labels": None}
     assert asked == [
         ("cifar10", nothing | {"data_dir": Path("here"), "url": "http://there/"}),
         ("photos", nothing | {"size": 32, "crop": True}),
+        ("cats.csv", nothing | {"labels": "species"}),
     ]
 
 

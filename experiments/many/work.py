@@ -15,7 +15,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from lincls import data, knn, linear, placement, training
+from experiments.lab import gate
+from lincls import knn, linear, placement, training
 from lincls.structs import Affine, Hyper
 from lincls.training import Recipe
 
@@ -28,6 +29,10 @@ class Task:
 
     dataset: str
     data_dir: str
+    data_url: str
+    size: int
+    crop: bool
+    labels: str
     k: int
     queries: int
     steps: int
@@ -45,7 +50,7 @@ def join(address: str, processes: int, rank: int) -> None:
 
 def solve(task: Task) -> dict[str, Any]:
     """Neighbours, votes, cross-validated neighbours and a training, as hashes and seconds."""
-    dataset = data.load(task.dataset, task.data_dir or None)
+    dataset = gate.of(task)
     (images, labels), (test_images, _) = dataset.train, dataset.test
     mesh = placement.mesh()
     here = placement.rows_here(mesh, len(labels))

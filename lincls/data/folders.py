@@ -145,7 +145,7 @@ def read_images(
             unfit.append(f"{path} ({' '.join(str(reason).split())})")
     if images is None or unfit:
         raise ValueError(
-            f"{len(unfit)} of {len(paths)} images cannot be used: {_some(unfit)}; replace or "
+            f"{len(unfit)} of {_count(paths, 'image')} cannot be used: {_some(unfit)}; replace or "
             "remove damaged ones, and for unequal sizes give size=32 (on the command line, "
             "--size 32)"
         )
@@ -194,7 +194,7 @@ def _files_by_class(folder: Path) -> dict[str, list[Path]]:
     others += filter(_is_image, _visible(folder))
     if others:
         warnings.warn(
-            f"{len(others)} files are not read, as no images or of no class: {_some(others)}",
+            f"{_count(others, 'file')} not read, as no image or of no class: {_some(others)}",
             stacklevel=4,
         )
     return images
@@ -236,6 +236,10 @@ def _read_image(
 
 def _times(image: np.ndarray) -> str:
     return f"{image.shape[0]} x {image.shape[1]}"
+
+
+def _count(entries: Collection[object], what: str) -> str:
+    return f"{len(entries)} {what}{'' if len(entries) == 1 else 's'}"
 
 
 def _some(entries: Collection[object]) -> str:
