@@ -52,6 +52,8 @@ def solve(task: Task) -> dict[str, Any]:
     """Neighbours, votes, cross-validated neighbours and a training, as hashes and seconds."""
     dataset = gate.of(task)
     (images, labels), (test_images, _) = dataset.train, dataset.test
+    if images.dtype == np.float64:  # as JAX has numbers by default
+        images, test_images = images.astype(np.float32), test_images.astype(np.float32)
     mesh = placement.mesh()
     here = placement.rows_here(mesh, len(labels))
     X, y = placement.from_processes(mesh, images[here], labels[here])
