@@ -219,6 +219,18 @@ def test_a_dragged_point_is_the_marked_one_and_its_scores_follow(shown):
 
 
 @needed
+def test_keys_move_the_ringed_point_and_ring_another_one(shown):
+    given, params = interactive.start(), parameters(shown)
+    shown.evaluate("document.querySelector('svg').focus()")
+    for key in ("PageDown", "ArrowLeft", "ArrowLeft", "ArrowUp"):
+        for kind in ("keyDown", "keyUp"):
+            shown.call("Input.dispatchKeyEvent", type=kind, key=key)
+    end = np.array(given["points"][given["marked"] + 1]) + np.array([-0.1, 0.05])
+    expected = params.W @ end + params.b[:, 0]
+    np.testing.assert_allclose(values(shown, "score"), expected, atol=1e-6)
+
+
+@needed
 def test_a_slider_changes_its_parameter(shown):
     slide(shown, "12", 1.5)
     assert value(shown, "parameter12") == 1.5

@@ -8,6 +8,7 @@
   const ARROW = 0.5; // length in the picture of a weight of 1
   const EDGE = 1.75; // what can be grasped stays within this square
   const HUGE = 1e9; // a loss at which gradient descent stops
+  const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
   let state;
 
   // --- the arithmetic ---------------------------------------------------------------------
@@ -210,6 +211,19 @@
     draw();
   });
 
+  // The ringed point by keys: arrows move it, Page Up and Page Down ring another one.
+  function press(event) {
+    const turn = { PageUp: -1, PageDown: 1 }[event.key], count = state.points.length;
+    const [dx, dy] = ARROWS[event.key] ?? [0, 0];
+    if (!turn && !dx && !dy) return;
+    event.preventDefault();
+    if (turn) state.marked = (state.marked + turn + count) % count;
+    const moved = [dx, dy].map((by, j) => state.points[state.marked][j] + 0.05 * by);
+    state.points[state.marked] = moved.map((each) => Math.max(-EDGE, Math.min(EDGE, each)));
+    draw();
+  }
+  svg.addEventListener("keydown", press);
+
   all("[data-slider]").forEach((slider) => slider.addEventListener("input", () => {
     const [k, j] = slider.dataset.slider;
     if (j === "2") state.b[k] = Number(slider.value);
@@ -243,5 +257,7 @@
     draw();
   });
   all("[hidden]").forEach((element) => { element.hidden = false; });
+  svg.setAttribute("tabindex", "0");
+  svg.setAttribute("role", "application");
   reset();
 })();

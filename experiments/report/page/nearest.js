@@ -70,7 +70,7 @@
   }
 
   function made(name, parent, values) {
-    const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+    const element = document.createElementNS(svg.namespaceURI, name);
     Object.entries(values).forEach(([key, value]) => element.setAttribute(key, value));
     parent.append(element);
     return element;
