@@ -14,6 +14,7 @@ from experiments.check_homework import __main__ as check_homework
 from experiments.classify import __main__ as classify
 from experiments.lab import gate, options
 from experiments.many import __main__ as many
+from experiments.many import work
 from experiments.probe import __main__ as probe
 from experiments.probe import compare, coverage
 from experiments.report import readme
@@ -83,6 +84,8 @@ def test_programs_say_which_words_they_need(refused, tmp_path):
     assert "dtype" in refused(knn_memory.main, "array", "int64", "300", "4")
     assert "at least 256" in refused(knn_memory.main, "array", "uint8", "3", "4")
     assert "digit; did you mean digits?" in refused(estimators.main, "digit")
+    for words in ([], ["{"], ["[]"], ['{"rank": 0}']):
+        assert "task" in refused(work.main, *words)
     assert "FILE" in refused(check_homework.main)
     assert "no file a.py" in refused(check_homework.main, "a.py")
     (tmp_path / "a.py").write_text("")

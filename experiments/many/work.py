@@ -9,13 +9,14 @@ import hashlib
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
 
-from experiments.lab import gate
+from experiments.lab import gate, options
 from lincls import knn, linear, placement, training
 from lincls.structs import Affine, Hyper
 from lincls.training import Recipe
@@ -89,13 +90,19 @@ def digest(tree: Any) -> str:
     return hashlib.sha256(leaves).hexdigest()
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Join the others, do the task, print what was found."""
-    asked = json.loads(sys.argv[1])
-    address, processes, rank = (asked.pop(name) for name in ("address", "processes", "rank"))
+    parser = options.Parser(prog="python -m experiments.many.work", description=__doc__)
+    parser.add_argument("task", type=json.loads, help="a JSON object")
+    asked = parser.parse_args(argv).task
+    try:
+        address, processes, rank = (asked.pop(name) for name in ("address", "processes", "rank"))
+        task = Task(**asked)
+    except (AttributeError, KeyError, TypeError):
+        parser.error("the task must be what experiments.many writes; start that program instead")
     if processes > 1:
         join(address, processes, rank)
-    print(json.dumps(solve(Task(**asked))))
+    print(json.dumps(solve(task)))
     return 0
 
 
