@@ -12,6 +12,8 @@ import sys
 import threading
 import types
 
+from experiments.lab import streams
+
 ORDER = (
     "images",
     "nearest_neighbor",
@@ -60,3 +62,4 @@ def _lost(unraisable: "sys.UnraisableHookArgs") -> None:
 
 if sys.argv[:1] == ["-m"]:  # a program of this package begins
     sys.excepthook, sys.unraisablehook = _stopped, _lost
+    streams.install()

@@ -25,6 +25,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
+from experiments import run
 from experiments.bench import (
     knn_cv,
     knn_data,
@@ -44,6 +45,11 @@ from lincls import data, files, knn
 SHARES = {"engines": 0.45, "float": 0.2, "cv": 0.15, "growth": 0.2}  # of the minutes
 PIXELS = ("l1", "l2")
 FEW = {False: 64, True: 256}  # queries where growth is measured, brute force and pruned
+
+
+@dataclass(frozen=True)
+class Shared(options.Output, options.Source):
+    """The flags that it shares with the experiments."""
 
 
 @dataclass(frozen=True)
@@ -201,10 +207,15 @@ PARTS: dict[str, Callable[[Inputs, Settings, float], list[dict[str, Any]]]] = {
 def main(argv: list[str] | None = None) -> int:
     """Run the parts; print their tables, write results.json and growth.png."""
     groups = {"bench_knn": Settings}
-    parser = options.build("python -m experiments.bench_knn", __doc__ or "", groups, lambda: "")
-    common, chosen = options.parse(parser, groups, argv)
+    parser = options.build(
+        "python -m experiments.bench_knn", __doc__ or "", groups, lambda: "bench_knn", Shared
+    )
+    common, chosen = options.parse(parser, groups, argv, Shared)
     settings: Settings = chosen["bench_knn"]
-    loaded = gate.of(common)
+    folder = Path(common.out) / ("bench_knn-smoke" if common.smoke else "bench_knn")
+    with parser.refusing():
+        loaded = gate.of(common)
+        run.check_writable(folder)
     if loaded.train.images.dtype != np.uint8:
         kind = loaded.train.images.dtype
         parser.error(f"the comparison is on uint8 pixels; {loaded.name} has {kind}")
@@ -217,7 +228,7 @@ def main(argv: list[str] | None = None) -> int:
         "missing": knn_engines.missing(),
     }  # fmt: skip
     found |= measured(inputs_of(loaded, settings, common.seed), settings)
-    write(Path(common.out) / ("bench_knn-smoke" if common.smoke else "bench_knn"), found)
+    write(folder, found)
     took = words.duration(time.perf_counter() - began)
     print("\n".join([*knn_telling.lines(found), took]))
     return 0
@@ -244,7 +255,6 @@ def measured(inputs: Inputs, settings: Settings) -> dict[str, Any]:
 
 
 def write(folder: Path, found: dict[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(record.plain(found), indent=2) + "\n"
     files.write(folder / record.RESULTS, lambda file: file.write(text.encode()))
     if "growth" in found:

@@ -25,6 +25,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
+from experiments import run
 from experiments.bench import trainers
 from experiments.lab import options, progress, record
 from experiments.lab.options import flag
@@ -295,11 +296,15 @@ def draw(found: dict[str, Any]) -> Plot:
 def main(argv: list[str] | None = None) -> int:
     """Run the comparisons; print the tables, write results.json and growth.png."""
     groups = {"bench_train": Settings}
-    parser = options.build("python -m experiments.bench_train", __doc__ or "", groups, lambda: "")
-    common, chosen = options.parse(parser, groups, argv)
+    parser = options.build(
+        "python -m experiments.bench_train", __doc__ or "", groups, lambda: "bench_train",
+        options.Output,
+    )  # fmt: skip
+    common, chosen = options.parse(parser, groups, argv, options.Output)
     settings: Settings = chosen["bench_train"]
     folder = Path(common.out) / ("bench_train-smoke" if common.smoke else "bench_train")
-    folder.mkdir(parents=True, exist_ok=True)
+    with parser.refusing():
+        run.check_writable(folder)
     for package in trainers.missing():
         progress.say(f"{package} is not installed and takes no part: pip install {package}")
     found = {

@@ -101,11 +101,9 @@ def _work(
     reports = {title: report.QUESTION for title, (_, report) in found.items()}
     parser = options.build(prog, description, groups, listing, shared, reports)
     common, settings = options.parse(parser, groups, without_flags(typed, found), shared)
-    try:
+    with parser.refusing():
         data = gate.Data(gate.of(common))
-        _check_writable(home(common))
-    except (ValueError, TypeError, OSError) as error:
-        parser.error(str(error))
+        check_writable(home(common))
     count = len(data.train.labels)
     jobs = [
         Job(title, *entry, fitted(entry, settings[title], count), common)
@@ -131,7 +129,7 @@ def _everything(common: options.Drawn) -> list[str]:
     return [*shlex.split(options.command("experiments", common)), *out]
 
 
-def _check_writable(folder: Path) -> None:
+def check_writable(folder: Path) -> None:
     """Raise OSError with a message for people if files cannot be written in a folder."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

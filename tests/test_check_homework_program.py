@@ -149,3 +149,21 @@ def test_a_missing_file_is_told():
     with pytest.raises(SystemExit) as stopped:
         check_homework.main(["nowhere.py"])
     assert stopped.value.code == 2
+
+
+def test_a_mistake_in_the_gradient_is_shown_by_numbers_of_the_gradient(run):
+    """One half in the loss is a convention; the gradient that does not follow it is wrong."""
+    status, told = run(
+        "import numpy as np\n"
+        "def svm_loss_vectorized(W, X, y, reg):\n"
+        "    rows, scores = np.arange(len(y)), X @ W\n"
+        "    margins = np.maximum(0, scores - scores[rows, y][:, None] + 1)\n"
+        "    margins[rows, y] = 0\n"
+        "    slope = (margins > 0) * 1.0\n"
+        "    slope[rows, y] = -slope.sum(axis=1)\n"
+        "    loss = margins.sum() / len(y) + 0.5 * reg * np.sum(W * W)\n"
+        "    return loss, X.T @ slope / len(y) + 2 * reg * W\n"
+    )
+    assert status == 1
+    assert "One half stands in the loss but not in its gradient" in told
+    assert "[five random examples: gradient[0, 0]: expected" in told

@@ -10,7 +10,7 @@ from lincls import data, knn, models
 
 pytestmark = [
     pytest.mark.usefixtures("optax_promotes"),
-    pytest.mark.filterwarnings("ignore:1 files are not read"),
+    pytest.mark.filterwarnings("ignore:1 file not read"),
 ]
 FEW = ["--size", "6", "--ks", "1", "3", "--regs", "0.1", "--steps", "60", "--folds", "3"]
 COLOURS = {"red <apple>": (220, 40, 40), "leaf": (40, 170, 60)}

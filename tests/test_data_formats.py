@@ -2,13 +2,17 @@
 
 import subprocess
 import sys
+import tracemalloc
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 import safetensors.numpy
+from PIL import Image
 
-from lincls import data
+from lincls import data, files
+from lincls.data import tensors
 
 RNG = np.random.default_rng(170)
 X = RNG.normal(size=(20, 4)).astype(np.float32)
@@ -98,8 +102,138 @@ def test_damaged_and_foreign_files_are_refused_in_a_sentence(tmp_path, suffix):
 
 def test_a_label_column_belongs_to_a_table(tmp_path):
     safetensors.numpy.save_file({"X": X, "y": Y}, tmp_path / "mine.safetensors")
+    np.savez(tmp_path / "mine.npz", X=X, y=Y)
+    for name in (tmp_path / "mine.safetensors", tmp_path / "mine.npz", "digits"):
+        with pytest.raises(ValueError, match=r"column of a \.csv or \.parquet file"):
+            data.load(name, labels="y")
     with pytest.raises(ValueError, match="labels names a column of a table"):
-        data.load(tmp_path / "mine.safetensors", labels="y")
+        data.from_file(tmp_path / "mine.safetensors", labels="y")
+    with pytest.raises(FileNotFoundError, match="no data set and no path"):
+        data.load(tmp_path / "none.csv", labels="y")
+
+
+def test_row_numbers_that_pandas_wrote_are_no_feature(tmp_path):
+    FRAME.to_csv(tmp_path / "mine.csv")
+    with pytest.raises(ValueError, match=r"no name .*as of row numbers; save .*index=False"):
+        data.load(tmp_path / "mine.csv")
+
+
+@pytest.mark.parametrize("values", [[[1, 2], [3]], [{"bytes": b"a"}, {"bytes": b"b"}]])
+def test_a_column_of_unequal_lists_or_of_objects_is_named(tmp_path, values):
+    frame = pd.DataFrame({"image": values, "label": ["a", "b"]})
+    frame.to_parquet(tmp_path / "mine.parquet")
+    with pytest.raises(ValueError, match="column image must hold numbers, or lists of numbers"):
+        data.load(tmp_path / "mine.parquet")
+
+
+def test_tensors_of_safetensors_stay_on_the_disk(tmp_path):
+    """Of every type, at odd offsets; bfloat16 is the upper half of a float32."""
+    rng = np.random.default_rng(171)
+    wide = rng.normal(size=(3, 5)).astype(np.float32)
+    half = (wide.view(np.uint32) >> 16 << 16).view(np.float32)
+    saved = {
+        "odd": rng.integers(0, 256, 7, dtype=np.uint8), "none": np.zeros((0, 4), np.float32),
+        "flags": rng.random(5) > 0.5, "bf": half.astype(jnp.bfloat16), "number": np.array(3.5),
+        **{kind: (50 * wide).astype(kind) for kind in ("i2", "i8", "f2", "f8")},
+    }  # fmt: skip
+    safetensors.numpy.save_file(saved, tmp_path / "all.safetensors", {"about": "a test"})
+    found = tensors.read_safetensors(tmp_path / "all.safetensors")
+    assert set(found) == set(saved)
+    for name, expected in saved.items():
+        np.testing.assert_array_equal(found[name], half if name == "bf" else expected)
+        assert isinstance(found[name], np.memmap) or name in ("bf", "none")
+
+
+def test_a_large_safetensors_file_is_not_copied_into_memory(tmp_path):
+    """64 MB of pixels load while less than a quarter of them is new in memory."""
+    pixels = np.full((2000, 32, 1000, 1), 7, np.uint8)
+    parts = {"train_images": pixels, "train_labels": np.arange(2000) % 2,
+             "test_images": pixels[:3], "test_labels": np.arange(3) % 2}  # fmt: skip
+    safetensors.numpy.save_file(parts, tmp_path / "mine.safetensors")
+    del pixels, parts
+    tracemalloc.start()
+    made = data.load(tmp_path / "mine.safetensors")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 2**25 / 2 + files.HASH_BLOCK
+    assert isinstance(made.train.images, np.memmap)
+    assert made.train.images.shape == (2000, 32, 1000, 1)
+
+
+# --- several files -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "npz", "safetensors"])
+def test_files_of_a_folder_are_one_data_set(tmp_path, kind):
+    """Two of the training part in the order of their names, and one of the test part."""
+    names = ("train-00000-of-00002", "train-00001-of-00002", "test")
+    for name, rows in zip(names, (slice(0, 9), slice(9, 20), slice(4, 12)), strict=True):
+        save(tmp_path / f"{name}.{kind}", rows)
+    made = data.load(tmp_path, labels="label" if kind in ("csv", "parquet") else None)
+    np.testing.assert_array_equal(made.train.images, X)
+    np.testing.assert_array_equal(made.test.images, X[4:12])
+    for part, rows in ((made.train, slice(None)), (made.test, slice(4, 12))):
+        given = NAMES if kind in ("csv", "parquet") else Y.astype(str)
+        assert np.array(made.class_names)[part.labels].tolist() == given[rows].tolist()
+    assert made.name == tmp_path.name
+
+
+def save(path, rows):
+    if path.suffix == ".csv":
+        FRAME[rows].to_csv(path, index=False, float_format="%.17g")
+    elif path.suffix == ".parquet":
+        FRAME[rows].to_parquet(path)
+    elif path.suffix == ".npz":
+        np.savez(path, X=X[rows], y=Y[rows])
+    else:
+        safetensors.numpy.save_file({"X": X[rows], "y": Y[rows]}, path)
+
+
+def test_files_without_such_names_are_one_part_and_other_arrays_need_no_copy(tmp_path):
+    for name, rows in (("a", slice(0, 9)), ("b", slice(9, 20))):
+        save(tmp_path / f"{name}.parquet", rows)
+    assert_is(data.load(tmp_path))
+    (tmp_path / "apart").mkdir()
+    for name, arrays in (("1", {"X_train": X, "y_train": Y}), ("2", {"X_test": X, "y_test": Y})):
+        safetensors.numpy.save_file(arrays, tmp_path / "apart" / f"{name}.safetensors")
+    made = data.load(tmp_path / "apart")
+    assert isinstance(made.train.images, np.memmap)
+    np.testing.assert_array_equal(made.test.images, X)
+
+
+def test_whole_numbers_of_a_test_file_are_in_the_units_of_the_training_file(tmp_path):
+    for name, most in (("train", 300), ("test", 200)):
+        frame = pd.DataFrame({"a": [0, most], "b": [1, 2], "label": ["p", "q"]})
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+    made = data.load(tmp_path)
+    assert made.train.images.dtype == made.test.images.dtype == np.float64
+
+
+def test_folders_of_files_that_do_not_fit_are_refused(tmp_path):
+    save(tmp_path / "train.csv", slice(0, 9))
+    save(tmp_path / "test.npz", slice(9, 20))
+    with pytest.raises(ValueError, match=r"several kinds, \.csv, \.npz; give the path of one file"):
+        data.load(tmp_path)
+    (tmp_path / "train.csv").unlink()
+    with pytest.raises(ValueError, match=r"of a test part only, such as test\.npz"):
+        data.load(tmp_path)
+    save(tmp_path / "train_a.npz", slice(0, 9))
+    np.savez(tmp_path / "train_b.npz", X=X[:, :3], y=Y)
+    with pytest.raises(ValueError, match=r"images of .*train_a\.npz and .*do not fit together"):
+        data.load(tmp_path)
+    save(tmp_path / "train_b.npz", slice(9, 20))
+    save(tmp_path / "validation.npz", slice(9, 20))
+    with pytest.warns(UserWarning, match=r"not read beside train and test: validation\.npz"):
+        assert len(data.load(tmp_path).train.labels) == 20
+
+
+def test_a_table_beside_folders_of_images_is_no_data_set(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for place in range(5):
+            Image.new("L", (2, 2), place).save(tmp_path / name / f"{place}.png")
+    save(tmp_path / "about.csv", slice(None))
+    assert data.load(tmp_path).class_names == ("a", "b")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ from lincls import linear, losses, penalties
 from lincls.objective import Objective, evaluate
 from lincls.structs import Examples, Hyper, LinearParams
 
-CLASSES, LOSSES = range(3), {"hinge": losses.hinge, "softmax": losses.softmax}
+CLASSES, RATE = range(3), 0.1
+LOSSES = {"hinge": losses.hinge, "softmax": losses.softmax, "squared": losses.squared_hinge,
+          "worst": losses.crammer_singer_hinge}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -91,10 +93,12 @@ def test_loss_after_steps_of_gradient_descent_is_lincls_own(shown, kind, steps):
         )
         for _ in range(steps):
             slopes = loss(params)[1]
-            params = jax.tree.map(lambda p, g: p - given["rate"] * g, params, slopes)
-        expected = float(loss(params)[0])
+            params = jax.tree.map(lambda p, g: p - RATE * g, params, slopes)
+        expected, slopes = loss(params)
+        expected = float(expected)
         right = float(np.mean(np.argmax(linear.scores(params, points), axis=1) == labels))
     choose(shown, kind)
+    set_range(shown, "rate", np.log10(RATE))
     if steps:
         act(shown, {1: "step", 10: "ten"}[steps])
     assert value(shown, "total") == pytest.approx(expected, abs=1e-6)
@@ -103,16 +107,61 @@ def test_loss_after_steps_of_gradient_descent_is_lincls_own(shown, kind, steps):
     found = np.hstack([parameters(shown).W, parameters(shown).b])
     np.testing.assert_allclose(found[:, :2], params.W, atol=1e-6)
     np.testing.assert_allclose(found[:, 2], params.b, atol=1e-6)
+    table = [[value(shown, f"slope{k}{j}") for j in range(3)] for k in CLASSES]
+    np.testing.assert_allclose(table, np.column_stack([slopes.W, slopes.b]), atol=1e-6)
+
+
+@needed
+@pytest.mark.parametrize("kind", LOSSES)
+def test_another_strength_changes_the_penalty_and_the_gradient(shown, kind):
+    choose(shown, kind)
+    before = np.array([[value(shown, f"slope{k}{j}") for j in range(3)] for k in CLASSES])
+    set_range(shown, "reg", 0.4)
+    after = np.array([[value(shown, f"slope{k}{j}") for j in range(3)] for k in CLASSES])
+    params, more = parameters(shown), 0.4 - interactive.start()["reg"]
+    np.testing.assert_allclose((after - before)[:, :2], 2 * more * params.W, atol=1e-6)
+    np.testing.assert_array_equal(after[:, 2], before[:, 2])
+    assert value(shown, "penalty") == pytest.approx(0.4 * float(penalties.l2(params.W)), abs=1e-6)
+
+
+@needed
+def test_classes_that_tie_for_the_worst_share_its_slope_and_kinks_have_none(shown):
+    """Equal scores of all points, then margins of exactly 0."""
+    for b in (0.0, 1.0):
+        for k in CLASSES:
+            for j in range(3):
+                slide(shown, f"{k}{j}", b * (k == 0) if j == 2 else 0)
+        set_range(shown, "reg", 0)
+        for kind in LOSSES:
+            choose(shown, kind)
+            given = interactive.start()
+            params = LinearParams(np.zeros((3, 2)), np.array([b, 0, 0]))
+            with jax.enable_x64(True):
+                params = jax.tree.map(jax.numpy.asarray, params)
+                points, labels = (np.array(given[name]) for name in ("points", "labels"))
+                slopes = interactive.gradient(kind, params, points, labels)
+            table = [[value(shown, f"slope{k}{j}") for j in range(3)] for k in CLASSES]
+            np.testing.assert_allclose(table, np.column_stack([slopes.W, slopes.b]), atol=1e-6)
+
+
+def slide(shown, name, value):
+    shown.evaluate(
+        f"(() => {{ const one = document.querySelector('[data-slider=\"{name}\"]'); one.value = "
+        f"{value}; one.dispatchEvent(new Event('input')); }})()"
+    )
 
 
 @needed
 def test_numbers_of_the_marked_point_are_lincls_own(shown):
     given = interactive.start()
     np.testing.assert_allclose(values(shown, "score"), given["scores"], atol=1e-6)
-    np.testing.assert_allclose(values(shown, "share"), given["shares"], atol=1e-6)
+    np.testing.assert_allclose(values(shown, "softmax"), given["shares"], atol=1e-6)
+    terms = interactive.picture()["terms"]
     for kind in LOSSES:
         assert value(shown, kind) == pytest.approx(given["of_marked"][kind], abs=1e-6)
-    assert sum(values(shown, "hinge")) == pytest.approx(given["of_marked"]["hinge"], abs=1e-6)
+        np.testing.assert_allclose(values(shown, kind), terms[kind], atol=1e-6)
+    for kind in ("hinge", "squared", "worst"):
+        assert sum(values(shown, kind)) == pytest.approx(given["of_marked"][kind], abs=1e-6)
 
 
 @needed
@@ -122,7 +171,7 @@ def test_without_scripts_the_same_numbers_and_the_picture_stand_there(file):
         text = shown.evaluate("document.body.innerText")
         assert "With scripts switched on" in text
         numbers = (*given["scores"], *given["of_marked"].values(), given["mean"]["hinge"])
-        for number in (*numbers, given["penalty"]):
+        for number in (*numbers, given["penalty"], *np.ravel(given["gradient"])):
             assert f"{number:.3f}" in text
         assert shown.evaluate("document.querySelectorAll('path').length") == len(given["points"])
         assert shown.evaluate("document.querySelectorAll('line').length") == 9
@@ -170,11 +219,20 @@ def test_a_dragged_point_is_the_marked_one_and_its_scores_follow(shown):
 
 
 @needed
+def test_keys_move_the_ringed_point_and_ring_another_one(shown):
+    given, params = interactive.start(), parameters(shown)
+    shown.evaluate("document.querySelector('svg').focus()")
+    for key in ("PageDown", "ArrowLeft", "ArrowLeft", "ArrowUp"):
+        for kind in ("keyDown", "keyUp"):
+            shown.call("Input.dispatchKeyEvent", type=kind, key=key)
+    end = np.array(given["points"][given["marked"] + 1]) + np.array([-0.1, 0.05])
+    expected = params.W @ end + params.b[:, 0]
+    np.testing.assert_allclose(values(shown, "score"), expected, atol=1e-6)
+
+
+@needed
 def test_a_slider_changes_its_parameter(shown):
-    shown.evaluate(
-        "(() => { const one = document.querySelector('[data-slider=\"12\"]'); one.value = 1.5;"
-        "one.dispatchEvent(new Event('input')); })()"
-    )
+    slide(shown, "12", 1.5)
     assert value(shown, "parameter12") == 1.5
 
 

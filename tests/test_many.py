@@ -10,7 +10,7 @@ import pytest
 from experiments.many import __main__ as many
 from experiments.many import work
 
-TASK = work.Task("digits", "", k=3, queries=5, steps=4, batch_size=64, seed=0)
+TASK = work.Task("digits", "", "", 0, False, "", k=3, queries=5, steps=4, batch_size=64, seed=0)
 
 
 def test_two_processes_of_two_devices_have_the_bits_of_one_device(capsys):

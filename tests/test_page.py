@@ -114,7 +114,7 @@ def test_links_of_the_contents_lead_somewhere_and_figures_have_texts(folder):
     with open_page(folder / "index.html") as shown:
         lost = "[...document.querySelectorAll('a[href^=\"#\"]')].map(one => one.hash.slice(1))"
         assert shown.evaluate(f"{lost}.filter(name => !document.getElementById(name))") == []
-        assert shown.evaluate("document.querySelectorAll('nav li a').length") == 6
+        assert shown.evaluate("document.querySelectorAll('nav li a').length") == 7
         marks = shown.evaluate(
             "[...document.querySelectorAll('nav .verdict')].map(one => one.textContent)"
         )

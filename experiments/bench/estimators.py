@@ -6,10 +6,11 @@
 The first call compiles; the second is what a search pays for every further fit of that shape.
 """
 
+import argparse
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import LinearSVC
 
+from experiments.lab import options
 from lincls import data
 from lincls.estimators import KNNClassifier, LinearProbeCV, SoftmaxClassifier, SVMClassifier
 
@@ -64,9 +66,13 @@ def measure(make: Make, train: Any, test: Any) -> tuple[float, float, float]:
     return seconds[0], seconds[1], accuracy
 
 
-def main(words: list[str]) -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Print the table for one data set."""
-    dataset = data.load(words[0] if words else "digits")
+    parser = options.Parser(prog="python -m experiments.bench.estimators", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("dataset", nargs="?", default="digits", help="a name or a path")
+    with parser.refusing():
+        dataset = data.load(parser.parse_args(words).dataset)
     train, test = ((data.rows(part.images), part.labels) for part in (dataset.train, dataset.test))
     print(f"{dataset.name}: seconds of the first and second fit and prediction, test accuracy")
     print(f"{'':26} {'lincls':>24} {'scikit-learn':>24}")
@@ -80,4 +86,4 @@ def main(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -5,17 +5,22 @@
 `peak` runs it in a child process, whose peak is its own.
 """
 
+import argparse
 import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from experiments.lab import options
+
 ROOT = Path(__file__).parents[2]
 GIVEN = ("array", "file")  # a numpy array in memory, or one memory-mapped from its file
+DTYPES = ("uint8", "float32")
 ALLOWED = (1.35, 2**30)  # times the data, and bytes beside
 _PART = 2**12  # rows drawn at a time
 NUM_QUERIES = 256
@@ -78,20 +83,33 @@ def build_and_search(X: np.ndarray) -> dict[str, Any]:
     return {"data": X.nbytes, "before": before, "built": built, "peak": most_bytes()}
 
 
-def main(given: str, dtype: str, count: str, num_features: str) -> None:
-    """Make the data, measure, and print one line of JSON."""
-    shape = (int(count), int(num_features))
+def main(argv: Sequence[str] | None = None) -> int:
+    """Make the data, measure, and print one line of JSON; the exit status."""
+    given, dtype, shape = read(argv)
     about: dict[str, Any] = {"given": given, "dtype": dtype, "shape": shape}
     if given == "array":
         X = np.empty(shape, dtype)
         draw_rows(X)
         print(json.dumps(about | build_and_search(X)))
-        return
+        return 0
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "X.npy"
         draw_rows(np.lib.format.open_memmap(path, "w+", dtype, shape))
         print(json.dumps(about | build_and_search(np.load(path, mmap_mode="r"))))
+    return 0
+
+
+def read(argv: Sequence[str] | None) -> tuple[str, str, tuple[int, int]]:
+    """The command line: where the data are, their dtype and shape."""
+    parser = options.Parser(prog="python -m experiments.bench.knn_memory", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("given", choices=GIVEN, help="in memory, or in their file")
+    parser.add_argument("dtype", choices=DTYPES, help="of the rows")
+    parser.add_argument("rows", type=options.whole(low=NUM_QUERIES), help="training rows")
+    parser.add_argument("features", type=options.whole(low=1), help="numbers of a row")
+    found = parser.parse_args(argv)
+    return found.given, found.dtype, (found.rows, found.features)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    sys.exit(main())

@@ -21,11 +21,12 @@ from pathlib import Path
 from experiments.check_homework import isolation, tables
 from experiments.check_homework.isolation import File
 from experiments.check_homework.judging import FAIL, PASS, Line, disagreements, gathered
+from experiments.lab import options
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The program; returns the exit status."""
-    parser = argparse.ArgumentParser(
+    parser = options.Parser(
         prog="python -m experiments.check_homework",
         description=__doc__,
         epilog="names and forms:\n" + "\n".join(f"  {role.title}" for role in tables.ROLES),
@@ -39,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if not arguments.file.is_file():
         parser.error(f"there is no file {arguments.file}")
+    if not arguments.seconds > 0:
+        parser.error(f"--seconds must be more than 0, got {arguments.seconds:g}")
     held, lines = checked(arguments.file, arguments.seconds, show=not arguments.json)
     status = _status(lines)
     if arguments.json:

@@ -103,11 +103,14 @@ class Judged:
             for answers in self.right.values()
         )
 
-    def _agreements(self, says: str) -> int:
-        return sum(
-            agree(self.outcomes[case].parts, self.right[says][case], part)
-            for case in self.counted for part in self.outcomes[case].parts
-        )  # fmt: skip
+    def _agreements(self, says: str) -> tuple[int, int]:
+        """How many parts agree; of equals, how many losses: a gradient is judged by its loss."""
+        good = [
+            place
+            for case in self.counted for place, part in enumerate(self.outcomes[case].parts)
+            if agree(self.outcomes[case].parts, self.right[says][case], part)
+        ]  # fmt: skip
+        return len(good), good.count(0)
 
     def causes(self) -> Iterator[Cause]:
         """Each cause of failure once."""

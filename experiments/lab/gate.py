@@ -11,6 +11,8 @@ from typing import Any
 from lincls import checks, data
 from lincls.data.dataset import Dataset, Split
 
+SOURCE = ("dataset", "data_dir", "data_url", "size", "crop", "labels")  # flags, as `load` has them
+
 
 class Data:
     """A data set: `train` at hand, the test split through `open_test` alone.
@@ -62,15 +64,21 @@ class Data:
 
 @lru_cache(maxsize=1)
 def load(
-    name_or_path: str, data_dir: str, data_url: str = "", size: int = 0, crop: bool = False
+    name_or_path: str,
+    data_dir: str,
+    data_url: str = "",
+    size: int = 0,
+    crop: bool = False,
+    labels: str = "",
 ) -> Dataset:
     """The data set behind the flags of these names, read once for all experiments."""
     folder = Path(data_dir) if data_dir else None
     return data.load(
-        name_or_path, data_dir=folder, url=data_url or None, size=size or None, crop=crop
-    )
+        name_or_path, data_dir=folder, url=data_url or None, size=size or None, crop=crop,
+        labels=labels or None,
+    )  # fmt: skip
 
 
 def of(common: Any) -> Dataset:
     """The data set that a program's shared flags name."""
-    return load(common.dataset, common.data_dir, common.data_url, common.size, common.crop)
+    return load(*(getattr(common, name) for name in SOURCE))

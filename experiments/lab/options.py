@@ -13,29 +13,43 @@ them (`--choose-k.num-folds 10`), so that no number exists that a flag cannot ch
 """
 
 import argparse
+import contextlib
 import dataclasses
 import difflib
 import math
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from experiments.lab.experiment import flag
 
 
 @dataclasses.dataclass(frozen=True)
-class Common:
-    """The flags that every experiment shares."""
+class Source:
+    """The flags of every program that takes a data set: what it is, and how to read it."""
 
-    dataset: str = flag("digits", "name of a data set, or the path of a folder or .npz file")
+    dataset: str = flag("digits", "name of a data set, or the path of a file or folder")
     data_dir: str = flag("", "folder that holds the official files of the data set")
     data_url: str = flag("", "address of its archive, or of the folder of its files")
     size: int = flag(0, "pixels of a side that the images of a folder get; 0: as they are", low=0)
     crop: bool = flag(False, "cut the images of a folder square around their middle first")
-    out: str = flag("results", "folder that everything is written to")
+    labels: str = flag("", "the label column of a .csv or .parquet file")
     seed: int = flag(0, "seed of every random draw", low=0)
-    smoke: bool = flag(False, "tiny settings: does it run? (written to OUT/<dataset>-smoke)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """The flags of every program that writes files."""
+
+    out: str = flag("results", "folder that everything is written to")
+    smoke: bool = flag(False, "tiny settings: does it run? (written to a folder of its own)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Common(Output, Source):
+    """The flags that every experiment shares."""
+
     again: bool = flag(False, "compute again what is already finished")
 
 
@@ -69,6 +83,14 @@ class Parser(argparse.ArgumentParser):
     """
 
     programs: Sequence[str] = ()
+
+    @contextlib.contextmanager
+    def refusing(self) -> Iterator[None]:
+        """End the program with one line for what is wrong with files, data and settings."""
+        try:
+            yield
+        except (ValueError, TypeError, OSError, ImportError) as error:
+            self.error(str(error))
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         typed = sys.argv[1:] if args is None else list(args)
@@ -180,6 +202,12 @@ def add(parser: Any, settings: type, prefix: str = "", hidden: bool = False) -> 
             help=argparse.SUPPRESS if hidden else text + usual,
             **shared,
         )
+
+
+def whole(low: int) -> Callable[[str], int]:
+    """What reads one word as a whole number that is at least `low`."""
+    read: Callable[[str], int] = _reader(low, low)
+    return read
 
 
 def _reader(example: Any, low: float | None) -> Any:

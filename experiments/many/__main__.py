@@ -22,12 +22,19 @@ from typing import IO, Any, NamedTuple
 
 import jax
 
-from experiments.lab import options, progress
+from experiments.lab import gate, options, progress
 from experiments.lab.options import flag
 from experiments.many import work
 
 SAME = ("neighbours", "votes", "folds", "W")
 COLUMNS = ("processes x devices", *SAME, "kNN s", "training s")
+
+
+@dataclasses.dataclass(frozen=True)
+class Shared(options.Source):
+    """The flags that it shares with the experiments."""
+
+    smoke: bool = flag(False, "tiny settings: does it run?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,13 +152,17 @@ def compare(settings: Settings, task: work.Task) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Compare on this machine, or take part in a job on many."""
     groups = {"many": Settings}
-    parser = options.build("python -m experiments.many", __doc__ or "", groups, lambda: "")
-    common, chosen = options.parse(parser, groups, argv)
+    parser = options.build(
+        "python -m experiments.many", __doc__ or "", groups, lambda: "many", Shared
+    )
+    common, chosen = options.parse(parser, groups, argv, Shared)
     settings: Settings = chosen["many"]
     task = work.Task(
-        common.dataset, common.data_dir, settings.k, settings.queries, settings.steps,
-        settings.batch_size, common.seed,
-    )  # fmt: skip
+        **{name: getattr(common, name) for name in (*gate.SOURCE, "seed")},
+        **{name: getattr(settings, name) for name in ("k", "queries", "steps", "batch_size")},
+    )
+    with parser.refusing():
+        gate.of(common)  # before processes are started
     try:
         if not settings.cluster:
             return compare(settings, task)

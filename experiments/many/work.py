@@ -9,13 +9,15 @@ import hashlib
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
 
-from lincls import data, knn, linear, placement, training
+from experiments.lab import gate, options
+from lincls import knn, linear, placement, training
 from lincls.structs import Affine, Hyper
 from lincls.training import Recipe
 
@@ -28,6 +30,10 @@ class Task:
 
     dataset: str
     data_dir: str
+    data_url: str
+    size: int
+    crop: bool
+    labels: str
     k: int
     queries: int
     steps: int
@@ -45,8 +51,10 @@ def join(address: str, processes: int, rank: int) -> None:
 
 def solve(task: Task) -> dict[str, Any]:
     """Neighbours, votes, cross-validated neighbours and a training, as hashes and seconds."""
-    dataset = data.load(task.dataset, task.data_dir or None)
+    dataset = gate.of(task)
     (images, labels), (test_images, _) = dataset.train, dataset.test
+    if images.dtype == np.float64:  # as JAX has numbers by default
+        images, test_images = images.astype(np.float32), test_images.astype(np.float32)
     mesh = placement.mesh()
     here = placement.rows_here(mesh, len(labels))
     X, y = placement.from_processes(mesh, images[here], labels[here])
@@ -82,13 +90,19 @@ def digest(tree: Any) -> str:
     return hashlib.sha256(leaves).hexdigest()
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Join the others, do the task, print what was found."""
-    asked = json.loads(sys.argv[1])
-    address, processes, rank = (asked.pop(name) for name in ("address", "processes", "rank"))
+    parser = options.Parser(prog="python -m experiments.many.work", description=__doc__)
+    parser.add_argument("task", type=json.loads, help="a JSON object")
+    asked = parser.parse_args(argv).task
+    try:
+        address, processes, rank = (asked.pop(name) for name in ("address", "processes", "rank"))
+        task = Task(**asked)
+    except (AttributeError, KeyError, TypeError):
+        parser.error("the task must be what experiments.many writes; start that program instead")
     if processes > 1:
         join(address, processes, rank)
-    print(json.dumps(solve(Task(**asked))))
+    print(json.dumps(solve(task)))
     return 0
 
 

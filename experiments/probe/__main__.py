@@ -101,13 +101,11 @@ def read(argv: Sequence[str] | None) -> Job:
     parser = options.build("python -m experiments.probe", __doc__ or "", groups, lambda: "probe")
     typed = sys.argv[1:] if argv is None else list(argv)
     common, chosen = options.parse(parser, groups, typed)
-    try:
+    with parser.refusing():
         settings = protocols.applied(chosen["probe"], typed)
         data = gate.Data(gate.of(common))
         together = read_groups(common.dataset, settings, data)
         refuse(settings, data, together.train)
-    except (ValueError, TypeError, OSError) as error:
-        parser.error(str(error))
     return Job(settings, common, data, together)
 
 

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.lab import options
 from experiments.report import words
 from lincls import evaluation, files
 from lincls.evaluation import Interval
@@ -97,17 +98,15 @@ def lines(first: Result, other: Result) -> Iterator[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table; the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.probe.compare")
+    parser = options.Parser(prog="python -m experiments.probe.compare")
     parser.description, parser.formatter_class = __doc__, argparse.RawDescriptionHelpFormatter
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
     folders = parser.parse_args(argv).folders
-    try:
+    with parser.refusing():
         if len(folders) < 2:
             raise ValueError("give at least two folders to compare")
         first, *others = map(read, folders)
         table = [line for other in others for line in lines(first, other)]
-    except (ValueError, OSError) as error:
-        parser.exit(2, f"error: {error}\n")
     print(f"first: {first.folder}\n")
     print("| other | probe, shots | first | other | difference, points | McNemar's p |")
     print("| --- | --- | ---: | ---: | --- | ---: |")

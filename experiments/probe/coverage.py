@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.lab import options
 from experiments.probe import measures
 from experiments.report import words
 from lincls import evaluation
@@ -179,12 +180,12 @@ def line(cell: Cell, num_tests: int) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.probe.coverage")
+    parser = options.Parser(prog="python -m experiments.probe.coverage")
     parser.description, parser.formatter_class = __doc__, argparse.RawDescriptionHelpFormatter
     parser.add_argument("--tests", type=int, default=1000, help="test sets a line (default: 1000)")
     num_tests = parser.parse_args(argv).tests
     if num_tests < 1:
-        parser.exit(2, f"error: --tests must be at least 1, got {num_tests}\n")
+        parser.error(f"--tests must be at least 1, got {num_tests}")
     print("| measure | classes | examples | frequencies | accuracy | group size | coverage "
           "| mean length, points |")  # fmt: skip
     print("| --- | ---: | ---: | --- | ---: | ---: | --- | ---: |")

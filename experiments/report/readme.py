@@ -3,7 +3,6 @@
 python -m experiments.report.readme --results results/cifar10 --templates results/mnist
 """
 
-import argparse
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.lab import choices
+from experiments.lab import choices, options
 from experiments.lab.record import Record, load
 from experiments.report import style, words
 from experiments.report.page.closing import TEMPLATES
@@ -124,7 +123,7 @@ def save(figure: Figure, path: Path) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the command line, draw, write."""
-    parser = argparse.ArgumentParser(
+    parser = options.Parser(
         prog="python -m experiments.report.readme", description="Draws README's picture."
     )
     results, out = Path("results/digits"), Path(__file__).parents[1] / "readme.png"
@@ -133,11 +132,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--templates", type=Path, metavar="FOLDER", help="another one, of the templates")
     add("--out", type=Path, default=out, metavar="FILE", help="the picture")
     given = parser.parse_args(argv)
-    try:
+    with parser.refusing():
         records = read(given.results)
         of_templates = load((given.templates or given.results) / "svm_softmax")
-    except OSError as error:
-        parser.error(str(error))
     if of_templates is None:
         parser.error(f"{given.templates} has no finished svm_softmax")
     with mpl.rc_context(style.PARAMETERS | {"font.size": 9, "axes.labelsize": 9.5,

@@ -2,7 +2,7 @@
 
 import itertools
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -129,7 +129,7 @@ def read_images(
     if size is not None:
         pair = (size, size) if isinstance(size, int) else size
         size = checks.count(pair[0], "size"), checks.count(pair[1], "size")
-    images, unfit = None, []
+    images, damaged, unequal = None, list[str](), list[str]()
     for i, path in enumerate(paths):
         try:
             image = _read_image(path, size, crop, channels)
@@ -137,19 +137,27 @@ def read_images(
                 images = np.empty((len(paths), *image.shape), np.uint8)
             if image.shape[2] > images.shape[3]:
                 images = images.repeat(3, axis=3)
-            if image.shape[:2] != images.shape[1:3]:
-                raise ValueError(f"{_times(image)} pixels, not {_times(images[0])}")
-            images[i] = image
+            if image.shape[:2] == images.shape[1:3]:
+                images[i] = image
+            else:
+                unequal.append(f"{path} ({_times(image)} pixels, not {_times(images[0])})")
         except Exception as error:  # the readers of images may fail anywhere
             reason = "no image" if isinstance(error, Image.UnidentifiedImageError) else error
-            unfit.append(f"{path} ({' '.join(str(reason).split())})")
-    if images is None or unfit:
-        raise ValueError(
-            f"{len(unfit)} of {len(paths)} images cannot be used: {_some(unfit)}; replace or "
-            "remove damaged ones, and for unequal sizes give size=32 (on the command line, "
-            "--size 32)"
-        )
+            damaged.append(f"{path} ({' '.join(str(reason).split())})")
+    if images is None or damaged or unequal:
+        raise ValueError("; ".join(_faults(damaged, unequal, _count(paths, "image"))))
     return images
+
+
+def _faults(damaged: list[str], unequal: list[str], of_all: str) -> Iterator[str]:
+    """What is wrong with files, and what to do: the sizes first, as the more common fault."""
+    if unequal:
+        yield (
+            "the images have unequal sizes; give size=32 (on the command line, --size 32): "
+            f"{_some(unequal)}"
+        )
+    if damaged:
+        yield f"{len(damaged)} of {of_all} cannot be used; replace or remove them: {_some(damaged)}"
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -194,7 +202,7 @@ def _files_by_class(folder: Path) -> dict[str, list[Path]]:
     others += filter(_is_image, _visible(folder))
     if others:
         warnings.warn(
-            f"{len(others)} files are not read, as no images or of no class: {_some(others)}",
+            f"{_count(others, 'file')} not read, as no image or of no class: {_some(others)}",
             stacklevel=4,
         )
     return images
@@ -236,6 +244,10 @@ def _read_image(
 
 def _times(image: np.ndarray) -> str:
     return f"{image.shape[0]} x {image.shape[1]}"
+
+
+def _count(entries: Collection[object], what: str) -> str:
+    return f"{len(entries)} {what}{'' if len(entries) == 1 else 's'}"
 
 
 def _some(entries: Collection[object]) -> str:

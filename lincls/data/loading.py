@@ -36,8 +36,8 @@ def load(
        TFDS's folder as TFDS itself would.
 
     A path is an .npz file, a folder of .npy files (`from_npz`), a .safetensors, .pt, .parquet or
-    .csv file (`from_file`), or a folder of images (`from_folder`).  A name comes before a path of
-    the same spelling: give `./digits` for the path.
+    .csv file or a folder of several (`from_file`), or a folder of images (`from_folder`).  A name
+    comes before a path of the same spelling: give `./digits` for the path.
 
     Args:
         name_or_path: what to load.
@@ -46,7 +46,7 @@ def load(
         size, crop: pixels of the images of a folder, and whether they are cut to that shape
             instead of stretched, as in `from_folder`.
         url: another address to download from, of the archive or of the folder of the files.
-        labels: the label column of a .parquet or .csv file (`from_file`).
+        labels: the label column of .parquet or .csv files (`from_file`).
         on_progress: called with each piece of a download; by default a line on stderr.
 
     Returns:
@@ -57,11 +57,15 @@ def load(
             message says why, and what to put where.  It is an OSError.
         FileNotFoundError: there is no such name and no such path; the nearest name is given.
         ValueError: files are incomplete, damaged, unfit, or belong to another data set; a size
-            of data that are no folder of images.
+            of data that are no folder of images; a label column of data that are no table.
+        ImportError: the package that reads a file is missing; the message says what to type.
     """
     name = str(name_or_path)
     path = Path(name_or_path).expanduser()
-    if name not in NAMES and path.is_dir() and not _is_of_arrays(path):
+    is_known = name in NAMES
+    if labels is not None and (is_known or (path.exists() and not _is_of_tables(path))):
+        raise ValueError(f"labels names a column of a .csv or .parquet file, and {name} is none")
+    if not is_known and path.is_dir() and not _is_of_arrays(path):
         return folders.from_folder(path, size=size, crop=crop)
     if size is not None or crop:
         raise ValueError(f"size and crop are for a folder of images, and {name} is none")
@@ -159,12 +163,22 @@ def _load_downloads(known: Official, folder: Path) -> Dataset:
 
 
 def _is_of_arrays(folder: Path) -> bool:
+    return _is_of_npy(folder) or bool(formats.files_of(folder))
+
+
+def _is_of_npy(folder: Path) -> bool:
     return any(folder.glob("[!.]*.npy"))
+
+
+def _is_of_tables(path: Path) -> bool:
+    found = formats.files_of(path) if path.is_dir() else [path]
+    return any(file.suffix in formats.TABLES for file in found)
 
 
 def _load_path(path: Path, labels: str | None) -> Dataset:
     if path.is_dir():
-        return arrays.from_npz(path)
+        is_npy = _is_of_npy(path)
+        return arrays.from_npz(path) if is_npy else formats.from_file(path, labels=labels)
     if path.is_file() and path.suffix in (".npz", ".npy"):
         return arrays.from_npz(path)
     if path.is_file() and path.suffix in formats.READERS:

@@ -1,8 +1,8 @@
 """The page: its result, every question's claim, findings, verdict and figures, every slide.
 
 It is HTML and CSS from page.html, made of records and lists of figures alone, and stands in the
-folder of the results: it opens from a file, without network.  Its one script, of the figure that
-can be touched (`interactive`), stands in it; without scripts all is there to read.
+folder of the results: it opens from a file, without network.  Its scripts, of the figures that
+can be touched (`nearest`, `interactive`), stand in it; without scripts all is there to read.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from experiments.lab.record import Record
 from experiments.report import words
 from experiments.report.figures import Shown
 from experiments.report.findings import LEGEND, Findings, Report, Table
-from experiments.report.page import closing, interactive, lecture
+from experiments.report.page import closing, interactive, lecture, nearest
 from lincls import files
 
 
@@ -78,6 +78,7 @@ def write(
             answers=lecture.answers({**found, **failed}),
             errata=lecture.errata(one for each in found.values() for one in each.printed),
             comparison=[figure._replace(title="") for figure in comparison],
+            near=nearest.picture(),
             play=interactive.picture(),
             header=closing.HEADER,
             legend=LEGEND,

@@ -1,5 +1,4 @@
-// Three classes in the plane: scores, the SVM's and the softmax loss with an L2 penalty, gradient
-// descent by hand.
+// Three classes in the plane: scores, four losses with an L2 penalty, gradient descent by hand.
 // `state` is all there is; `draw` shows it. The page holds where it starts, as lincls has it.
 (() => {
   const root = document.getElementById("play");
@@ -9,24 +8,46 @@
   const ARROW = 0.5; // length in the picture of a weight of 1
   const EDGE = 1.75; // what can be grasped stays within this square
   const HUGE = 1e9; // a loss at which gradient descent stops
+  const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
   let state;
 
   // --- the arithmetic ---------------------------------------------------------------------
 
   const scores = ([x, y]) => state.W.map(([u, v], k) => u * x + v * y + state.b[k]);
 
-  // A loss: its value, and its slope in each score.
+  const sum = (numbers) => numbers.reduce((total, each) => total + each, 0);
+  const margins = (s, label) =>
+    s.map((each, k) => (k === label ? 0 : Math.max(0, each - s[label] + 1)));
+
+  // A loss of margins: the sum of what the wrong classes add, and its slope in each score.
+  function added(terms, slope, label) {
+    slope[label] = 0;
+    slope[label] = -sum(slope);
+    return { value: sum(terms), terms, slope };
+  }
+
+  // A loss: its value, what each class adds to it, and its slope in each score. At a kink the
+  // slope is 0; classes that tie for the worst share it.
   const losses = {
     hinge(s, label) {
-      const terms = s.map((each, k) => (k === label ? 0 : Math.max(0, each - s[label] + 1)));
-      const slope = terms.map((term) => (term > 0 ? 1 : 0));
-      slope[label] = -slope.reduce((sum, one) => sum + one, 0);
-      return { value: terms.reduce((sum, term) => sum + term, 0), terms, slope };
+      const terms = margins(s, label);
+      return added(terms, terms.map((term) => (term > 0 ? 1 : 0)), label);
+    },
+    squared(s, label) {
+      const terms = margins(s, label);
+      return added(terms.map((term) => term * term), terms.map((term) => 2 * term), label);
+    },
+    worst(s, label) {
+      const terms = margins(s, label), most = Math.max(...terms);
+      const count = terms.filter((term) => term > 0 && term === most).length;
+      const shares = terms.map((term) => (term > 0 && term === most ? 1 / count : 0));
+      const { slope } = added(shares, [...shares], label);
+      return { value: most, terms: terms.map((term) => (term === most ? term : 0)), slope };
     },
     softmax(s, label) {
       const top = Math.max(...s);
       const powers = s.map((each) => Math.exp(each - top));
-      const total = powers.reduce((sum, power) => sum + power, 0);
+      const total = sum(powers);
       const terms = powers.map((power) => power / total);
       const slope = terms.map((share, k) => share - (k === label ? 1 : 0));
       return { value: Math.log(total) - (s[label] - top), terms, slope };
@@ -134,16 +155,18 @@
       place(root.querySelector(`[data-point="${i}"]`), { transform: `translate(${point})` }));
     const marked = state.points[state.marked], label = state.labels[state.marked];
     place(root.querySelector("[data-ring]"), { transform: `translate(${marked})` });
-    const s = scores(marked), hinge = losses.hinge(s, label), softmax = losses.softmax(s, label);
+    const s = scores(marked);
     s.forEach((score, k) => {
-      root.querySelector(`[data-label="${k}"]`).textContent = k === label ? "label" : "";
       show(`score${k}`, score);
-      show(`hinge${k}`, hinge.terms[k]);
-      show(`share${k}`, softmax.terms[k]);
     });
-    show("hinge", hinge.value);
-    show("softmax", softmax.value);
-    const { value, penalty, right } = objective();
+    root.querySelector("[data-label]").textContent = start.names[label];
+    Object.entries(losses).forEach(([kind, loss]) => {
+      const { value, terms } = loss(s, label);
+      terms.forEach((term, k) => show(`${kind}${k}`, term));
+      show(kind, value);
+    });
+    const { value, penalty, right, W, b } = objective();
+    W.forEach((w, k) => [...w, b[k]].forEach((slope, j) => show(`slope${k}${j}`, slope)));
     show("mean", value);
     show("penalty", penalty);
     show("total", value + penalty);
@@ -188,6 +211,19 @@
     draw();
   });
 
+  // The ringed point by keys: arrows move it, Page Up and Page Down ring another one.
+  function press(event) {
+    const turn = { PageUp: -1, PageDown: 1 }[event.key], count = state.points.length;
+    const [dx, dy] = ARROWS[event.key] ?? [0, 0];
+    if (!turn && !dx && !dy) return;
+    event.preventDefault();
+    if (turn) state.marked = (state.marked + turn + count) % count;
+    const moved = [dx, dy].map((by, j) => state.points[state.marked][j] + 0.05 * by);
+    state.points[state.marked] = moved.map((each) => Math.max(-EDGE, Math.min(EDGE, each)));
+    draw();
+  }
+  svg.addEventListener("keydown", press);
+
   all("[data-slider]").forEach((slider) => slider.addEventListener("input", () => {
     const [k, j] = slider.dataset.slider;
     if (j === "2") state.b[k] = Number(slider.value);
@@ -196,8 +232,8 @@
   }));
 
   function reset() {
-    state = { ...structuredClone(start), kind: "hinge" };
-    root.querySelector("[name=kind][value=hinge]").checked = true;
+    state = structuredClone(start);
+    root.querySelector(`[name=kind][value=${state.kind}]`).checked = true;
     root.querySelector("[name=rate]").value = Math.log10(state.rate);
     root.querySelector("[name=reg]").value = state.reg;
     draw();
@@ -221,5 +257,7 @@
     draw();
   });
   all("[hidden]").forEach((element) => { element.hidden = false; });
+  svg.setAttribute("tabindex", "0");
+  svg.setAttribute("role", "application");
   reset();
 })();
