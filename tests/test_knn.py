@@ -278,6 +278,7 @@ def test_weights_of_votes():
     assert knn.probabilities(model, empty).tolist() == [[0, 0, 1]]
 
 
+@pytest.mark.slow
 def test_votes_by_the_exponential_of_the_cosine():
     X, y = np.random.default_rng(21).normal(size=(30, 8)), np.arange(30) % 3
     model = knn.fit(X.astype(np.float32), y, metric=distances.cosine)

@@ -98,9 +98,8 @@ def test_info_is_of_the_old_parameters_and_adds_up():
     assert history.grad_norm[0] == pytest.approx(np.sqrt((dW**2).sum() + (db**2).sum()), rel=1e-5)
 
 
-@pytest.mark.parametrize(
-    "sampling", [batches.shuffled, further(batches.replacement)], ids=["epochs", "iid"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("sampling", [batches.shuffled, batches.replacement], ids=["epochs", "iid"])
 def test_stopping_and_going_on_ends_in_the_same_bits(sampling, tmp_path):
     hyper = Hyper({"learning_rate": 0.1, "momentum": 0.9}, reg=0.01)
     recipe = Recipe(SOFTMAX, sampling=sampling, batch_size=16)
@@ -136,10 +135,8 @@ def mapped(tmp_path, monkeypatch):
         yield put
 
 
-@pytest.mark.parametrize(
-    "sampling",
-    ["shuffled", *(further(name) for name in ("replacement", "sequential"))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("sampling", ["shuffled", "replacement", "sequential"])
 def test_data_read_piece_by_piece_give_the_same_bits(sampling, mapped):
     recipe = Recipe(SOFTMAX, sampling=getattr(batches, sampling), batch_size=16)
     how = HYPER._replace(dropout=0.2), 29, recipe
@@ -262,6 +259,7 @@ def test_patience_ends_the_training_and_keeps_the_best():
     assert history.validation.best_accuracy.tolist() == accuracy.max(axis=0).tolist()
 
 
+@pytest.mark.slow
 def test_patience_stops_each_setting_of_a_grid_where_it_would_stop_alone():
     rates, how = [0.0, 0.003, 0.3], {"validation": (X, Y), "every": 2, "patience": 2}
     _, together = train(Hyper({"learning_rate": np.array(rates)}, 0.0), 120, **how)
@@ -320,6 +318,7 @@ def test_dropout_is_the_numpy_loop_with_the_same_masks():
     assert_equal_trees(nothing.params, train(HYPER, 30, recipe)[0].params, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_dropout_of_a_grid_is_that_of_its_single_runs():
     shares = np.array([0.0, 0.3, 0.8])
     together, _ = train(HYPER._replace(dropout=shares), 29)
