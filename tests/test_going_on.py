@@ -18,8 +18,6 @@ from shares import further
 from experiments import ORDER, QUICK, loading, run
 from experiments.lab import fingerprint, progress
 
-pytestmark = pytest.mark.usefixtures("quick_compiles")
-
 ROOT = Path(__file__).parent.parent
 SECONDS_OF_QUICK = 45  # on two quiet cores; installing, importing and the page come on top
 
