@@ -15,6 +15,8 @@ from experiments.report import intervals, words
 from experiments.report.findings import AGREES, Answer, Findings, Printed
 from experiments.report.page import closing, lecture
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 
 def blobs(num_examples=60):
     """Two classes far apart, and one example of class 1 that lies among class 0."""
