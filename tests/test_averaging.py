@@ -71,6 +71,7 @@ def test_it_is_numpys_mean_of_the_iterates_in_float64(decay):
     np.testing.assert_allclose(flat(jax.tree.map(lambda p: p[0], state.params)), path[-1])
 
 
+@pytest.mark.slow
 def test_a_grid_is_its_single_runs_and_the_steps_are_those_of_sgd():
     grid = Hyper({"learning_rate": [0.1, 0.5], "start": [3, 10]}, 0.01)
     together, _ = train(grid, mean_sgd)
@@ -85,6 +86,7 @@ def test_a_grid_is_its_single_runs_and_the_steps_are_those_of_sgd():
         np.testing.assert_allclose(flat(alone.params), flat(plain.params), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_stopping_and_going_on_averages_to_the_same_bits(tmp_path):
     hyper = Hyper({"learning_rate": 0.5, "start": 5, "decay": 0.9}, 0.01)
     kw = {"optimizer": exponential_sgd, "sampling": batches.shuffled}

@@ -6,6 +6,8 @@ import pytest
 from lincls import batches
 from lincls.structs import Affine, Examples
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 KEY = jax.random.key(20)
 
 

@@ -16,6 +16,8 @@ from experiments.check_homework.trying import right_parts
 from lincls import evaluation, gradcheck, knn, linear, losses, penalties, splits
 from lincls.structs import LinearParams
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 
 def lines(source, *names):
     """The lines of the functions of these names, or of all."""

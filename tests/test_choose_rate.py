@@ -14,6 +14,8 @@ from lincls import linear, losses, preprocessing, splits, training
 from lincls.objective import step_size
 from lincls.structs import Hyper
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 SETTINGS = choose_rate.Settings(
     rates=(0.01, 3.0), regs=(0.0, 1e-2, 1.0), num_folds=3, num_steps=40, batch_size=64,
     max_folded=300, max_train=300,

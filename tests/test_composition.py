@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from shares import further
 
 from lincls import batches, distances, knn, linear, losses, optimizers, penalties, training
 from lincls.objective import Objective
@@ -21,8 +22,6 @@ DATA = Examples(
 AFFINE = Affine(np.full(D, 127.5, np.float32), np.float32(1 / 74))
 HYPER = Hyper({"learning_rate": 0.1, "momentum": 0.9}, reg=0.01)
 PARAMS = linear.init(jax.random.key(41), D, C)
-LOSSES = [losses.hinge, losses.squared_hinge, losses.crammer_singer_hinge, losses.softmax]
-PENALTIES = [penalties.none, penalties.l1, penalties.l2, penalties.elastic_net]
 
 
 RECIPE = Recipe(Objective(), optimizers.sgd, batch_size=16)
@@ -72,7 +71,15 @@ def test_the_final_loss_is_differentiable_in_the_hyperparameters():
     assert float(slope) == pytest.approx(float(numeric), rel=1e-6)
 
 
-@pytest.mark.parametrize(("loss", "penalty"), list(zip(LOSSES, PENALTIES, strict=True)))
+@pytest.mark.parametrize(
+    ("loss", "penalty"),
+    [
+        (losses.softmax, penalties.elastic_net),
+        (losses.crammer_singer_hinge, penalties.l1),
+        further(losses.hinge, penalties.none),
+        further(losses.squared_hinge, penalties.l2),
+    ],
+)
 def test_no_nan_on_the_way(loss, penalty):
     zero = linear.init(jax.random.key(0), D, C, scale=0.0)
     with jax.debug_nans(True):
@@ -102,6 +109,7 @@ def shard(mesh, tree, *axes):
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec(*axes)))
 
 
+@pytest.mark.slow
 def test_training_on_eight_devices_is_training_on_one(mesh):
     grid = HYPER._replace(reg=jnp.array([0.0, 0.1]))
     alone, _ = jax.jit(lambda data: run(data, grid))(DATA)
@@ -110,8 +118,15 @@ def test_training_on_eight_devices_is_training_on_one(mesh):
     assert_close(together.params, alone.params)
 
 
-@pytest.mark.parametrize("metric", [distances.l1, distances.l2], ids=lambda m: m.name)
-@pytest.mark.parametrize("of", ["queries", "training"])
+@pytest.mark.parametrize(
+    ("of", "metric"),
+    [
+        ("queries", distances.l2),
+        ("training", distances.l1),
+        further("queries", distances.l1),
+        further("training", distances.l2),
+    ],
+)
 def test_search_on_eight_devices_is_search_on_one(mesh, metric, of):
     model, queries = knn.fit(DATA.X, metric=metric), jnp.asarray(DATA.X[:16])
     alone = knn.search_block(model, queries, 5)
@@ -131,7 +146,7 @@ def test_search_on_eight_devices_is_search_on_one(mesh, metric, of):
 
 
 def test_stopping_and_going_on_ends_in_the_same_bits():
-    """As in test_training, here with every optimisation of the compiler."""
+    """With every optimisation of the compiler."""
 
     def train(state, num_steps):
         return training.fit(
@@ -148,8 +163,16 @@ ONE = Examples(RNG.normal(size=(1, D)).astype(np.float32), np.array([1]), np.one
 GRID = HYPER._replace(optimizer={"learning_rate": [0.01, 0.03, 0.1], "momentum": 0.9})
 
 
-@pytest.mark.parametrize("pieces", [[1] * 5, [2, 1, 2]], ids=str)
-@pytest.mark.parametrize(("data", "hyper"), [(ONE, HYPER), (DATA, HYPER), (DATA, GRID)])
+@pytest.mark.parametrize(
+    ("data", "hyper", "pieces"),
+    [
+        (ONE, HYPER, [2, 1, 2]),
+        (DATA, GRID, [1] * 5),
+        further(ONE, HYPER, [1] * 5),
+        further(DATA, GRID, [2, 1, 2]),
+        *(further(DATA, HYPER, pieces) for pieces in ([1] * 5, [2, 1, 2])),
+    ],
+)
 def test_a_run_one_step_at_a_time_ends_in_the_bits_of_the_whole(data, hyper, pieces):
     recipe = Recipe(Objective(), optimizers.sgd, batches.full)
 
@@ -183,6 +206,7 @@ def test_the_loop_itself_is_never_one_of_one_step():
     assert (int(state.step), info.loss.shape) == (3, (0,))
 
 
+@pytest.mark.slow
 def test_a_list_in_hyper_is_a_grid_under_the_users_jit_too():
     grid = Hyper({"learning_rate": [0.01, 0.1]}, [0.0, 0.1])
     state = training.start(jax.random.key(0), PARAMS, RECIPE, grid)

@@ -21,6 +21,8 @@ from lincls.objective import Objective
 from lincls.structs import Hyper
 from lincls.training import Recipe
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 RNG = np.random.default_rng(70)
 CENTRES = RNG.integers(60, 200, (3, 8))
 Y = RNG.integers(0, 3, 90).astype(np.int32)
@@ -232,7 +234,9 @@ def test_nan_is_never_chosen():
 def test_a_list_is_a_grid():
     rates, regs = [0.1, 0.2, 0.3], [0.0, 0.1, 0.2]
     listed, arrays = (
-        linear_folds(74, X, Y, FOLDS, Hyper({"learning_rate": make(rates)}, make(regs))).accuracies
+        linear_folds(
+            74, X, Y, FOLDS, Hyper({"learning_rate": make(rates)}, make(regs)), FULL
+        ).accuracies
         for make in (list, np.array)
     )  # fmt: skip
     assert listed.tolist() == arrays.tolist()

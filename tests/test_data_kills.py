@@ -10,6 +10,7 @@ from pathlib import Path
 
 import data_fakes
 import pytest
+from shares import further
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="forks and signals of POSIX")
 
@@ -74,7 +75,7 @@ def code(text: str, address: str, folder: Path, kill_at: float = 0) -> str:
     return data_fakes.believe("cifar10") + text.replace("KILL_AT", repr(kill_at))
 
 
-@pytest.mark.parametrize("moment", [KILL_AT_FILE, KILL_AT_TIME], ids=["file", "time"])
+@pytest.mark.parametrize("moment", [KILL_AT_FILE, further(KILL_AT_TIME)], ids=["file", "time"])
 def test_after_a_kill_the_next_load_is_good(moment, address, tmp_path):
     whole = tmp_path / "whole"
     begin = time.monotonic()

@@ -10,6 +10,7 @@ import data_fakes
 import numpy as np
 import pytest
 import tensorflow_datasets
+from shares import further
 from tensorflow_datasets.core import file_adapters
 
 from lincls import data
@@ -226,7 +227,7 @@ def test_a_broken_preparation_that_nobody_named_is_passed_over(damage, tmp_path,
     assert_equal(again, loaded)
 
 
-@pytest.mark.parametrize("written", ["array_record", "tfrecord"])
+@pytest.mark.parametrize("written", ["array_record", further("tfrecord")])
 def test_preparations_damaged_at_random_places(written, tmp_path, monkeypatch):
     loaded = load_and_prepare("cifar10", monkeypatch, tmp_path / "site")
     folder, files = tfds.find("cifar10", tfds.directory())

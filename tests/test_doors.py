@@ -26,6 +26,8 @@ from lincls import (
 )
 from lincls.structs import Affine, Examples, Hyper, LinearParams
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 HERE = Path(__file__).parent
 X = np.eye(4, dtype=np.float32)
 Y = np.array([0, 1, 0, 1])

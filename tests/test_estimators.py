@@ -7,6 +7,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from shares import further
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.decomposition import PCA
@@ -58,7 +59,7 @@ def same_bits(found, expected):
 # --- the same bits as the functions --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("metric", ["l1", "l2", "cosine"])
+@pytest.mark.parametrize("metric", [further("l1"), "l2", further("cosine")])
 def test_knn_has_the_bits_of_knn(metric):
     model = knn.fit(X, Y, metric=getattr(distances, metric))
     found = knn.neighbors(model, TEST, 5)
@@ -71,7 +72,7 @@ def test_knn_has_the_bits_of_knn(metric):
     same_bits(fitted.kneighbors(n_neighbors=2)[1], knn.neighbors(model, None, 2).indices)
 
 
-@pytest.mark.parametrize("rows", [X, WIDE], ids=["uint8", "float64"])
+@pytest.mark.parametrize("rows", [further(X), WIDE], ids=["uint8", "float64"])
 def test_optimum_has_the_bits_of_optimum(rows):
     affine, dtype = preprocessing.fit(rows, WEIGHT), np.float64 if rows is WIDE else np.float32
     how = {"reg": 0.01, "weight": WEIGHT, "affine": affine}
@@ -91,7 +92,7 @@ def test_optimum_has_the_bits_of_optimum(rows):
     [
         (SoftmaxClassifier(solver="sgd", reg=0.01, random_state=3), {}),
         (SVMClassifier(loss="hinge", reg=0.01, random_state=3), {"loss": losses.hinge}),
-        (
+        further(
             SoftmaxClassifier(penalty="elasticnet", beta=0.5, reg=0.01, random_state=3),
             {"penalty": penalties.elastic_net, "beta": 0.5},
         ),
@@ -109,6 +110,7 @@ def test_sgd_has_the_bits_of_quick(estimator, how):
         same_bits(fitted.predict_proba(TEST), linear.probabilities(expected, TEST))
 
 
+@pytest.mark.slow
 def test_the_probe_has_the_bits_of_crossval_and_quick():
     regs = [0.001, 0.1, 3.0]
     folds = splits.stratified_folds(KEY, Y, 3)
@@ -127,7 +129,7 @@ def test_the_probe_has_the_bits_of_crossval_and_quick():
 # --- the same answers as scikit-learn ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("weights", ["uniform", "distance"])
+@pytest.mark.parametrize("weights", [further("uniform"), "distance"])
 def test_knn_is_scikit_learns(weights):
     rows, queries = WIDE + np.random.default_rng(141).normal(size=X.shape), TEST + 0.5
     ours, theirs = (
@@ -156,7 +158,7 @@ def test_a_function_may_weigh_the_votes():
     )
 
 
-@pytest.mark.parametrize("num_classes", [3, 2])
+@pytest.mark.parametrize("num_classes", [3, further(2)])
 def test_C_is_that_of_logistic_regression(num_classes):
     keep = np.less(Y, num_classes)
     rows, y, weight = WIDE[keep] / 3, Y[keep], WEIGHT[keep]
@@ -256,6 +258,7 @@ def test_the_probe_takes_the_splits_of_scikit_learn():
     np.testing.assert_array_equal(probe.scores_, found.accuracies)
     choice = crossval.choose(found.accuracies, complexity=-np.array(how["regs"]))
     assert probe.reg_ == how["regs"][choice.one_standard_error]
+    same_bits(probe.params_, quick.fit(KEY, X, Y, reg=probe.reg_, weight=WEIGHT))
 
 
 def test_an_svm_is_calibrated():

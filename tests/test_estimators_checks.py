@@ -55,6 +55,7 @@ def test_the_checks_that_compile_little(estimator):
     assert found.keys() >= QUICK
 
 
+@pytest.mark.slow
 def test_a_weight_is_a_repeated_row():
     estimator = LINEAR[0]
     checks = {check.func.__name__: check for _, check in estimator_checks_generator(estimator)}

@@ -7,6 +7,8 @@ import sklearn.metrics
 
 from lincls import evaluation
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 RNG = np.random.default_rng(60)
 SCORES = RNG.normal(size=(200, 5)).astype(np.float32)
 LABELS = RNG.integers(0, 5, 200)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from shares import further
 from sklearn.datasets import load_digits
 from sklearn.model_selection import KFold, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
@@ -291,17 +292,19 @@ def test_another_setting_or_seed_computes_again(out, monkeypatch, capsys, no_fig
     assert run.main_all(arguments) == 1
     assert capsys.readouterr().err.count("already finished") == len(ORDER) - 1
     assert record(out, "choose_k")["settings"]["ks"] == [1, 7]  # the old record still stands
-    assert run.main_all(["--smoke", "--out", str(out), "--seed", "1"]) == 1
+    program = import_module("experiments.choose_k")
+    assert run.main(program.__file__, ["--smoke", "--out", str(out), "--seed", "1"]) == 1
     assert "already finished" not in capsys.readouterr().err
 
 
 def test_a_failure_is_told_on_the_page_and_in_the_status(out, monkeypatch, capsys, no_figures):
     no_compute(monkeypatch, "choose_k")
-    assert run.main_all(["--smoke", "--out", str(out), "--choose-k.num-folds", "4"]) == 1
+    program, arguments = import_module("experiments.choose_k"), ["--smoke", "--out", str(out)]
+    assert run.main(program.__file__, [*arguments, "--num-folds", "4"]) == 1
     assert re.search("choose_k +failed +AssertionError: computed again", capsys.readouterr().out)
     page = (out / "digits-smoke" / "index.html").read_text()
     assert "This experiment failed" in page
-    assert run.main_all(["--smoke", "--out", str(out)]) == 0
+    assert run.main(program.__file__, arguments) == 0
 
 
 def test_ctrl_c_keeps_what_is_finished_and_the_next_run_goes_on(
@@ -355,7 +358,9 @@ def test_rows_of_features_without_pictures_run_too(tmp_path):
         "--parts",
         "1",
     ]
-    assert run.main(program.__file__, [*arguments, "--out", str(tmp_path)]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(style.PARAMETERS, "savefig.dpi", 20)
+        assert run.main(program.__file__, [*arguments, "--out", str(tmp_path)]) == 0
     found = record(tmp_path, "nearest_neighbor", "blobs-smoke")
     assert [tested["name"] for tested in found["classifiers"]] == [
         "nearest neighbour, L2",
@@ -472,12 +477,13 @@ def test_results_stay_within_out_whatever_the_data_are_called(name, monkeypatch)
     assert len(folder.name) <= 100
 
 
-def test_names_of_classes_of_any_kind_are_shown_and_run_nothing(tmp_path):
+@pytest.mark.parametrize("title", ["images", further("svm_softmax")])
+def test_names_of_classes_of_any_kind_are_shown_and_run_nothing(tmp_path, title):
     names = ["$5_bill$", "$^$", "<script>alert(1)</script>", "犬", "x" * 200, "new\nline"]
     y = np.repeat(np.arange(6), 12)
     images = np.random.default_rng(30).integers(0, 99, (72, 4, 4, 3)) + 20 * y[:, None, None, None]
     np.savez(tmp_path / "odd.npz", images=images.astype(np.uint8), labels=y, class_names=names)
-    program = import_module("experiments.svm_softmax")
+    program = import_module(f"experiments.{title}")
     arguments = ["--smoke", "--dataset", str(tmp_path / "odd.npz"), "--out", str(tmp_path / "out")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(style.PARAMETERS, "savefig.dpi", 40)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from shares import further
 
 from experiments import choose_k, images, nearest_neighbor, unintuitive
 from experiments.lab import pictures, record
@@ -173,8 +174,8 @@ def test_a_grid_of_examples_fills_its_figure(shape):
     ("module", "wanted"),
     [
         (images, {"numbers", "samples", "changes", "moved", "distances"}),
-        (nearest_neighbor, {"example", "neighbors", "query_time"}),
-        (choose_k, {"folds", "cross_validation", "test_set"}),
+        further(nearest_neighbor, {"example", "neighbors", "query_time"}, id="nearest_neighbor"),
+        further(choose_k, {"folds", "cross_validation", "test_set"}),
         (unintuitive, {"copies", "map", "sorting"}),
     ],
     ids=("images", "nearest_neighbor", "choose_k", "unintuitive"),
@@ -201,7 +202,7 @@ def test_every_figure_of_the_first_slides_is_there(module, wanted, tmp_path, mon
     ("module", "wanted"),
     [
         (images, {"samples", "distances"}),
-        (nearest_neighbor, {"example", "neighbors", "query_time"}),
+        further(nearest_neighbor, {"example", "neighbors", "query_time"}, id="nearest_neighbor"),
         (unintuitive, {"copies", "map", "sorting"}),
     ],
     ids=("images", "nearest_neighbor", "unintuitive"),

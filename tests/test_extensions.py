@@ -7,11 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from shares import further
 
 from lincls import linear, losses, optimizers, penalties, training
 from lincls.objective import Objective
 from lincls.structs import Hyper
 from lincls.training import Recipe
+
+pytestmark = pytest.mark.usefixtures("quick_compiles")
 
 RNG = np.random.default_rng(50)
 N, D, C, T = 90, 8, 4, 50
@@ -84,7 +87,7 @@ def one(hyper, i):
     return jax.tree.map(lambda leaf: np.asarray(leaf)[i] if np.ndim(leaf) else leaf, hyper)
 
 
-@pytest.mark.parametrize("name", EXTENSIONS)
+@pytest.mark.parametrize("name", ["loss", "proximal", further("penalty"), further("optimiser")])
 def test_a_sweep_is_its_single_runs_in_one_trace_each(name):
     objective, optimizer, hyper = EXTENSIONS[name]
     objective = objective._replace(loss=Counted(objective.loss))

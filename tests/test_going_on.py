@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shares import further
 
 from experiments import ORDER, QUICK, loading, run
 from experiments.lab import fingerprint, progress
@@ -186,13 +187,17 @@ def test_a_record_of_other_data_or_one_that_is_damaged_is_not_shown(three, tmp_p
 # --- going on --------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def checkout(tmp_path, monkeypatch):
-    """A copy of the sources, and the file of a question in it."""
-    for name in ("experiments", "lincls"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-        monkeypatch.setitem(fingerprint.PACKAGES, name, tmp_path / name)
-    return tmp_path
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of the sources, and the version of a question in it."""
+    root = tmp_path_factory.mktemp("checkout")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("experiments", "lincls"):
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / name, root / name, ignore=ignored)
+            patch.setitem(fingerprint.PACKAGES, name, root / name)
+        source = root / "experiments" / "choose_k.py"
+        yield root, source, fingerprint.code_version(source)
 
 
 @pytest.mark.parametrize(
@@ -200,26 +205,27 @@ def checkout(tmp_path, monkeypatch):
     [
         ("lincls/data/loading.py", '"""', '"""Reworded. ', False),
         ("experiments/report/choose_k.py", "SECONDS = 3", "SECONDS = 4", False),
-        ("experiments/report/style.py", 'RED = "', 'RED = "#123456" or "', False),
-        (
+        further("experiments/report/style.py", 'RED = "', 'RED = "#123456" or "', False),
+        further(
             "experiments/choose_k.py",
             "MOST_TIMED = 1000  #",
             "MOST_TIMED = 1000  # Reworded:",
             False,
         ),
         ("experiments/choose_k.py", "MOST_TIMED = 1000", "MOST_TIMED = 999", True),
-        ("experiments/lab/tuning.py", "_BLOCK = 512", "_BLOCK = 256", True),
+        further("experiments/lab/tuning.py", "_BLOCK = 512", "_BLOCK = 256", True),
         ("lincls/knn/search.py", "_GROUP = 64", "_GROUP = 32", True),
         ("lincls/gradcheck/doors.py", "import", "import os\nimport", False),  # no part of choose_k
     ],
 )
 def test_what_computes_counts_and_what_tells_does_not(checkout, file, old, new, counts):
-    source = checkout / "experiments" / "choose_k.py"
-    before = fingerprint.code_version(source)
-    text = (checkout / file).read_text()
+    root, source, before = checkout
+    text = (root / file).read_text()
     assert old in text
-    (checkout / file).write_text(text.replace(old, new, 1))
-    assert (fingerprint.code_version(source) != before) is counts
+    (root / file).write_text(text.replace(old, new, 1))
+    found = fingerprint.code_version(source)
+    (root / file).write_text(text)
+    assert (found != before) is counts
 
 
 def test_the_same_seed_gives_the_same_files_but_for_the_seconds(tmp_path, monkeypatch):

@@ -4,10 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from shares import further
 
 from lincls import gradcheck, linear, losses, penalties
 from lincls.objective import Objective, evaluate
 from lincls.structs import Examples, Hyper, LinearParams
+
+pytestmark = pytest.mark.usefixtures("quick_compiles")
 
 RNG = np.random.default_rng(8)
 X = RNG.random((12, 3073), np.float32)
@@ -63,10 +66,10 @@ def test_accepts_a_right_gradient_of_30730_weights():
 @pytest.mark.parametrize(
     ("wrong", "leaf"),
     [
-        (times_minus_three, ".W"),
-        (one_wrong_row, ".W"),
-        (no_penalty, ".W"),
-        (wrong_bias, ".b"),
+        further(times_minus_three, ".W"),
+        further(one_wrong_row, ".W"),
+        further(no_penalty, ".W"),
+        further(wrong_bias, ".b"),
         (sum_for_mean, ".b"),
         (one_wrong_coordinate_in_every_hundred, ".W"),
     ],
@@ -193,8 +196,8 @@ def constant(size):
     return lambda x: size + jnp.sum(x**2)
 
 
-@pytest.mark.parametrize("size", [1e12, 1e14, -1e12])
-@pytest.mark.parametrize("factor", [0, 1, 2.5])
+@pytest.mark.parametrize("size", [1e12, further(1e14), further(-1e12)])
+@pytest.mark.parametrize("factor", [further(0), 1, further(2.5)])
 def test_what_rounding_hides_has_not_passed(size, factor):
     grads = np.full(3, 2.0 * factor)
     report = gradcheck.check(jax.random.key(19), constant(size), np.ones(3), grads)
@@ -203,7 +206,7 @@ def test_what_rounding_hides_has_not_passed(size, factor):
     assert "11 hidden by rounding" in str(report)
 
 
-@pytest.mark.parametrize("size", [0, 1, 1e3, 1e5])
+@pytest.mark.parametrize("size", [further(0), further(1), further(1e3), 1e5])
 def test_a_smaller_constant_hides_nothing(size):
     right = gradcheck.check(jax.random.key(20), constant(size), np.ones(3), np.full(3, 2.0))
     assert right.passed, str(right)

@@ -9,6 +9,8 @@ import sklearn.metrics
 
 from lincls import evaluation
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 RNG = np.random.default_rng(61)
 NUM, CLASSES = 40, 5
 LABELS = np.concatenate([RNG.integers(0, 4, NUM - 1), [4]])  # one class has one example

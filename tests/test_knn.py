@@ -9,14 +9,16 @@ import pytest
 from lincls import distances, knn, placement
 from lincls.structs import Neighbors
 from tests import oracles_knn
+from tests.shares import further
+
+pytestmark = pytest.mark.usefixtures("quick_compiles")
 
 METRICS = [distances.l1, distances.l2, distances.cosine]
 by_name = pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 exact = pytest.mark.parametrize("metric", METRICS[:2], ids=lambda metric: metric.name)
-
-
-def slow(*values):
-    return (pytest.param(value, marks=pytest.mark.slow) for value in values)
+by_one = pytest.mark.parametrize(
+    "metric", [further(distances.l1), distances.l2], ids=lambda metric: metric.name
+)
 
 
 def coarse_pixels(seed, num, levels=3, num_features=6):
@@ -34,8 +36,8 @@ def assert_equals_oracle(found, table, k, num_examples, same_group=None):
 
 
 @exact
-@pytest.mark.parametrize("num_examples", [1, 64, 65, 1281, *slow(3, 700)])
-@pytest.mark.parametrize("k", [1, 3, 10, 11])
+@pytest.mark.parametrize("num_examples", [1, 65, *(further(num) for num in (3, 64, 700, 1281))])
+@pytest.mark.parametrize("k", [1, 10, further(3), further(11)])
 def test_neighbors_equal_the_oracle_ties_and_all(metric, num_examples, k):
     X, queries = coarse_pixels(0, num_examples), coarse_pixels(1, 7)
     k = min(k, num_examples)
@@ -53,7 +55,7 @@ def test_all_neighbours_of_equal_points_come_in_order_of_index(metric):
 
 
 @by_name
-@pytest.mark.parametrize("block_size", [1, 5, 64, *slow(2)])
+@pytest.mark.parametrize("block_size", [5, *(further(size) for size in (1, 2, 64))])
 def test_the_answer_does_not_depend_on_the_blocks(metric, block_size):
     X, queries = coarse_pixels(2, 300), coarse_pixels(3, 23)
     model = knn.fit(X, metric=metric)
@@ -73,7 +75,7 @@ def test_the_training_set_without_itself(metric):
     assert_equals_oracle(found, table, 4, 130, np.eye(130, dtype=bool))
 
 
-@exact
+@by_one
 def test_groups_are_the_search_of_every_fold_among_the_others(metric):
     X = coarse_pixels(5, 120)
     groups = np.random.default_rng(6).integers(0, 5, 120)
@@ -101,7 +103,7 @@ def test_wide_images_are_searched_exactly():
     assert found.distances.tolist() == [[0, 255**2, 150_528 * 255**2]]
 
 
-@exact
+@by_one
 def test_merge_of_shards_is_the_search_of_the_whole(metric):
     X, queries = coarse_pixels(8, 90), coarse_pixels(9, 8)
     whole = knn.neighbors(knn.fit(X, metric=metric), queries, 6)
@@ -120,7 +122,7 @@ def test_merge_of_shards_is_the_search_of_the_whole(metric):
         np.testing.assert_array_equal(merged.distances, whole.distances)
 
 
-@pytest.mark.parametrize("queries", ["others", "itself", "groups"])
+@pytest.mark.parametrize("queries", ["others", further("itself"), "groups"])
 def test_data_that_stay_in_their_file_are_searched_part_by_part(queries, tmp_path):
     X = np.memmap(tmp_path / "X", np.uint8, "w+", shape=(100, 6))
     X[:] = coarse_pixels(30, 100)
@@ -276,6 +278,7 @@ def test_weights_of_votes():
     assert knn.probabilities(model, empty).tolist() == [[0, 0, 1]]
 
 
+@pytest.mark.slow
 def test_votes_by_the_exponential_of_the_cosine():
     X, y = np.random.default_rng(21).normal(size=(30, 8)), np.arange(30) % 3
     model = knn.fit(X.astype(np.float32), y, metric=distances.cosine)

@@ -7,10 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from shares import further
 
 from lincls import distances, knn
 from lincls.knn import driver, sketches
 from lincls.structs import Neighbors
+
+pytestmark = pytest.mark.usefixtures("quick_compiles")
 
 RNG = np.random.default_rng(90)
 CLOUD = RNG.normal(size=(30, 4))
@@ -174,9 +177,17 @@ def table_of(metric, queries, X):
     return table / 2 if metric is distances.cosine else table
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32 data", "float64 data"])
-@pytest.mark.parametrize("on_host", [False, True])
-@pytest.mark.parametrize("metric", [distances.l2, distances.cosine], ids=lambda m: m.name)
+@pytest.mark.parametrize(
+    ("metric", "on_host", "dtype"),
+    [
+        (distances.l2, False, np.float32),
+        (distances.cosine, True, np.float64),
+        further(distances.l2, False, np.float64),
+        *(further(distances.l2, True, dtype) for dtype in (np.float32, np.float64)),
+        *(further(distances.cosine, False, dtype) for dtype in (np.float32, np.float64)),
+        further(distances.cosine, True, np.float32),
+    ],
+)
 def test_pruned_search_in_float64_is_the_search_of_all(
     metric, on_host, dtype, limited, monkeypatch
 ):

@@ -9,9 +9,13 @@ import pytest
 from lincls import distances, knn
 from lincls.knn import driver, pruning, sketches
 from tests import oracles_knn
+from tests.shares import further
 
 N, D = 2 * sketches.SAMPLE, 256
 exact = pytest.mark.parametrize("metric", [distances.l1, distances.l2], ids=lambda m: m.name)
+floating = pytest.mark.parametrize(
+    "metric", [further(distances.l2), distances.cosine], ids=lambda m: m.name
+)
 
 
 def smooth(rng):
@@ -150,13 +154,13 @@ def embeddings(num, spread, dtype):
 @pytest.mark.parametrize(
     ("spread", "dtype"),
     [
-        (True, np.float16),
         (False, np.float32),
-        pytest.param(True, np.float32, marks=pytest.mark.slow),
-        pytest.param(False, np.float16, marks=pytest.mark.slow),
+        further(True, np.float16),
+        further(True, np.float32),
+        further(False, np.float16),
     ],
 )
-@pytest.mark.parametrize("metric", [distances.l2, distances.cosine], ids=lambda m: m.name)
+@floating
 def test_floating_neighbours_equal_the_oracle_up_to_rounding(metric, spread, dtype):
     rows = embeddings(N + 6, spread, dtype)
     X, queries = rows[:N], np.concatenate([rows[N:], rows[:2]])
@@ -174,10 +178,8 @@ def test_floating_neighbours_equal_the_oracle_up_to_rounding(metric, spread, dty
     assert (model.learned.axes is None) == spread
 
 
-@pytest.mark.parametrize(
-    "scale", [1e-21, 1e-19, 1e18, *(pytest.param(s, marks=pytest.mark.slow) for s in (2e-20, 1.0))]
-)
-@pytest.mark.parametrize("metric", [distances.l2, distances.cosine], ids=lambda m: m.name)
+@pytest.mark.parametrize("scale", [1e-21, *(further(scale) for scale in (2e-20, 1e-19, 1.0, 1e18))])
+@floating
 def test_very_small_and_very_large_rows_keep_their_neighbours(metric, scale):
     X = (embeddings(N, False, np.float64) * scale).astype(np.float32)
     pruned, plain = knn.fit(X, metric=metric), knn.fit(X, metric=metric, prune=False)
@@ -199,7 +201,7 @@ def test_a_query_too_far_for_float32_has_the_neighbours_of_float64():
 
 
 @exact
-@pytest.mark.parametrize("num_features", [33_026, pytest.param(33_025, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("num_features", [33_026, further(33_025)])
 def test_wide_rows_are_pruned_exactly(metric, num_features, monkeypatch):
     monkeypatch.setattr(sketches, "SAMPLE", 16)
     monkeypatch.setattr(sketches, "_MOST_FINE", 64)
@@ -297,7 +299,7 @@ def test_missed_queries_are_fetched_block_by_block(monkeypatch):
     assert len(Watched.fetched) <= 20 + driver._MISSES + driver._MOST_THREADS + 2
 
 
-@exact
+@pytest.mark.parametrize("metric", [further(distances.l1), distances.l2], ids=lambda m: m.name)
 def test_parts_of_the_training_data_are_one_search(metric, monkeypatch):
     monkeypatch.setattr(sketches, "PART", 1000)
     X = smooth(np.random.default_rng(0))
@@ -313,9 +315,14 @@ def test_parts_of_the_training_data_are_one_search(metric, monkeypatch):
     np.testing.assert_array_equal(found.distances, plain.distances)
 
 
-@pytest.mark.parametrize("make", [smooth, noise], ids=lambda make: make.__name__)
 @pytest.mark.parametrize(
-    "metric", [distances.l1, distances.l2, pytest.param(distances.cosine, marks=pytest.mark.slow)]
+    ("metric", "make"),
+    [
+        (distances.l1, smooth),
+        (distances.l2, noise),
+        *(further(metric, smooth) for metric in (distances.l2, distances.cosine)),
+        *(further(metric, noise) for metric in (distances.l1, distances.cosine)),
+    ],
 )
 def test_a_large_host_array_is_not_copied(metric, make, limited):
     X = make(np.random.default_rng(0))

@@ -10,6 +10,8 @@ from lincls import gradcheck, linear, losses, penalties
 from lincls.objective import Objective, evaluate
 from lincls.structs import Examples, Hyper, LinearParams
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 TABLE = jnp.array([[3.2, 5.1, -1.7], [1.3, 4.9, 2.0], [2.2, 2.5, -3.1]])  # rows: examples
 TABLE_LABELS = jnp.array([0, 1, 2])
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
+from shares import further
 
 from experiments import gradient_check, gradient_descent, regularisation
 from experiments.lab import tuning
@@ -14,6 +15,8 @@ from experiments.report import intervals, words
 from experiments.report.findings import AGREES, Answer, Findings, Printed
 from experiments.report.page import closing, lecture
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 
 def blobs(num_examples=60):
     """Two classes far apart, and one example of class 1 that lies among class 0."""
@@ -22,7 +25,7 @@ def blobs(num_examples=60):
     return tuning.Rows(rng.normal(size=(num_examples, 3)) + 4 * y[:, None], y)
 
 
-@pytest.mark.parametrize(("num_validated", "folds"), [(12, 1), (1000, 5)])
+@pytest.mark.parametrize(("num_validated", "folds"), [(12, 1), further(1000, 5)])
 def test_as_many_folds_are_held_out_as_bring_the_examples_asked_for(num_validated, folds):
     settings = SimpleNamespace(num_folds=5, num_validated=num_validated)
     problem = tuning.problem(blobs(), 2, tuning.recipe("softmax", 16), 30)

@@ -6,6 +6,8 @@ import pytest
 from lincls import checks, linear, preprocessing
 from lincls.structs import Affine, LinearParams
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 RNG = np.random.default_rng(5)
 PARAMS = LinearParams(
     RNG.normal(size=(4, 12)).astype(np.float32), RNG.normal(size=4).astype(np.float32)

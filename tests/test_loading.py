@@ -1,6 +1,7 @@
 """An experiment that cannot be imported fails alone, and says so."""
 
 import pytest
+from shares import further
 
 import experiments
 from experiments import run
@@ -8,7 +9,7 @@ from experiments.report import style
 from experiments.report.page import lecture
 
 
-@pytest.fixture(params=["x = (", "import nowhere_to_be_found", "1 / 0"])
+@pytest.fixture(params=["x = (", "import nowhere_to_be_found", further("1 / 0")])
 def with_a_broken_one(request, tmp_path, monkeypatch):
     """Two experiments, the first of which cannot be imported."""
     (tmp_path / "broken_one.py").write_text(request.param)

@@ -10,6 +10,8 @@ import sklearn.metrics
 
 from lincls import gradcheck, losses
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 LOSSES = [  # one program for each shape, not one for each operation of a loss
     jax.jit(fn)
     for fn in (losses.hinge, losses.squared_hinge, losses.crammer_singer_hinge, losses.softmax)

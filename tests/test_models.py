@@ -14,6 +14,8 @@ from sklearn.linear_model import LogisticRegression
 from lincls import data, distances, knn, linear, models, preprocessing
 from lincls.structs import LinearParams
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 DIGITS = data.load("digits")
 X = DIGITS.train.images.reshape(-1, 64)[:300]
 Y = DIGITS.train.labels[:300]

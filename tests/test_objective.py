@@ -10,6 +10,8 @@ from lincls.passes import mean_over
 from lincls.structs import Affine, Examples, Hyper, LinearParams
 from lincls.training import Recipe
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 RNG = np.random.default_rng(7)
 X = RNG.normal(size=(30, 6)).astype(np.float32)
 Y = RNG.integers(0, 4, 30).astype(np.int32)

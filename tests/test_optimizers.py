@@ -11,6 +11,8 @@ from lincls import batches, linear, losses, optimizers, penalties, training
 from lincls.objective import Objective
 from lincls.structs import Hyper, LinearParams
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 START = LinearParams(jnp.array([[1.0, -2.0, 0.5]]), jnp.array([0.25]))
 
 

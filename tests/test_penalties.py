@@ -7,6 +7,8 @@ import pytest
 
 from lincls import gradcheck, penalties
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 W = np.random.default_rng(3).normal(size=(4, 9)).astype(np.float32)
 ORACLES = {
     penalties.none: lambda W: 0.0,

@@ -156,7 +156,7 @@ def test_grouped_folds_part_no_group_and_are_what_is_chosen_on(tmp_path, example
     np.savez(tmp_path / "grouped.npz", **examples, source=sources.astype(str))
     words = ["--dataset", str(tmp_path / "grouped.npz"), "--out", str(tmp_path), "--folds",
              "grouped", "4", "--groups", "source", "--probes", "l2", "--seeds", "1",
-             "--num-neighbors", "9"]  # fmt: skip
+             "--num-neighbors", "9", "--metrics", "top1"]  # fmt: skip
     assert program.main(words) == 0
     (path,) = (tmp_path / "grouped" / "probe").glob("*/results.json")
     found = json.loads(path.read_text())

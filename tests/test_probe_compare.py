@@ -10,6 +10,8 @@ from experiments.probe import choosing, compare, features, protocols
 from experiments.probe.settings import Settings
 from lincls import evaluation
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 RNG = np.random.default_rng(12)
 LABELS = np.arange(400) % 4
 GOOD = np.where(RNG.random(400) < 0.9, LABELS, (LABELS + 1) % 4)

@@ -7,6 +7,8 @@ from lincls import linear, losses, penalties, preprocessing, random_search
 from lincls.objective import Objective
 from lincls.structs import Hyper
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 RNG = np.random.default_rng(80)
 X = RNG.integers(0, 256, (60, 4, 4, 1), dtype=np.uint8)
 Y = RNG.integers(0, 3, 60)

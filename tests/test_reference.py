@@ -24,7 +24,10 @@ def sklearn_optimum(reg):
     return model.coef_, model.intercept_
 
 
-@pytest.mark.parametrize(("dtype", "tol"), [(np.float32, 1e-5), (np.float64, 1e-9)])
+@pytest.mark.parametrize(
+    ("dtype", "tol"),
+    [pytest.param(np.float32, 1e-5, marks=pytest.mark.slow), (np.float64, 1e-9)],
+)
 def test_softmax_optimum_is_scikit_learns(dtype, tol):
     best = optimum.optimum(X, Y, reg=0.02, weight=WEIGHT, dtype=dtype, tol=tol)
     W, b = sklearn_optimum(0.02)

@@ -78,6 +78,7 @@ def test_one_w_for_every_way_to_train(case):
     check_one_w(case)
 
 
+@pytest.mark.slow
 def test_one_w_for_a_grid():
     check_one_w("a grid with weights of its own and dropout")
 
@@ -196,6 +197,7 @@ def test_validation_on_the_mesh_is_validation_on_the_host():
 FOLDS = np.arange(N) % 5
 
 
+@pytest.mark.slow
 def test_cross_validation_of_knn_is_that_of_one_device():
     rows = placement.shard(placement.mesh(8), X, Y)
     found = crossval.knn_accuracies(*rows, FOLDS, [1, 5])

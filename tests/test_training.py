@@ -11,6 +11,7 @@ import numpy as np
 import optax
 import oracles
 import pytest
+from shares import further
 
 from lincls import (
     batches,
@@ -27,6 +28,8 @@ from lincls import hyper as numbers
 from lincls.objective import Objective
 from lincls.structs import Affine, Examples, Hyper, LinearParams
 from lincls.training import Recipe, core, streams
+
+pytestmark = pytest.mark.usefixtures("quick_compiles")
 
 RNG = np.random.default_rng(30)
 N, D, C = 70, 5, 3
@@ -95,6 +98,7 @@ def test_info_is_of_the_old_parameters_and_adds_up():
     assert history.grad_norm[0] == pytest.approx(np.sqrt((dW**2).sum() + (db**2).sum()), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampling", [batches.shuffled, batches.replacement], ids=["epochs", "iid"])
 def test_stopping_and_going_on_ends_in_the_same_bits(sampling, tmp_path):
     hyper = Hyper({"learning_rate": 0.1, "momentum": 0.9}, reg=0.01)
@@ -131,10 +135,8 @@ def mapped(tmp_path, monkeypatch):
         yield put
 
 
-@pytest.mark.parametrize(
-    "sampling",
-    ["shuffled", *(pytest.param(s, marks=pytest.mark.slow) for s in ("replacement", "sequential"))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("sampling", ["shuffled", "replacement", "sequential"])
 def test_data_read_piece_by_piece_give_the_same_bits(sampling, mapped):
     recipe = Recipe(SOFTMAX, sampling=getattr(batches, sampling), batch_size=16)
     how = HYPER._replace(dropout=0.2), 29, recipe
@@ -179,6 +181,7 @@ def test_large_validation_data_are_read_block_by_block(tmp_path, monkeypatch):
     assert same.validation.best_step.tolist() == history.validation.best_step.tolist()
 
 
+@pytest.mark.slow
 def test_a_grid_is_its_single_runs():
     grid = Hyper({"learning_rate": np.geomspace(0.01, 0.5, 4), "momentum": 0.5}, reg=[0, 0.1, 0, 1])
     state, history = train(grid, 200)
@@ -256,6 +259,7 @@ def test_patience_ends_the_training_and_keeps_the_best():
     assert history.validation.best_accuracy.tolist() == accuracy.max(axis=0).tolist()
 
 
+@pytest.mark.slow
 def test_patience_stops_each_setting_of_a_grid_where_it_would_stop_alone():
     rates, how = [0.0, 0.003, 0.3], {"validation": (X, Y), "every": 2, "patience": 2}
     _, together = train(Hyper({"learning_rate": np.array(rates)}, 0.0), 120, **how)
@@ -278,7 +282,7 @@ def test_validations_of_a_run_in_pieces_are_those_of_the_whole():
     np.testing.assert_array_equal(second.validation.accuracy, whole.validation.accuracy[1:])
 
 
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, np.float16])
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, further(np.float16)])
 def test_accuracy_of_narrow_parameters_is_counted_in_float32(dtype):
     rows = np.arange(70_001) % 3  # bfloat16 counts to 256, float16 to 65,504
     data = Examples(np.eye(3, dtype=np.uint8)[rows], rows.astype(np.int32), np.ones(len(rows)))
@@ -292,10 +296,10 @@ def test_accuracy_of_narrow_parameters_is_counted_in_float32(dtype):
 
 
 def test_numbers_of_an_affine_compile_nothing_anew():
-    train(num_steps=4)
+    train()
     before = core.compiled_run._cache_size()
-    train(num_steps=4, affine=Affine(np.full(D, 127, np.int64), 0.0136))
-    train(num_steps=4, affine=Affine(np.full(D, 127.5), np.float64(0.0136)))
+    train(affine=Affine(np.full(D, 127, np.int64), 0.0136))
+    train(affine=Affine(np.full(D, 127.5), np.float64(0.0136)))
     assert core.compiled_run._cache_size() == before
 
 
@@ -314,13 +318,14 @@ def test_dropout_is_the_numpy_loop_with_the_same_masks():
     assert_equal_trees(nothing.params, train(HYPER, 30, recipe)[0].params, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_dropout_of_a_grid_is_that_of_its_single_runs():
     shares = np.array([0.0, 0.3, 0.8])
-    together, _ = train(HYPER._replace(dropout=shares), 30)
+    together, _ = train(HYPER._replace(dropout=shares), 29)
     for g, share in enumerate(shares):
-        alone, _ = train(HYPER._replace(dropout=share), 30)
+        alone, _ = train(HYPER._replace(dropout=share), 29)
         np.testing.assert_allclose(together.params.W[g], alone.params.W, rtol=1e-5, atol=1e-6)
-    both, _ = train(Hyper({"learning_rate": [0.1, 0.2]}, 0.01, dropout=0.3), 30)  # shared
+    both, _ = train(Hyper({"learning_rate": [0.1, 0.2]}, 0.01, dropout=0.3), 29)  # shared
     np.testing.assert_allclose(both.params.W[0], together.params.W[1], rtol=1e-5, atol=1e-6)
 
 
@@ -365,6 +370,7 @@ def sgd_on_plateau(learning_rate):
     )
 
 
+@pytest.mark.slow
 def test_an_optimiser_that_wants_the_value_takes_the_place_of_sgd():
     with jax.numpy_dtype_promotion("standard"):  # optax promotes its counts
         recipe = Recipe(SOFTMAX, sgd_on_plateau, batch_size=16)

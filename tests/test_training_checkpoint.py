@@ -1,5 +1,6 @@
 """`training.fit(..., checkpoint=path)`: a run ends in the same bits, however often it is killed."""
 
+import hashlib
 import os
 import random
 import subprocess
@@ -11,6 +12,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+from shares import further
 
 from lincls import batches, checkpoint, checks, linear, losses, optimizers, placement, training
 from lincls.objective import Objective
@@ -202,16 +204,16 @@ KILLED = """
 import hashlib, sys
 from test_training_checkpoint import *
 chunk = lambda state, info: print("chunk", flush=True)
-state, history, seen = fit(sys.argv[1], num_steps=800, patience=200, on_chunk=chunk)
+state, history, seen = fit(sys.argv[1], num_steps=int(sys.argv[2]), patience=999, on_chunk=chunk)
 print(hashlib.sha256(b"".join(bits((state, history)))).hexdigest())
 """
 
 
-def killed_until_done(path, moments):
+def killed_until_done(path, num_steps, moments):
     """What a run prints that is killed a moment after some of its chunks, again and again."""
     steps = []
     for chunks, seconds in moments:
-        process = run(KILLED, path)
+        process = run(KILLED, path, num_steps)
         for _ in range(chunks):
             process.stdout.readline()
         time.sleep(seconds)
@@ -220,14 +222,16 @@ def killed_until_done(path, moments):
         steps.append(len(np.load(path)["leaf.info.loss"]) if path.exists() else 0)
     assert steps == sorted(steps), "nothing was lost"
     assert steps[-1] > 0, "it was killed at work"
-    return run(KILLED, path).communicate()[0].split()[-1]
+    return run(KILLED, path, num_steps).communicate()[0].split()[-1]
 
 
 @pytest.mark.parametrize(
-    "kills", [5, pytest.param(MANY, marks=pytest.mark.slow)], ids=lambda kills: f"{kills} kills"
+    "kills", [1, further(5), further(MANY)], ids=lambda kills: f"{kills} kills"
 )
 def test_kill_9_at_any_moment_loses_nothing(tmp_path, kills):
     drawn = random.Random(153 + kills)
-    moments = [(drawn.randint(0, 600 // kills), drawn.uniform(0, 0.02)) for _ in range(kills)]
-    expected = run(KILLED, tmp_path / "whole.npz").communicate()[0].split()[-1]
-    assert killed_until_done(tmp_path / "run.npz", moments) == expected
+    moments = [(drawn.randint(2, 30), drawn.uniform(0, 0.02)) for _ in range(kills)]
+    num_steps = 100 + 60 * kills
+    state, history, _ = fit(None, num_steps=num_steps, patience=999)
+    expected = hashlib.sha256(b"".join(bits((state, history)))).hexdigest()
+    assert killed_until_done(tmp_path / "run.npz", num_steps, moments) == expected

@@ -21,6 +21,8 @@ from lincls.objective import Objective
 from lincls.structs import Hyper
 from lincls.training import Recipe
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 RNG = np.random.default_rng(36)
 N, D, C = 60, 6, 3
 X = RNG.normal(size=(N, D)).astype(np.float32)

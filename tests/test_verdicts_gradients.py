@@ -18,6 +18,8 @@ from experiments.report import intervals
 from experiments.report.findings import AGREES, DIFFERS, ELSEWHERE, UNDECIDED
 from lincls.structs import Examples, LinearParams
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 
 def folded(by_k, scatter=0.003):
     """A record of one distance: the mean accuracy of each k, and its scatter over five folds."""
