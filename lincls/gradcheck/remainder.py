@@ -160,8 +160,10 @@ def _judged(
     across = (clear.sum(axis=1) < _LEAST) & crossed.any(axis=1)
     wrong = judged & ~(orders >= _BETWEEN)
     least = float(np.nan_to_num(orders[judged]).min()) if judged.any() else np.nan
-    hidden = ~judged & ~across
-    return TaylorLeaf(name, *(int(n.sum()) for n in (judged, across, hidden, wrong)), least)
+    num_judged, num_crossed, num_hidden, num_wrong = (
+        int(part.sum()) for part in (judged, across, ~judged & ~across, wrong)
+    )
+    return TaylorLeaf(name, num_judged, num_crossed, num_hidden, num_wrong, least)
 
 
 def _order(remainders: np.ndarray) -> float:
