@@ -24,13 +24,13 @@ def sklearn_optimum(reg):
     return model.coef_, model.intercept_
 
 
-@pytest.mark.parametrize(("dtype", "tol"), [(np.float32, 1e-5), (np.float64, 1e-9)])
+@pytest.mark.parametrize(("dtype", "tol"), [(np.float32, 1e-6), (np.float64, 1e-12)])
 def test_softmax_optimum_is_scikit_learns(dtype, tol):
     best = optimum.optimum(X, Y, reg=0.02, weight=WEIGHT, dtype=dtype, tol=tol)
     W, b = sklearn_optimum(0.02)
     assert best.converged
     assert best.params.W.dtype == dtype
-    np.testing.assert_allclose(best.params.W, W, atol=30 * tol + 1e-6)
+    np.testing.assert_allclose(best.params.W, W, atol=10 * np.sqrt(tol))
     loss, *_ = oracles.softmax_l2(X, Y, 0.02, WEIGHT)(W, b)
     assert best.loss == pytest.approx(loss, abs=1e-6)
 
@@ -54,7 +54,7 @@ def test_an_optimum_that_was_not_reached_says_so():
 
 
 @pytest.mark.parametrize(
-    ("reg", "arrives"), [pytest.param(1e-3, True, marks=pytest.mark.slow), (1e-6, False)]
+    ("reg", "arrives"), [pytest.param(1e-3, True, marks=pytest.mark.slow), (1e-7, False)]
 )
 def test_float32_keeps_the_best_and_says_where_it_cannot_arrive(reg, arrives):
     """Ten confident examples: in float32 their losses have no digits left at a weak penalty."""
@@ -63,16 +63,15 @@ def test_float32_keeps_the_best_and_says_where_it_cannot_arrive(reg, arrives):
     model = LogisticRegression(C=1 / (2 * 10 * reg), tol=1e-9, max_iter=10_000)
     model.fit(few.astype(np.float64), labels)
     least, *_ = oracles.softmax_l2(few, labels, reg)(model.coef_, model.intercept_)
-    best = optimum.optimum(few, labels, reg=reg)
+    best = optimum.optimum(few, labels, reg=reg, tol=1e-6 if arrives else 1e-12)
     assert best.converged == arrives
-    assert least <= best.loss < (1.002 if arrives else 1.5) * least
-    assert best.bound == pytest.approx(best.grad_norm**2 / (4 * reg))
-    assert arrives or best.bound > 1e-3 * best.loss
+    assert best.loss - best.gap <= least <= best.loss * (1 + 1e-6)
+    assert best.loss < 1.002 * least
 
 
 @pytest.mark.parametrize("given", [None, Affine(np.full(D, 0.5, np.float32), np.float32(2))])
 def test_the_optimum_and_its_gap_are_of_the_same_problem(given):
-    best = optimum.optimum(X + 3, Y, reg=0.05, affine=given, dtype=np.float64, tol=1e-8)
+    best = optimum.optimum(X + 3, Y, reg=0.05, affine=given, dtype=np.float64, tol=1e-10)
     gap = certificate.duality_gap(best.params, X + 3, Y, reg=0.05, affine=given)
     assert gap.dual <= best.loss + 1e-9
     assert best.loss == pytest.approx(gap.primal, abs=1e-9)
@@ -128,11 +127,10 @@ def test_without_a_penalty_there_is_no_optimum():
         optimum.optimum(X, Y, reg=0.0)
 
 
-def test_loss_and_gradient_are_those_of_the_parameters_returned():
+def test_the_loss_is_that_of_the_parameters_returned():
     best = optimum.optimum(X, Y, reg=1e-2, tol=1e-9, max_steps=3)
-    loss, dW, db = oracles.softmax_l2(X, Y, 1e-2)(*map(np.float64, best.params))
-    assert best.loss == pytest.approx(loss, rel=1e-5)
-    assert best.grad_norm == pytest.approx(np.sqrt((dW**2).sum() + (db**2).sum()), rel=1e-3)
+    loss, *_ = oracles.softmax_l2(X, Y, 1e-2)(*map(np.float64, best.params))
+    assert best.loss == pytest.approx(loss, rel=1e-12)
 
 
 def test_the_bracket_of_a_confident_model_is_no_nan():
