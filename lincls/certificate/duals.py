@@ -43,9 +43,12 @@ class _Softmax:
     """The variables are probabilities p, a = p - e_y, and -l*(a) is the entropy of p."""
 
     def value(self, scores: Any, of_label: Any) -> Any:
+        # Relative to the label's score, so that a loss of 1e-9 keeps its digits in float32.
         xp = scores.__array_namespace__()
-        shifted = scores - scores.max(axis=1, keepdims=True)
-        return xp.log(xp.exp(shifted).sum(axis=1)) - (shifted * of_label).sum(axis=1)
+        lead = scores - (scores * of_label).sum(axis=1, keepdims=True)
+        most = xp.maximum(lead.max(axis=1), 0)
+        others = ((1 - of_label) * xp.exp(lead - most[:, None])).sum(axis=1)
+        return most + xp.where(most > 0, xp.log(xp.exp(-most) + others), xp.log1p(others))
 
     def point(self, scores: Any, of_label: Any) -> Any:
         xp = scores.__array_namespace__()
@@ -53,7 +56,9 @@ class _Softmax:
         return p / p.sum(axis=1, keepdims=True)
 
     def residual(self, p: Any, of_label: Any) -> Any:
-        return p - of_label
+        # 1 - p of the label as the sum of the others: it keeps its digits where p is nearly 1.
+        others = (1 - of_label) * p
+        return others - of_label * others.sum(axis=1, keepdims=True)
 
     def curvature(self, p: Any, of_label: Any, v: Any) -> Any:
         xp = p.__array_namespace__()

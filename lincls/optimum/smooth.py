@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from lincls.certificate import duals
 from lincls.optimum.rows import Placed
 
 _MEMORY = 10  # steps that L-BFGS remembers
@@ -120,11 +121,18 @@ class _Task(NamedTuple):
 
 
 def _data_loss(task: _Task, scores: jax.Array) -> jax.Array:
-    return task.problem.v @ task.loss(scores, task.problem.y)
+    dual, problem = duals.DUALS.get(task.loss), task.problem
+    each = task.loss(scores, problem.y) if dual is None else dual.value(scores, problem.of_label)
+    return problem.v @ each
 
 
 def _residual(task: _Task, scores: jax.Array) -> jax.Array:
-    return jax.grad(partial(_data_loss, task))(scores)
+    """The gradient in the scores, by the formula of the dual where there is one: it is exact."""
+    dual, problem = duals.DUALS.get(task.loss), task.problem
+    if dual is None:
+        return jax.grad(partial(_data_loss, task))(scores)
+    point = dual.point(scores, problem.of_label)
+    return problem.v[:, None] * dual.residual(point, problem.of_label)
 
 
 def _penalised(theta: jax.Array) -> jax.Array:
