@@ -117,6 +117,16 @@ def test_a_path_is_in_the_callers_order_and_equal_to_single_fits():
         np.testing.assert_allclose(path.params.W[place], one.params.W, atol=1e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("penalty", [penalties.l2, penalties.l1])
+def test_it_arrives_at_a_penalty_so_weak_that_the_gap_rises_on_the_way(penalty):
+    rng = np.random.default_rng(9)
+    y = rng.permutation(np.arange(120) % 4)
+    rows = rng.normal(size=(4, 6))[y] + rng.normal(size=(120, 6))
+    best = optimum.optimum(rows, y, reg=1e-6, penalty=penalty, tol=1e-4, max_steps=100_000)
+    assert best.converged
+
+
 def test_fewer_rows_than_features_have_the_optimum_of_all_axes():
     wide, y = RNG.normal(size=(7, 20)), np.arange(7) % C
     wide[3] = wide[4]  # rows that depend on each other

@@ -32,6 +32,7 @@ SHAPES = {"few": (300, 2048, 5), "embeddings": (2000, 4096, 10), "many": (20_000
 PENALTIES = {"l2": penalties.l2, "l1": penalties.l1, "elasticnet": penalties.elastic_net}
 _BETA = 1.0
 _TOLERANCES = (1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
+_MOST_STEPS = 10_000  # of scikit-learn
 _ENDS = (1e-5, 0.1)  # of the path
 
 
@@ -81,14 +82,14 @@ def theirs(task: Task, reg: float, tol: float) -> LinearParams:
     L2: |W|**2 / (2 C N).  L1: |W| / (C N).  Elastic net: ((1 - r) |W|**2 / 2 + r |W|) / (C N).
     """
     per_row = 1 / (len(task.y) * reg)
-    how: dict[str, Any] = {
+    hows: dict[str, dict[str, Any]] = {
         "l2": {"C": per_row / 2},
         "l1": {"C": per_row, "l1_ratio": 1.0, "solver": "saga"},
         "elasticnet": {
             "C": per_row / (1 + 2 * _BETA), "l1_ratio": 1 / (1 + 2 * _BETA), "solver": "saga",
         },
-    }[task.penalty]  # fmt: skip
-    model = LogisticRegression(tol=tol, max_iter=100_000, **how)
+    }  # fmt: skip
+    model = LogisticRegression(tol=tol, max_iter=_MOST_STEPS, **hows[task.penalty])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(task.X, task.y)

@@ -52,8 +52,8 @@ def placed(
     if rotates and num_rows < _FEWER * X.shape[1]:
         lower, axes = _on_few_axes(np.asarray(Z[:, :-1], np.float64))
         Z = jnp.asarray(np.concatenate([lower, np.ones((num_rows, 1))], axis=1), dtype)
-    of_label = np.eye(num_classes)[y]
-    return Placed(Z, *(jnp.asarray(part, dtype) for part in (of_label, v)), jnp.asarray(y)), axes
+    of_label = jnp.asarray(np.eye(num_classes)[y], dtype)
+    return Placed(Z, of_label, jnp.asarray(v, dtype), jnp.asarray(y)), axes
 
 
 @partial(jax.jit, static_argnames="dtype")
@@ -80,7 +80,7 @@ def _on_few_axes(rows: np.ndarray) -> tuple[np.ndarray, Axes]:
     L^-1 X, which are orthonormal, the rows on them are L, and sum(W**2) stays what it is.
     """
     products = rows @ rows.T
-    jitter = max(_JITTER * float(np.trace(products)), np.finfo(np.float32).tiny)
+    jitter = max(_JITTER * float(np.trace(products)), float(np.finfo(np.float32).tiny))
     lower = np.linalg.cholesky(products + jitter * np.eye(len(rows)))
 
     def to_axes(W: np.ndarray) -> np.ndarray:

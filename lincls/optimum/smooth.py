@@ -19,7 +19,8 @@ from lincls.certificate import duals
 from lincls.optimum.rows import Placed
 
 _MEMORY = 10  # steps that L-BFGS remembers
-_PATIENCE = 40  # steps without a smaller gap, after which rounding rules
+_PATIENCE = 40  # steps without a lower objective or a smaller gap, after which rounding rules
+_LAST_DIGITS = 8.0  # roundings by which two objectives are the same
 _STAGES = (8, 24)  # steps after which the preconditioner is made anew
 _TRIES = 12  # step lengths a line search tries
 _FLAT = 0.5  # of the slope at 0 may be left where it ends
@@ -27,7 +28,7 @@ _MANY = 4  # rows for each feature, more of which the preconditioner does not ne
 
 
 class Found(NamedTuple):
-    """The parameters of least gap that a solver met."""
+    """The best parameters that a solver met."""
 
     theta: jax.Array  # (P, A + 1)
     num_steps: jax.Array
@@ -45,12 +46,12 @@ class _State(NamedTuple):
     gradient: jax.Array
     solved: jax.Array  # P^-1 gradient
     scale: jax.Array  # of P^-1
-    gap: jax.Array
     enough: jax.Array
     memory: _Memory
-    best: jax.Array  # theta of the least gap
+    best: jax.Array  # theta of the least objective; of the least gap where rounding rules
     best_gap: jax.Array
-    since: jax.Array  # steps without a smaller one
+    best_objective: jax.Array
+    since: jax.Array  # steps without a better one
     step: jax.Array
 
 
@@ -151,24 +152,24 @@ def _curvature(task: _Task, scores: jax.Array) -> jax.Array:
     return jnp.maximum(jnp.sum(signs * along) / scores.shape[1], jnp.finfo(scores.dtype).tiny)
 
 
-def _gap(task: _Task, theta: jax.Array, scores: jax.Array, gradient: jax.Array, tol: jax.Array
-         ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
-    """|g|**2 / (4 reg), with the bias's part by its curvature, and whether it is small enough."""
+def _measured(
+    task: _Task, theta: jax.Array, scores: jax.Array, gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The objective, and |g|**2 / (4 reg) with the bias's part by its curvature."""
     squares = jnp.sum(gradient**2, axis=0)
     gap = jnp.sum(squares[:-1]) / (4 * task.reg) + squares[-1] / _curvature(task, scores)
-    objective = _data_loss(task, scores) + task.reg * jnp.sum(_penalised(theta) ** 2)
-    return gap, gap <= tol * objective
+    return _data_loss(task, scores) + task.reg * jnp.sum(_penalised(theta) ** 2), gap
 
 
 def _begun(task: _Task, theta: jax.Array, tol: jax.Array) -> _State:
     scores = task.problem.Z @ theta.T
     gradient = _gradient(task, theta, scores)
-    gap, enough = _gap(task, theta, scores, gradient, tol)
+    objective, gap = _measured(task, theta, scores, gradient)
     nothing = jnp.zeros((_MEMORY, *theta.shape), theta.dtype)
     memory = _Memory(nothing, nothing, nothing[:, 0, 0])
     zero, one = jnp.zeros((), jnp.int32), jnp.ones((), theta.dtype)
-    return _State(theta, scores, gradient, gradient, one, gap, enough, memory, theta, gap, zero,
-                  zero)  # fmt: skip
+    return _State(theta, scores, gradient, gradient, one, gap <= tol * objective, memory, theta,
+                  gap, objective, zero, zero)  # fmt: skip
 
 
 def _with(state: _State, solve: Any) -> _State:
@@ -207,17 +208,25 @@ def _stepped(task: _Task, solve: Any, tol: jax.Array, state: _State) -> _State:
     theta, scores = state.theta + length * direction, state.scores + length * moved
     gradient = _gradient(task, theta, scores)
     solved = solve(gradient)
-    gap, enough = _gap(task, theta, scores, gradient, tol)
+    objective, gap = _measured(task, theta, scores, gradient)
     step, change = length * direction, gradient - state.gradient
     product = jnp.vdot(step, change)
     scale = product / jnp.vdot(change, solved - state.solved)
     is_curved = jnp.isfinite(scale) & (product > 0) & (scale > 0)
     memory = _remembered(state.memory, step, change, product, is_curved)
-    is_better = gap < state.best_gap
+    enough = gap <= tol * objective
+    rounding = _LAST_DIGITS * jnp.finfo(gap.dtype).eps * objective
+    is_lower = objective < state.best_objective - rounding
+    is_better = is_lower | enough
+    is_better |= (objective <= state.best_objective + rounding) & (gap < state.best_gap)
+    best = jax.tree.map(
+        partial(jnp.where, is_better), (theta, gap, objective),
+        (state.best, state.best_gap, state.best_objective),
+    )  # fmt: skip
+    gains = is_lower | (is_better & (gap < 0.9 * state.best_gap))
     return _State(
-        theta, scores, gradient, solved, jnp.where(is_curved, scale, state.scale), gap, enough,
-        memory, jnp.where(is_better, theta, state.best), jnp.minimum(gap, state.best_gap),
-        jnp.where(gap < 0.9 * state.best_gap, 0, state.since + 1), state.step + 1,
+        theta, scores, gradient, solved, jnp.where(is_curved, scale, state.scale), enough, memory,
+        *best, jnp.where(gains, 0, state.since + 1), state.step + 1,
     )  # fmt: skip
 
 
@@ -237,8 +246,8 @@ def _direction(state: _State, solve: Any) -> jax.Array:
         part = pair.inverses * jnp.vdot(pair.steps, rest)
         return rest - part * pair.changes, part
 
-    def forwards(found: jax.Array, pair: tuple[_Memory, jax.Array]) -> tuple[jax.Array, None]:
-        pair, part = pair
+    def forwards(found: jax.Array, one: tuple[_Memory, jax.Array]) -> tuple[jax.Array, None]:
+        pair, part = one
         return found + pair.steps * (part - pair.inverses * jnp.vdot(pair.changes, found)), None
 
     rest, parts = lax.scan(backwards, state.gradient, memory)

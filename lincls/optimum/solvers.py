@@ -114,9 +114,9 @@ def _on_device(problem: Problem) -> Solve:
             theta = jnp.asarray(np.concatenate([W, b[:, None]], axis=1), dtype)
             found = minimised(theta, strengths, tol, most)
             low = float(jnp.min(rows.scores(placed, found.theta))) - _FAR_BELOW
-            theta = np.asarray(found.theta, np.float64)
+            best = np.asarray(found.theta, np.float64)
         W, b = np.zeros_like(params.W), np.full_like(params.b, low)
-        W[present], b[present] = axes.from_axes(theta[:, :-1]), theta[:, -1]
+        W[present], b[present] = axes.from_axes(best[:, :-1]), best[:, -1]
         # Rounded as the result is, so that it is the result that is certified.
         rounded = LinearParams(*(leaf.astype(dtype).astype(np.float64) for leaf in (W, b)))
         return rounded, int(found.num_steps)

@@ -35,8 +35,9 @@ class _State(NamedTuple):
     curvature: jax.Array  # 1 / step length
     best: jax.Array  # theta of the least gap
     best_gap: jax.Array
+    least: jax.Array  # objective
     enough: jax.Array
-    since: jax.Array  # looks without a smaller gap
+    since: jax.Array  # looks without a smaller gap or objective
     step: jax.Array
 
 
@@ -69,7 +70,8 @@ def minimise(
     task = _Task(problem, dual, strengths)
     now = _Point(theta, problem.Z @ theta.T)
     one, zero = jnp.ones((), theta.dtype), jnp.zeros((), jnp.int32)
-    state = _State(now, now, one, _first_curvature(task), theta, one * jnp.inf,
+    inf = one * jnp.inf
+    state = _State(now, now, one, _first_curvature(task), theta, inf, inf,
                    jnp.zeros((), bool), zero, zero)  # fmt: skip
     state = _looked(task, tol, state)
 
@@ -116,11 +118,14 @@ def _looked(task: _Task, tol: jax.Array, state: _State) -> _State:
     objective = loss + task.strengths.value(theta[:, :-1])
     gap = objective - (value - task.strengths.conjugate(u * push))
     is_better = gap < state.best_gap
+    rounding = _LAST_DIGITS * jnp.finfo(gap.dtype).eps * objective
+    gains = is_better | (objective < state.least - rounding)
     return state._replace(
         best=jnp.where(is_better, theta, state.best),
         best_gap=jnp.minimum(gap, state.best_gap),
+        least=jnp.minimum(objective, state.least),
         enough=gap <= tol * objective,
-        since=jnp.where(is_better, 0, state.since + 1),
+        since=jnp.where(gains, 0, state.since + 1),
     )
 
 
