@@ -60,8 +60,8 @@ def optimum(
 
     With L2 by L-BFGS, with L1 and the elastic net by accelerated proximal steps, whose zeros are
     exact.  The loop is one compiled program on the device.  G strengths run it G times, from the
-    strongest on, each from the optimum of the one before; nothing compiles again.  Fewer rows than
-    features are turned onto as many axes as rows, which changes nothing with L2.
+    strongest on, each from the optimum of the one before; nothing compiles again.  With L2, few
+    rows of many features are turned onto as many axes as rows, which changes nothing.
 
     The gap is that of `certificate.duality_gap`, in float64, at the W and b returned.  For a loss
     other than the two whose dual is known it is |g|**2 / (4 reg), with g the gradient in W, which
@@ -107,7 +107,7 @@ def optimum(
               checks.count(max_steps, "max_steps", 0))  # fmt: skip
     _check_loss(how)
     data = Examples(X, np.asarray(y), checks.example_weights(weight, len(X)))
-    problem = solvers.Problem(data, affine, num_classes, how)
+    problem = solvers.Problem(data, affine, num_classes, len(regs), how)
     start = _start(params, num_classes, X.shape[1])
     found = _path(problem, strengths, regs, start)
     return _told(found, affine, dtype, np.shape(reg))
@@ -130,19 +130,19 @@ def _certified(
     solve: Any, measure: Any, strengths: Strengths, params: LinearParams, how: How
 ) -> _Found:
     """Solve, and go on from there for as long as the certificate asks for more and gets it."""
-    loss, gap = measure(params, strengths)
-    best, tol, num_steps = _Found(params, loss, gap, 0, gap <= how.tol * loss), how.tol, 0
+    best, tol, num_steps = None, how.tol, 0
     for _ in range(_TIMES):
-        if best.converged or num_steps >= how.max_steps:
-            break
-        params, taken = solve(best.params, strengths, tol, how.max_steps - num_steps)
+        params, taken = solve(params, strengths, tol, how.max_steps - num_steps)
         num_steps, tol = num_steps + taken, tol / 10
         loss, gap = measure(params, strengths)
-        is_half = gap <= best.gap / 2
-        if gap < best.gap or loss < best.loss:
-            best = _Found(params, loss, gap, num_steps, gap <= how.tol * loss)
-        if not is_half:
+        found = _Found(params, loss, gap, num_steps, gap <= how.tol * loss)
+        is_half = best is None or gap <= best.gap / 2
+        if best is None or gap < best.gap or loss < best.loss:
+            best = found
+        if best.converged or not is_half or num_steps >= how.max_steps:
             break
+        params = best.params
+    assert best is not None
     return best._replace(num_steps=num_steps)
 
 

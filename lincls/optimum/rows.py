@@ -12,7 +12,6 @@ import scipy.linalg
 from lincls import preprocessing
 from lincls.structs import Affine, AnyArray
 
-_FEWER = 0.8  # rows for each feature, below which axes are made of the rows
 _JITTER = 1e-12  # of the trace, so that rows that depend on each other have a Cholesky factor
 
 
@@ -34,7 +33,7 @@ class Axes(NamedTuple):
 
 def placed(
     X: AnyArray, y: np.ndarray, weight: np.ndarray, affine: Affine, dtype: Any, num_classes: int,
-    *, rotates: bool,
+    *, num_steps: int,
 ) -> tuple[Placed, Axes]:  # fmt: skip
     """The examples on the device in `dtype`.
 
@@ -42,14 +41,16 @@ def placed(
         X, y, weight, affine: N examples; labels of P classes, each with an example.
         dtype: of the rows.
         num_classes: P.
-        rotates: whether the penalty is the same in all coordinates, as L2 is.
+        num_steps: about how many steps will be taken, for which fewer axes may be worth their
+            making; 0 where the penalty is not the same in all coordinates, as L2 is.
     """
-    axes, num_rows = Axes(_same, _same), len(X)
+    axes, (num_rows, num_features) = Axes(_same, _same), X.shape
     v = weight / weight.sum()
     if isinstance(X, np.ndarray) and X.dtype == np.float64:
         X, affine = preprocessing.apply(affine, X, dtype), preprocessing.identity(X.shape[1])
     Z = _laid(X, affine, v > 0, dtype)
-    if rotates and num_rows < _FEWER * X.shape[1]:
+    saved = 4 * num_classes * (num_features - num_rows) * num_steps  # operations a row
+    if saved > num_rows * num_features:
         lower, axes = _on_few_axes(np.asarray(Z[:, :-1], np.float64))
         Z = jnp.asarray(np.concatenate([lower, np.ones((num_rows, 1))], axis=1), dtype)
     of_label = jnp.asarray(np.eye(num_classes)[y], dtype)

@@ -219,14 +219,14 @@ def _stepped(task: _Task, solve: Any, tol: jax.Array, state: _State) -> _State:
     is_lower = objective < state.best_objective - rounding
     is_better = is_lower | enough
     is_better |= (objective <= state.best_objective + rounding) & (gap < state.best_gap)
-    best = jax.tree.map(
-        partial(jnp.where, is_better), (theta, gap, objective),
-        (state.best, state.best_gap, state.best_objective),
-    )  # fmt: skip
     gains = is_lower | (is_better & (gap < 0.9 * state.best_gap))
     return _State(
         theta, scores, gradient, solved, jnp.where(is_curved, scale, state.scale), enough, memory,
-        *best, jnp.where(gains, 0, state.since + 1), state.step + 1,
+        best=jnp.where(is_better, theta, state.best),
+        best_gap=jnp.where(is_better, gap, state.best_gap),
+        best_objective=jnp.where(is_better, objective, state.best_objective),
+        since=jnp.where(gains, 0, state.since + 1),
+        step=state.step + 1,
     )  # fmt: skip
 
 

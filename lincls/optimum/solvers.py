@@ -21,6 +21,7 @@ from lincls.structs import Affine, Examples, LinearParams, Sharded
 _FAR_BELOW = 40.0  # the scores of a class without examples: their e^s is no part of a sum
 _ROWS_AN_AXIS = 2  # from which a preconditioner is worth its Cholesky factor
 _MOST_AXES = 4096
+_USUAL_STEPS = 30  # for a strength
 _TIMES_AS_LARGE = 4  # rows in memory may be so many `device_bytes` as floats
 
 Solve = Callable[[LinearParams, Strengths, float, int], tuple[LinearParams, int]]
@@ -43,6 +44,7 @@ class Problem(NamedTuple):
     data: Examples
     affine: Affine
     num_classes: int
+    num_strengths: int
     how: How
 
 
@@ -95,7 +97,13 @@ def _on_device(problem: Problem) -> Solve:
     numbers = np.maximum(np.cumsum(present, dtype=np.int32) - 1, 0)
     with precision(dtype):
         placed, axes = rows.placed(
-            X, numbers[y], weight, problem.affine, dtype, int(present.sum()), rotates=is_smooth
+            X,
+            numbers[y],
+            weight,
+            problem.affine,
+            dtype,
+            int(present.sum()),
+            num_steps=_USUAL_STEPS * problem.num_strengths * is_smooth,
         )
         moments = smooth.second_moments(placed) if is_smooth and _has_many_rows(placed) else None
 
