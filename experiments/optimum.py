@@ -48,7 +48,7 @@ class Settings:
     )
     epochs: int = flag(40, "passes of SGD over the training examples", low=1, smoke=3)
     batch_size: int = flag(64, "examples in a minibatch", low=1)
-    tol: float = flag(1e-5, "gradient norm that ends L-BFGS", low=0, smoke=1e-2)
+    tol: float = flag(1e-7, "relative duality gap that ends L-BFGS", low=0, smoke=1e-3)
     max_steps: int = flag(3000, "steps of L-BFGS at most", low=1, smoke=50)
     validation: float = flag(0.2, "share of the examples that no training sees", low=0)
     max_train: int = flag(4000, "training examples used, the first ones", low=2, smoke=300)
@@ -108,7 +108,7 @@ def _beside_the_optimum(
         "right": right[[*range(-1 - len(RUNS), -1), -1]],
     }
     numbers = {
-        "least": loss[-1], "grad_norm": best.grad_norm, "steps": best.num_steps,
+        "least": loss[-1], "steps": best.num_steps,
         "converged": best.converged, "accuracy": right[-1].mean(),
     }  # fmt: skip
     if task.recipe.objective.loss is losses.softmax:

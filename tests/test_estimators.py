@@ -76,13 +76,14 @@ def test_knn_has_the_bits_of_knn(metric):
 def test_optimum_has_the_bits_of_optimum(rows):
     affine, dtype = preprocessing.fit(rows, WEIGHT), np.float64 if rows is WIDE else np.float32
     how = {"reg": 0.01, "weight": WEIGHT, "affine": affine}
-    best = optimum.optimum(rows, Y, dtype=dtype, **how)
+    best = optimum.optimum(rows, Y, dtype=dtype, tol=1e-5, **how)
     expected = linear.on_pixels(best.params, affine)
     fitted = SoftmaxClassifier(reg=0.01).fit(rows, NAMES, WEIGHT)
     order = np.unique(["zero", "one", "two"], return_inverse=True)[1]
     alphabetical = SoftmaxClassifier(reg=0.01).fit(rows, Y, WEIGHT)
     same_bits(alphabetical.params_, expected)
-    assert alphabetical.gap_ == certificate.duality_gap(best.params, rows, Y, **how).size
+    assert alphabetical.gap_ == best.gap
+    assert best.gap >= certificate.duality_gap(best.params, rows, Y, **how).size - 1e-9
     assert fitted.classes_.tolist() == ["one", "two", "zero"]
     np.testing.assert_allclose(fitted.params_.W[order], expected.W, rtol=0.02, atol=1e-4)
 
@@ -163,12 +164,12 @@ def test_C_is_that_of_logistic_regression(num_classes):
     keep = np.less(Y, num_classes)
     rows, y, weight = WIDE[keep] / 3, Y[keep], WEIGHT[keep]
     ours = SoftmaxClassifier(
-        C=0.05, tol=1e-8, class_weight="balanced", certify=num_classes == 3
+        C=0.05, tol=1e-13, class_weight="balanced", certify=num_classes == 3
     ).fit(rows, y, weight)
     theirs = LogisticRegression(
         C=0.05, solver="newton-cholesky", tol=1e-10, class_weight="balanced"
     ).fit(rows, y, weight)
-    assert num_classes == 2 or ours.gap_ < 1e-10
+    assert num_classes == 2 or ours.gap_ < 1e-12
     np.testing.assert_allclose(ours.predict_proba(rows), theirs.predict_proba(rows), atol=2e-6)
     np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=2e-6)
 
@@ -307,7 +308,7 @@ def test_frames_keep_the_names_of_their_columns():
         (SoftmaxClassifier(reg=0.1, C=1.0), "give reg or C, not both"),
         (SoftmaxClassifier(penalty="l3"), "penalty must be one of"),
         (SoftmaxClassifier(penalty="elasticnet", C=1.0), "give reg and beta"),
-        (SoftmaxClassifier(penalty="l1", solver="optimum"), 'smooth loss, penalty "l2"'),
+        (SoftmaxClassifier(penalty="l1", solver="optimum", reg=0), "smooth loss and reg above 0"),
         (SoftmaxClassifier(solver="adam"), 'solver must be "auto"'),
         (SVMClassifier(loss="hinge", solver="optimum"), "smooth loss"),
         (SVMClassifier(loss="softmax"), "loss must be one of"),
@@ -339,8 +340,8 @@ def test_questions_that_do_not_fit_are_refused():
 
 
 def test_an_end_before_the_optimum_is_a_warning():
-    with pytest.warns(ConvergenceWarning, match="ended after 10 steps at a gradient norm"):
-        SoftmaxClassifier(max_iter=10, reg=1e-6, certify=False).fit(X, Y)
+    with pytest.warns(ConvergenceWarning, match="ended after 3 steps at a duality gap"):
+        SoftmaxClassifier(max_iter=3, reg=1e-6, certify=False).fit(X, Y)
 
 
 def test_params_are_plain_numpy():

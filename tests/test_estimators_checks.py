@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
 ]
 LINEAR = [
-    SoftmaxClassifier(certify=False, tol=1e-12),
+    SoftmaxClassifier(certify=False, tol=1e-20),
     SVMClassifier(tol=1e-12),
     LinearProbeCV(regs=3, cv=3, max_iter=30, tol=1e-12),
 ]

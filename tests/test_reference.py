@@ -26,14 +26,14 @@ def sklearn_optimum(reg):
 
 @pytest.mark.parametrize(
     ("dtype", "tol"),
-    [pytest.param(np.float32, 1e-5, marks=pytest.mark.slow), (np.float64, 1e-9)],
+    [pytest.param(np.float32, 1e-6, marks=pytest.mark.slow), (np.float64, 1e-12)],
 )
 def test_softmax_optimum_is_scikit_learns(dtype, tol):
     best = optimum.optimum(X, Y, reg=0.02, weight=WEIGHT, dtype=dtype, tol=tol)
     W, b = sklearn_optimum(0.02)
     assert best.converged
     assert best.params.W.dtype == dtype
-    np.testing.assert_allclose(best.params.W, W, atol=30 * tol + 1e-6)
+    np.testing.assert_allclose(best.params.W, W, atol=10 * np.sqrt(tol))
     loss, *_ = oracles.softmax_l2(X, Y, 0.02, WEIGHT)(W, b)
     assert best.loss == pytest.approx(loss, abs=1e-6)
 
@@ -56,26 +56,23 @@ def test_an_optimum_that_was_not_reached_says_so():
     assert (best.converged, best.num_steps) == (False, 3)
 
 
-@pytest.mark.parametrize(
-    ("reg", "arrives"), [pytest.param(1e-3, True, marks=pytest.mark.slow), (1e-6, False)]
-)
-def test_float32_keeps_the_best_and_says_where_it_cannot_arrive(reg, arrives):
-    """Ten confident examples: in float32 their losses have no digits left at a weak penalty."""
+@pytest.mark.parametrize("reg", [1e-3, 1e-7])
+def test_float32_arrives_where_every_example_is_sure(reg):
+    """Ten confident examples with losses of 1e-8: 1 - p of the label has no digits in float32."""
     few = (3 * np.random.default_rng(0).normal(size=(10, 784))).astype(np.float32)
     labels = np.arange(10)
-    model = LogisticRegression(C=1 / (2 * 10 * reg), tol=1e-9, max_iter=10_000)
+    model = LogisticRegression(C=1 / (2 * 10 * reg), tol=1e-10, max_iter=10_000)
     model.fit(few.astype(np.float64), labels)
     least, *_ = oracles.softmax_l2(few, labels, reg)(model.coef_, model.intercept_)
     best = optimum.optimum(few, labels, reg=reg)
-    assert best.converged == arrives
-    assert least <= best.loss < (1.002 if arrives else 1.5) * least
-    assert best.bound == pytest.approx(best.grad_norm**2 / (4 * reg))
-    assert arrives or best.bound > 1e-3 * best.loss
+    assert best.converged
+    assert best.loss - best.gap <= least
+    assert best.loss <= least * (1 + 1e-5)
 
 
 @pytest.mark.parametrize("given", [None, Affine(np.full(D, 0.5, np.float32), np.float32(2))])
 def test_the_optimum_and_its_gap_are_of_the_same_problem(given):
-    best = optimum.optimum(X + 3, Y, reg=0.05, affine=given, dtype=np.float64, tol=1e-8)
+    best = optimum.optimum(X + 3, Y, reg=0.05, affine=given, dtype=np.float64, tol=1e-10)
     gap = certificate.duality_gap(best.params, X + 3, Y, reg=0.05, affine=given)
     assert gap.dual <= best.loss + 1e-9
     assert best.loss == pytest.approx(gap.primal, abs=1e-9)
@@ -131,11 +128,10 @@ def test_without_a_penalty_there_is_no_optimum():
         optimum.optimum(X, Y, reg=0.0)
 
 
-def test_loss_and_gradient_are_those_of_the_parameters_returned():
+def test_the_loss_is_that_of_the_parameters_returned():
     best = optimum.optimum(X, Y, reg=1e-2, tol=1e-9, max_steps=3)
-    loss, dW, db = oracles.softmax_l2(X, Y, 1e-2)(*map(np.float64, best.params))
-    assert best.loss == pytest.approx(loss, rel=1e-5)
-    assert best.grad_norm == pytest.approx(np.sqrt((dW**2).sum() + (db**2).sum()), rel=1e-3)
+    loss, *_ = oracles.softmax_l2(X, Y, 1e-2)(*map(np.float64, best.params))
+    assert best.loss == pytest.approx(loss, rel=1e-12)
 
 
 def test_the_bracket_of_a_confident_model_is_no_nan():

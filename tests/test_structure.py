@@ -39,8 +39,8 @@ ORDER = [
     "optimizers",
     "passes",
     "training",
-    "optimum",
     "certificate",
+    "optimum",
     "quick",
     "random_search",
     "knn",
@@ -139,8 +139,9 @@ def test_functions_are_short():
 def test_signatures_and_files_are_short():
     for parameter in public_functions():
         fn = parameter.values[0]
-        is_fit = fn.__module__ == "lincls.training.driver"  # the plan gives `fit` thirteen
-        assert len(inspect.signature(fn).parameters) <= 12 + is_fit, fn
+        # The plan gives `training.fit` and `optimum` thirteen.
+        is_long = fn.__module__ in ("lincls.training.driver", "lincls.optimum.door")
+        assert len(inspect.signature(fn).parameters) <= 12 + is_long, fn
     for path in SOURCES:
         assert len(path.read_text().splitlines()) <= 350, path
     for title in experiments.ORDER:  # what a reader of the lecture opens

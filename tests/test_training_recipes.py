@@ -41,7 +41,7 @@ def train(hyper, num_steps, optimizer, X=X, y=Y, state=None, penalty=penalties.l
 def test_balanced_weights_are_scikit_learns_class_weights():
     weight = splits.balanced_weights(Y)
     assert len(np.unique(weight)) == C
-    best = optimum.optimum(X, Y, reg=0.02, weight=weight, tol=1e-6)
+    best = optimum.optimum(X, Y, reg=0.02, weight=weight, tol=1e-9)
     model = LogisticRegression(C=1 / (2 * N * 0.02), class_weight="balanced", tol=1e-10)
     np.testing.assert_allclose(best.params.W, model.fit(X.astype(np.float64), Y).coef_, atol=1e-4)
 

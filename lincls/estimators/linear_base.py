@@ -20,7 +20,7 @@ LOSSES = {
     "squared_hinge": losses.squared_hinge,
     "crammer_singer": losses.crammer_singer_hinge,
 }
-_SMOOTH = ("softmax", "squared_hinge")  # L-BFGS needs a gradient everywhere
+_SMOOTH = ("softmax", "squared_hinge")  # `optimum` needs a gradient in the scores everywhere
 
 
 def loss_fn(name: Any, known: Any = tuple(LOSSES)) -> Any:
@@ -30,31 +30,32 @@ def loss_fn(name: Any, known: Any = tuple(LOSSES)) -> Any:
     return LOSSES[name]
 
 
-def chosen_solver(solver: Any, loss: str, *, smooth_penalty: bool = True) -> str:
+def chosen_solver(
+    solver: Any, loss: str, *, penalised: bool = True, smooth_penalty: bool = True
+) -> str:
     """ "optimum" or "sgd"; "auto" is the first where the objective is smooth (ValueError)."""
-    smooth = loss in _SMOOTH and smooth_penalty
+    smooth = loss in _SMOOTH and penalised
     if solver not in ("auto", "optimum", "sgd"):
         raise ValueError(f'solver must be "auto", "optimum" or "sgd", got {solver!r}')
     if solver == "optimum" and not smooth:
-        raise ValueError(
-            'solver "optimum" needs a smooth loss, penalty "l2" and reg above 0; use "sgd"'
-        )
+        raise ValueError('solver "optimum" needs a smooth loss and reg above 0; use "sgd"')
     if solver == "auto":
-        return "optimum" if smooth else "sgd"
+        return "optimum" if smooth and smooth_penalty else "sgd"
     return solver
 
 
 def solved(data: Labelled, weight: np.ndarray | None, **how: Any) -> Optimum:
     """`optimum.optimum` of all rows, in float64 where they are; a warning if it ended before."""
-    dtype = np.float64 if data.X.dtype == np.float64 else np.float32
+    dtype = np.float64 if data.X.dtype == np.float64 else None
     num_classes = len(data.classes)
     found = optimum.optimum(
         data.X, data.y, num_classes=num_classes, weight=weight, dtype=dtype, **how
     )
     if not found.converged:
         warnings.warn(
-            f"L-BFGS ended after {found.num_steps} steps at a gradient norm of "
-            f"{found.grad_norm:.2g}; a larger max_iter or reg, or float64 rows, may help",
+            f"the solver ended after {found.num_steps} steps at a duality gap of {found.gap:.2g}, "
+            f"with an objective of {found.loss:.4g}; a larger max_iter, tol or reg, or float64 "
+            "rows, may help",
             ConvergenceWarning,
             stacklevel=4,  # who called fit
         )

@@ -41,8 +41,8 @@ class LinearProbeCV(LinearScores):
         choice: "best", the greatest mean accuracy, or "one_standard_error", the greatest strength
             within one standard error of it.
         class_weight: None, "balanced", or a dict of a weight for each class.
-        tol, max_iter: L-BFGS ends at this gradient norm, or after so many steps.  In the
-            cross-validation it takes `max_iter` steps.
+        tol, max_iter: the refit ends at this relative duality gap, or after so many steps.  The
+            cross-validation takes `max_iter` steps.
         num_epochs: passes of "sgd" over the rows.
         random_state: seed of the folds and of "sgd".
 

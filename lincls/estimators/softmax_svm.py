@@ -5,11 +5,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from lincls import certificate, checks, linear, penalties, preprocessing, quick
+from lincls import checks, linear, penalties, preprocessing, quick
 from lincls.estimators import doors, linear_base
 from lincls.estimators.doors import Labelled
 from lincls.estimators.linear_base import LinearScores
-from lincls.optimum import Optimum
 from lincls.structs import Affine, LinearParams
 
 _PENALTIES = {"l2": penalties.l2, "l1": penalties.l1, "elasticnet": penalties.elastic_net}
@@ -29,8 +28,10 @@ class _LinearClassifier(LinearScores):
         self.classes_ = data.classes
         affine = preprocessing.fit(data.X, weight)
         self.reg_ = self._strength(data, weight, affine)
-        smooth = self._penalty_fn() is penalties.l2 and self.reg_ > 0
-        self.solver_ = linear_base.chosen_solver(self.solver, self.loss, smooth_penalty=smooth)
+        self.solver_ = linear_base.chosen_solver(
+            self.solver, self.loss, penalised=self.reg_ > 0,
+            smooth_penalty=self._penalty_fn() is penalties.l2,
+        )  # fmt: skip
         solve = self._by_optimum if self.solver_ == "optimum" else self._by_sgd
         self.params_ = jax.tree.map(np.asarray, solve(data, weight, affine))
         return self
@@ -57,14 +58,12 @@ class _LinearClassifier(LinearScores):
     ) -> LinearParams:
         found = linear_base.solved(
             data, weight, reg=self.reg_, loss=linear_base.loss_fn(self.loss), affine=affine,
-            tol=self.tol, max_steps=self.max_iter,
+            penalty=self._penalty_fn(), beta=self.beta, tol=self.tol, max_steps=self.max_iter,
         )  # fmt: skip
         self.n_iter_, self.loss_ = found.num_steps, found.loss
-        self._certify(found, data, weight)
+        if getattr(self, "certify", True):
+            self.gap_ = found.gap
         return linear.on_pixels(found.params, affine)
-
-    def _certify(self, found: Optimum, data: Labelled, weight: np.ndarray | None) -> None:
-        """No bound is known but for the softmax loss."""
 
     def _by_sgd(self, data: Labelled, weight: np.ndarray | None, affine: Affine) -> LinearParams:
         X, num_classes = data.X, len(data.classes)
@@ -102,11 +101,12 @@ class SoftmaxClassifier(_LinearClassifier):
         reg: strength of the penalty, default 1e-3.
         C: scikit-learn's inverse strength.  Give reg or C, not both.
         beta: of the elastic net.
-        solver: "optimum", L-BFGS on all rows, in float64 where the rows are; "sgd", `quick.fit`;
-            or "auto", the first where the penalty is "l2".
+        solver: "optimum", `optimum.optimum` on all rows, in float64 where the rows are; "sgd",
+            `quick.fit`; or "auto", the first where the penalty is "l2" and reg above 0.
         class_weight: None, "balanced", or a dict of a weight for each class.
-        certify: whether "optimum" computes `gap_`.
-        tol, max_iter: L-BFGS ends at this gradient norm, or after so many steps.
+        certify: whether `gap_` is kept.
+        tol, max_iter: "optimum" ends where the gap is at most this part of the objective, or after
+            so many steps.
         num_epochs: passes of "sgd" over the rows.
         random_state: seed of "sgd".
 
@@ -160,19 +160,12 @@ class SoftmaxClassifier(_LinearClassifier):
         """The loss of this classifier."""
         return "softmax"
 
-    def _certify(self, found: Optimum, data: Labelled, weight: np.ndarray | None) -> None:
-        if not self.certify:
-            return
-        self.gap_ = certificate.duality_gap(
-            found.params, data.X, data.y, reg=self.reg_, weight=weight, affine=found.affine
-        ).size
-
 
 class SVMClassifier(_LinearClassifier):
     """A linear classifier with a multiclass SVM loss.
 
     Objective, standardisation, `reg`, `C`, the solvers and the attributes are those of
-    `SoftmaxClassifier`, but for `gap_` and probabilities (use CalibratedClassifierCV).
+    `SoftmaxClassifier`, but for probabilities (use CalibratedClassifierCV).
 
     Args:
         loss: "squared_hinge", "hinge", the lecture's sum over the wrong classes, or

@@ -1,0 +1,298 @@
+"""A bracket of the least objective: the primal value at the best bias, and a dual value."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.optimize
+
+from lincls import checks, losses, penalties, placement, preprocessing
+from lincls.certificate import duals
+from lincls.certificate.duals import Dual, Strengths
+from lincls.structs import Affine, AnyArray, AnyRows, LinearParams, Sharded
+
+_NEWTON_STEPS = 200
+_FEW_STEPS = 20
+_BALANCED = 1e-10  # a gradient in the bias so small is 0
+_FEW = 8.0  # scores that differ by so much have probabilities that a trust region can follow
+_BLOCK = 4096  # rows that are float64 at the same time
+_KEPT_BYTES = 2**29  # of rows in float64 that a task keeps for the next parameters
+
+
+class Gap(NamedTuple):
+    """A bracket: dual <= least objective <= primal, at the bias that is optimal for the W."""
+
+    primal: float
+    dual: float
+    bias: np.ndarray  # (C,), of mean 0; -inf for a class without examples
+
+    @property
+    def size(self) -> float:
+        """At most this much of the objective can still be gained; 0 at the optimum."""
+        return self.primal - self.dual
+
+
+class Task(NamedTuple):
+    """The examples of weight above 0 and the classes that they have."""
+
+    X: AnyRows  # (N, D)
+    kept: list[np.ndarray]  # the rows in float64, preprocessed, or nothing where they are many
+    there: np.ndarray  # (N,) bool: weight above 0; n of them
+    affine: Affine
+    present: np.ndarray  # (C,) bool; P of them
+    of_label: np.ndarray  # (n, P) one-hot
+    v: np.ndarray  # (n,) weights of sum 1
+
+
+def duality_gap(
+    params: LinearParams,
+    X: AnyRows,
+    y: AnyRows,
+    *,
+    reg: float,
+    loss: Any = losses.softmax,
+    penalty: Any = penalties.l2,
+    beta: float | int = 1.0,
+    weight: AnyArray | None = None,
+    affine: Affine | None = None,
+) -> Gap:
+    """Bound how far the objective of W, with its best bias, is above the minimum.
+
+    The objective is the mean loss + reg * R(W), with R = sum(W**2), sum(|W|), or
+    sum(beta * W**2 + |W|).  With v = weight / sum(weight) and the softmax loss,
+
+        primal(W, b) = sum_i v_i (log sum_k e^{s_ik} - s_iy) + reg * R(W)
+        dual(p) = -sum_i v_i sum_k p_ik log p_ik - R*(G),   G = sum_i v_i (p_i - e_y) x_i^T
+
+        L2            R*(G) = |G|**2 / (4 reg)
+        L1            R*(G) = 0 if every |G_kd| <= reg, else infinite
+        elastic net   R*(G) = sum max(0, |G_kd| - reg)**2 / (4 reg beta)
+
+    Any probabilities p with sum_i v_i (p_i - e_y) = 0 give a dual value that is at most the
+    least primal one.  Proof: log sum_k e^{s_k} >= p . s - sum_k p_k log p_k (the conjugate of the
+    log-sum-exp is the negative entropy).  So with s_i = W x_i + b
+
+        primal(W, b) >= entropies + <G, W> + b . sum_i v_i (p_i - e_y) + reg * R(W)
+                      = entropies + <G, W> + reg * R(W) >= entropies - R*(-G),
+
+    the last by the definition R*(-G) = max over W of -<G, W> - reg * R(W), a maximum over each
+    weight alone that is worked out in `duals.Strengths`; and R*(-G) = R*(G).
+
+    The softmax probabilities of W satisfy the condition where the bias is optimal for W, so the
+    bias is brought there first, by Newton's method in a trust region, on c W for
+    c = .., 1/4, 1/2, 1, each from twice the bias of the one before.  Then
+
+    - Where the bias is not optimal to the last digit, sum_i v_i p_i = m and not the share f of
+      each class.  t p + (f - t m), with the greatest t <= 1 that leaves it positive, is.
+    - e_y + u (p - e_y) is feasible for every u in [0, 1], and its G is u times as great.  The best
+      u is taken, for L1 among those that bring every |G_kd| to reg or below.  At u = 0 the dual
+      is 0, so it is never below that.
+    - The p are those of W or of the c W with the least primal value, whichever is better.
+
+    The squared hinge is sum_j max(0, z_j)**2 over j != y, with z_j = 1 + s_j - s_y.  Since
+    max(0, z)**2 >= q z - q**2 / 4 for q >= 0, the same proof holds with q_i - e_y sum(q_i) for
+    p_i - e_y and sum_j q_j - q_j**2 / 4 for the entropy.  There more of q makes the sum over the
+    examples 0: what enters a class too much leaves it to one that too little enters.
+
+    A class without examples (or without weight) is left out.  Its b_k only ever raises a loss, so
+    a lower b_k lowers all of them, down to the loss without the class; there its row of W costs
+    reg * R(W_k) and serves nothing.  So the least objective is that of the other classes, and so
+    is its dual; the primal value here is at b_k = -inf.
+
+    Args:
+        params: W (C, D), acting on preprocessed rows.  b is not used: the bracket is of W with
+            the bias that is best for it, which may be better than the b of the fit.
+        X, y: images or rows; labels (N,).  They may lie in a file or on a mesh.
+        reg: greater than 0.
+        loss: `losses.softmax` or `losses.squared_hinge`.
+        penalty: `penalties.l2`, `penalties.l1` or `penalties.elastic_net`.
+        beta: of the elastic net, which is sum(beta * W**2 + |W|).
+        weight: (N,), default all 1.
+        affine: preprocessing of X that W acts behind; default none.
+
+    Returns:
+        Gap, computed in float64.
+
+    Raises:
+        ValueError: reg that is not one positive number, another loss or penalty, and data that
+            do not match.
+    """
+    checks.on_host("duality_gap", "call it with the results", params, X, y, reg, weight, affine)
+    reg, params = checks.positive(reg), checks.params(params)
+    dual, strengths = duals.dual_of(loss), duals.strengths(penalty, beta, reg)
+    X = checks.finite(checks.rows_anywhere(X, num_features=params.W.shape[1]))
+    y = placement.gathered(checks.labels_anywhere(y, len(X), params.W.shape[0], "y"))
+    weight = checks.example_weights(weight, len(X))
+    affine = preprocessing.checked(affine, X.shape[1])
+    of = task(X, y, weight, affine, params.W.shape[0])
+    W = np.asarray(params.W, np.float64)
+    primal, least, bias = _bracket(W[of.present], of, dual, strengths)
+    everywhere = np.full(len(W), -np.inf)
+    everywhere[of.present] = bias
+    return Gap(primal + float(strengths.value(W[~of.present])), least, everywhere)
+
+
+def task(X: AnyRows, y: Any, weight: np.ndarray, affine: Affine, num_classes: int) -> Task:
+    """What a bracket needs of checked examples: rows X, labels y (N,), and weights (N,)."""
+    there, y = weight > 0, np.asarray(y)
+    present = np.bincount(y[there], minlength=num_classes) > 0
+    numbers = np.maximum(np.cumsum(present) - 1, 0)
+    of_label = np.eye(int(present.sum()))[numbers[y[there]]]
+    v = weight[there] / weight.sum()
+    X = X if isinstance(X, Sharded | np.memmap) else np.asarray(X)
+    found = Task(X, [], there, affine, present, of_label, v)
+    small = X.size * 8 <= _KEPT_BYTES
+    return found._replace(kept=list(_rows(found)) if small else [])
+
+
+def near_optimum(
+    params: LinearParams, of: Task, dual: Dual, strengths: Strengths
+) -> tuple[float, float]:
+    """The objective of (W, b), and a dual value that is close to it where W is near the optimum.
+
+    It is proved as in `duality_gap`.  The bias is improved from b by a few steps of Newton's
+    method, and the only point that is tried is that of W.
+
+    Args:
+        params: W (C, D), b (C,).
+        of: the examples, of `task`.
+        dual, strengths: of `duals.dual_of` and `duals.strengths`.
+    """
+    W, b = (np.asarray(leaf, np.float64) for leaf in params)
+    products = _products(W, of)
+    primal = of.v @ dual.value(products + b, _padded(of))
+    products, b = products[:, of.present], b[of.present]
+    b = _balanced(products, of, dual, b, _FEW_STEPS)
+    least = _best_dual(products, b, of, dual, strengths, search=False)
+    return float(primal + strengths.value(W)), least
+
+
+def _padded(of: Task) -> np.ndarray:
+    """The one-hot labels (n, C) with a column for each class, present or not."""
+    padded = np.zeros((len(of.v), len(of.present)))
+    padded[:, of.present] = of.of_label
+    return padded
+
+
+def _bracket(
+    W: np.ndarray, of: Task, dual: Dual, strengths: Strengths
+) -> tuple[float, float, np.ndarray]:
+    """primal, dual and bias of `duality_gap` where every class has examples."""
+    products = _products(W, of)
+    shares = of.v @ of.of_label
+    bias, met = np.log(shares) - np.log(shares).mean(), []
+    for scale in _scales(products):
+        bias = _best_bias(scale * products, of, dual, bias)
+        loss = float(of.v @ dual.value(scale * products + bias, of.of_label))
+        met.append((loss + float(strengths.value(scale * W)), scale, bias))
+        bias = 2 * bias
+    primal, _, bias = met[-1]
+    tried = {scale: at for _, scale, at in (met[-1], min(met, key=lambda one: one[0]))}
+    values = [_best_dual(c * products, b, of, dual, strengths) for c, b in tried.items()]
+    return primal, max(values), bias
+
+
+def _scales(products: np.ndarray) -> list[float]:
+    """.., 1/4, 1/2, 1: from where the scores of an example differ by no more than a few."""
+    spread = float(np.ptp(products, axis=1).max())
+    halvings = max(0, int(np.ceil(np.log2(max(spread, 1.0) / _FEW))))
+    return [0.5**i for i in range(halvings, -1, -1)]
+
+
+def _rows(of: Task) -> Iterator[np.ndarray]:
+    """The rows of weight above 0 in float64, preprocessed, a block at a time."""
+    if of.kept:
+        yield from of.kept
+        return
+    shift, scale = (np.asarray(number, np.float64) for number in of.affine)
+    for start in range(0, len(of.there), _BLOCK):
+        places = start + np.flatnonzero(of.there[start : start + _BLOCK])
+        rows = placement.rows_at(of.X, places) if isinstance(of.X, Sharded) else of.X[places]
+        yield (np.asarray(rows, np.float64) - shift) * scale
+
+
+def _products(W: np.ndarray, of: Task) -> np.ndarray:
+    """W x of every example, (n, C)."""
+    return np.concatenate([rows @ W.T for rows in _rows(of)])
+
+
+def _push(A: np.ndarray, of: Task) -> np.ndarray:
+    """G = sum_i A_i x_i^T, (P, D)."""
+    total, start = np.zeros((A.shape[1], of.X.shape[1])), 0
+    for rows in _rows(of):
+        total += A[start : start + len(rows)].T @ rows
+        start += len(rows)
+    return total
+
+
+def _of_bias(
+    b: np.ndarray, products: np.ndarray, of: Task, dual: Dual
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Mean loss, its gradient and its curvature in b.
+
+    Moving all biases alike changes nothing; (sum b)**2 / (2 C) fixes that direction at 0.
+    """
+    scores = products + b
+    point = dual.point(scores, of.of_label)
+    loss = of.v @ dual.value(scores, of.of_label) + b.sum() ** 2 / (2 * len(b))
+    gradient = of.v @ dual.residual(point, of.of_label) + b.mean()
+    return float(loss), gradient, dual.curvature(point, of.of_label, of.v) + 1 / len(b)
+
+
+def _best_bias(products: np.ndarray, of: Task, dual: Dual, bias: np.ndarray) -> np.ndarray:
+    """The bias of least mean loss for given W x, of sum 0; `bias` is where to begin."""
+
+    def value(b: np.ndarray) -> tuple[float, np.ndarray]:
+        return _of_bias(b, products, of, dual)[:2]
+
+    def curvature(b: np.ndarray) -> np.ndarray:
+        return _of_bias(b, products, of, dual)[2]
+
+    bias = scipy.optimize.minimize(
+        value, bias, jac=True, hess=curvature, method="trust-exact",
+        options={"gtol": _BALANCED, "maxiter": _NEWTON_STEPS},
+    ).x  # fmt: skip
+    return _balanced(products, of, dual, bias, 3)
+
+
+def _balanced(
+    products: np.ndarray, of: Task, dual: Dual, bias: np.ndarray, num_steps: int
+) -> np.ndarray:
+    """The bias after Newton steps for as long as they make its gradient smaller, of sum 0.
+
+    Near the optimum the loss is flat to its last digit; its gradient is not.
+    """
+    _, gradient, curvature = _of_bias(bias, products, of, dual)
+    for _ in range(num_steps):
+        step = np.linalg.lstsq(curvature, gradient)[0]
+        _, there, curvature = _of_bias(bias - step, products, of, dual)
+        if not np.abs(there).max() < np.abs(gradient).max():
+            break
+        bias, gradient = bias - step, there
+    return bias - bias.mean()
+
+
+def _best_dual(
+    products: np.ndarray,
+    b: np.ndarray,
+    of: Task,
+    dual: Dual,
+    strengths: Strengths,
+    *,
+    search: bool = True,
+) -> float:
+    """The greatest dual value of the residuals of these scores, and of parts of them.
+
+    Near the optimum the whole of them, or as much as is feasible, is best: no search is needed.
+    """
+    point = dual.feasible(dual.point(products + b, of.of_label), of.of_label, of.v)
+    push = _push(dual.residual(point, of.of_label) * of.v[:, None], of)
+    most = float(strengths.largest_part(push))
+
+    def lost(u: float) -> float:
+        return float(strengths.conjugate(u * push) - dual.worth(u, point, of.of_label, of.v))
+
+    if not search:
+        return max(0.0, -lost(most))
+    found = scipy.optimize.minimize_scalar(lost, bounds=(0, most), method="bounded")
+    return -min(0.0, lost(most), float(found.fun))
