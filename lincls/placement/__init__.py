@@ -27,6 +27,7 @@ from lincls.placement.local import (
     stays_on_host,
     taken,
 )
+from lincls.placement.memory import available, bytes_of
 from lincls.placement.sharding import (
     ROWS,
     from_processes,
@@ -47,7 +48,9 @@ __all__ = [
     "ROWS",
     "Limits",
     "aligned",
+    "available",
     "blocks",
+    "bytes_of",
     "from_processes",
     "gathered",
     "is_large",

@@ -23,6 +23,7 @@ from lincls import objective as objectives
 from lincls.batches import Sampling
 from lincls.objective import Objective
 from lincls.structs import Affine, Examples, Hyper, LinearParams, Sharded, StepInfo, TrainState
+from lincls.training import room
 from lincls.training.engines import Engine, on_mesh, on_one_device
 
 Optimizer = Callable[..., optax.GradientTransformation]
@@ -94,9 +95,11 @@ def start(key: jax.Array, params: LinearParams, recipe: Recipe, hyper: Hyper) ->
     if settings is None:
         opt, alive = init(params, hyper), jnp.ones((), bool)
     else:
+        inits = jax.vmap(init, (0, numbers.axes(hyper)))
+        room.check_start(params, settings, lambda params: inits(params, hyper))
         if params.W.ndim == 2:
             params = jax.tree.map(lambda p: jnp.broadcast_to(p, (settings, *p.shape)), params)
-        opt = jax.vmap(init, (0, numbers.axes(hyper)))(params, hyper)
+        opt = inits(params, hyper)
         alive = jnp.ones((settings,), bool)
     # optax's L-BFGS begins with weak types and goes on without: the loop would compile twice.
     opt = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), opt)

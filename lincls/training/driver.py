@@ -32,7 +32,7 @@ from lincls.structs import (
     TrainState,
     Validation,
 )
-from lincls.training import saving
+from lincls.training import room, saving
 from lincls.training.core import Recipe, check_kinds, check_on_mesh, compiled_run, where
 from lincls.training.streams import Pieces, steps_per_piece
 
@@ -96,14 +96,15 @@ def fit(
 
     Raises:
         ValueError, TypeError: arguments that do not fit together, by name; float64 numbers
-            that do not survive in the dtype of the parameters; a checkpoint of another run.
+            that do not survive in the dtype of the parameters; a checkpoint of another run; more
+            settings than memory holds a second time.
         OSError: the checkpoint cannot be read or written.
     """
     data, affine, hyper = _at_the_door(state, X, y, recipe, hyper, weight, affine)
     begin = int(state.step)
     num_steps = checks.count(num_steps, "num_steps", high=_MOST_STEPS - begin)
-    rows_a_step = _rows_a_step(data, recipe)
-    every = batches.steps_per_epoch(len(data.y), rows_a_step) if every is None else every
+    if every is None:
+        every = batches.steps_per_epoch(len(data.y), rows_a_step(data, recipe))
     every = begin + num_steps if validation is None else checks.count(every, "every")
     if patience is not None and checks.count(patience, "patience") and validation is None:
         raise ValueError("patience counts validations: give validation=(X, y) as well")
@@ -160,14 +161,14 @@ class _Program:
         span: int,
     ) -> None:  # fmt: skip
         large = placement.is_large(data.X)
-        rows = _rows_a_step(data, recipe)
+        rows = rows_a_step(data, recipe)
         if large and rows != recipe.batch_size:
             raise ValueError(
                 f"{data.X.nbytes:,} bytes in a file are not read as one batch; use "
                 "batches.sequential, or np.array(X) if they fit into memory"
             )
         limit = steps_per_piece(data.X, recipe.batch_size) if large else span
-        self.chunk = _chunk_length(span, rows * state.params.W.size, limit)
+        self.chunk = chunk_length(span, rows * state.params.W.size, limit)
         self._data, self._pieces = data, None
         if large:
             self._pieces = Pieces(data, state.key, recipe, self.chunk)
@@ -244,7 +245,7 @@ class _HeldOut:
         return np.asarray(np.asarray(seen.since) >= self._patience)
 
 
-def _rows_a_step(data: Examples, recipe: Recipe) -> int:
+def rows_a_step(data: Examples, recipe: Recipe) -> int:
     if not isinstance(data.X, Sharded):
         return recipe.sampling.num_rows(len(data.y), recipe.batch_size)
     num_blocks = data.X.num_blocks
@@ -281,6 +282,9 @@ def _at_the_door(
     if weight.ndim == 2 and weight.shape[0] != settings:
         raise ValueError(f"weight has {weight.shape[0]} rows, hyper has {settings} settings")
     affine = preprocessing.checked(affine, num_features)
+    if settings is not None:
+        copies = X.mesh.size if isinstance(X, Sharded) else 1
+        room.check((state.params, state.opt), settings, placement.available(copies))
     data = _placed(Examples(X, y, weight), recipe)
     return data, jax.tree.map(_typed, affine), hyper
 
@@ -301,7 +305,7 @@ def _typed(leaf: Any) -> jax.Array:
     return jax.lax.convert_element_type(leaf, dtype)
 
 
-def _chunk_length(span: int, products_a_step: int, limit: int) -> int:
+def chunk_length(span: int, products_a_step: int, limit: int) -> int:
     """Steps a compiled call takes: `span` cut into equal parts of a bounded amount of work.
 
     At least 2 of them where there are as many: a loop of one step is compiled as one of two.

@@ -1,0 +1,46 @@
+"""Whether the settings of a grid have room, checked before they are allocated."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from lincls import placement
+from lincls.structs import LinearParams
+
+_MOST_TIMES = 32  # the parameters: no optimiser's state is larger (that of L-BFGS is 22 times)
+
+
+def check_start(params: LinearParams, settings: int, init: Callable[..., Any]) -> None:
+    """ValueError where parameters and optimiser state of all settings have no room.
+
+    Args:
+        params: W (C, D) and b (C,), or (G, ...) of all settings.
+        settings: G.
+        init: of the parameters of all settings to the optimiser's state; traced only where
+            memory may be too little, so that it costs nothing.
+    """
+    left = placement.available()
+    times = settings if params.W.ndim == 2 else 1
+    if left is None or _MOST_TIMES * times * placement.bytes_of(params) <= left:
+        return
+    shapes = [part.shape if times == 1 else (settings, *part.shape) for part in params]
+    grid = LinearParams(*map(jax.ShapeDtypeStruct, shapes, (part.dtype for part in params)))
+    check((grid, jax.eval_shape(init, grid)), settings, left)
+
+
+def check(state: Any, settings: int, left: int | None) -> None:
+    """ValueError, with how many settings fit, where one more state has no room.
+
+    Args:
+        state: the tree of all settings, or its shapes.
+        settings: G.
+        left: bytes that a device may still allocate, if known.
+    """
+    needed = placement.bytes_of(state)
+    if left is not None and needed > left:
+        raise ValueError(
+            f"hyper has {settings:,} settings, whose parameters and optimiser state take "
+            f"{needed:,} bytes; {left:,} are free, so train at most "
+            f"{left * settings // needed:,} settings at once"
+        )
