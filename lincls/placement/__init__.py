@@ -40,6 +40,7 @@ from lincls.placement.sharding import (
     rows_at,
     rows_here,
     shard,
+    shard_settings,
     unreplicated,
 )
 from lincls.placement.sums import over_blocks
@@ -68,6 +69,7 @@ __all__ = [
     "rows_at",
     "rows_here",
     "shard",
+    "shard_settings",
     "stays_on_host",
     "taken",
     "unreplicated",

@@ -23,7 +23,7 @@ from lincls import objective as objectives
 from lincls.batches import Sampling
 from lincls.objective import Objective
 from lincls.structs import Affine, Examples, Hyper, LinearParams, Sharded, StepInfo, TrainState
-from lincls.training import room
+from lincls.training import grids, room
 from lincls.training.engines import Engine, on_mesh, on_one_device
 
 Optimizer = Callable[..., optax.GradientTransformation]
@@ -72,7 +72,8 @@ def start(key: jax.Array, params: LinearParams, recipe: Recipe, hyper: Hyper) ->
         key: a typed key; it belongs to the run and is shared by all settings of a grid.
         params: W (C, D), b (C,); for a grid the same start for all, or leaves (G, ...).
         recipe: how to train.
-        hyper: numbers; a number with G values makes a grid.
+        hyper: numbers; a number with G values makes a grid, which may lie on a mesh
+            (`placement.shard_settings`).
 
     Returns:
         TrainState, whose params, opt and alive have a leading axis G for a grid.
@@ -84,6 +85,7 @@ def start(key: jax.Array, params: LinearParams, recipe: Recipe, hyper: Hyper) ->
     checks.key(key)
     checks.kind(recipe, Recipe, "recipe", "Recipe(Objective(losses.softmax))")
     params = _on_device(checks.params(params))
+    hyper, layout = numbers.gathered(hyper)
     hyper = numbers.as_arrays(hyper, params.W.dtype)
 
     def init(params: LinearParams, hyper: Hyper) -> Any:
@@ -96,14 +98,16 @@ def start(key: jax.Array, params: LinearParams, recipe: Recipe, hyper: Hyper) ->
         opt, alive = init(params, hyper), jnp.ones((), bool)
     else:
         inits = jax.vmap(init, (0, numbers.axes(hyper)))
-        room.check_start(params, settings, lambda params: inits(params, hyper))
+        room.check_start(params, settings, lambda params: inits(params, hyper),
+                         1 if layout is None else layout.mesh.size)  # fmt: skip
         if params.W.ndim == 2:
             params = jax.tree.map(lambda p: jnp.broadcast_to(p, (settings, *p.shape)), params)
         opt = inits(params, hyper)
         alive = jnp.ones((settings,), bool)
     # optax's L-BFGS begins with weak types and goes on without: the loop would compile twice.
     opt = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), opt)
-    return TrainState(params, opt, alive, key, jnp.zeros((), jnp.int32))
+    state = TrainState(params, opt, alive, key, jnp.zeros((), jnp.int32))
+    return state if layout is None else grids.placed(state, layout)
 
 
 def _on_device(params: LinearParams) -> LinearParams:
@@ -199,13 +203,22 @@ def run(
     checks.kind(data, Examples, "data", "Examples(X, y, weight)")
     num_steps = checks.count(num_steps, "num_steps", 0)
     num_features, dtype = state.params.W.shape[-1], state.params.W.dtype
+    hyper, layout = numbers.gathered(hyper)
     affine, hyper = preprocessing.checked(affine, num_features), numbers.as_arrays(hyper, dtype)
     loop = partial(_loop, recipe=recipe, num_steps=num_steps)
     if isinstance(data.X, Sharded):
+        if layout is not None:
+            raise ValueError("X and hyper both lie on a mesh; lay out the rows or the settings")
         return _run_on_mesh(loop, state, data, affine, recipe, hyper, stop)
     data = jax.tree.map(jnp.asarray, checks.examples(data, num_features))
-    engine = on_one_device(data, affine, recipe.sampling, recipe.batch_size, dtype)
-    return loop(engine, state, hyper, stop, grid_of_weights=data.weight.ndim == 2)
+
+    def here(state: TrainState, data: Examples, affine: Affine, hyper: Hyper, stop: Any) -> Any:
+        engine = on_one_device(data, affine, recipe.sampling, recipe.batch_size, dtype)
+        return loop(engine, state, hyper, stop, grid_of_weights=data.weight.ndim == 2)
+
+    if layout is None:
+        return here(state, data, affine, hyper, stop)
+    return grids.over_settings(here, layout, state, data, affine, hyper, stop)
 
 
 def _run_on_mesh(

@@ -73,7 +73,8 @@ def fit(
             its file and is read in pieces.  Rows of `placement.shard` stay on
             their devices.
         recipe: how to train.
-        hyper: numbers; with G values all G settings train at once.
+        hyper: numbers; with G values all G settings train at once.  Settings of
+            `placement.shard_settings` train on the devices where they lie.
         weight: (N,), or (G, N) where settings see different examples; default all 1.  Only
             their ratios count.  An example of weight 0 does not count; it may be too large for
             float32, but it must be finite and have a valid label.
@@ -174,11 +175,15 @@ class _Program:
             self._pieces = Pieces(data, state.key, recipe, self.chunk)
             recipe = dataclasses.replace(recipe, sampling=batches.sequential)
         self._run = partial(compiled_run, recipe=recipe, num_steps=self.chunk)
-        self._mesh = data.X.mesh if isinstance(data.X, Sharded) else None
+        self._rows = data.X.mesh if isinstance(data.X, Sharded) else None
+        layout = numbers.gathered(hyper)[1]
+        self._mesh = self._rows if layout is None else layout.mesh
+        if layout is not None and not large:
+            self._data = placement.replicated(layout.mesh, data)
         self._affine, self._hyper = self._everywhere((affine, hyper))
 
     def _everywhere(self, tree: Any) -> Any:
-        return tree if self._mesh is None else placement.replicated(self._mesh, tree)
+        return tree if self._rows is None else placement.replicated(self._rows, tree)
 
     def here(self, tree: Any) -> Any:
         """State or parameters that came from the mesh as arrays of this process."""
@@ -262,6 +267,7 @@ def _at_the_door(
     check_kinds(state, recipe)
     (num_classes, num_features), dtype = state.params.W.shape[-2:], state.params.W.dtype
     X = checks.rows_anywhere(X, num_features=num_features)
+    hyper, layout = numbers.gathered(hyper)
     hyper = numbers.as_arrays(hyper, dtype)
     if isinstance(y, Sharded):
         y = checks.labels_anywhere(y, len(X), num_classes, "y")
@@ -283,9 +289,12 @@ def _at_the_door(
         raise ValueError(f"weight has {weight.shape[0]} rows, hyper has {settings} settings")
     affine = preprocessing.checked(affine, num_features)
     if settings is not None:
-        copies = X.mesh.size if isinstance(X, Sharded) else 1
-        room.check((state.params, state.opt), settings, placement.available(copies))
+        left = placement.available(X.mesh.size if isinstance(X, Sharded) else 1)
+        left = left if layout is None else room.together(layout.mesh.size)
+        room.check((state.params, state.opt), settings, left)
     data = _placed(Examples(X, y, weight), recipe)
+    if layout is not None:
+        hyper = placement.shard_settings(layout.mesh, hyper, layout.num_blocks)
     return data, jax.tree.map(_typed, affine), hyper
 
 

@@ -11,7 +11,9 @@ from lincls.structs import LinearParams
 _MOST_TIMES = 32  # the parameters: no optimiser's state is larger (that of L-BFGS is 22 times)
 
 
-def check_start(params: LinearParams, settings: int, init: Callable[..., Any]) -> None:
+def check_start(
+    params: LinearParams, settings: int, init: Callable[..., Any], devices: int = 1
+) -> None:
     """ValueError where parameters and optimiser state of all settings have no room.
 
     Args:
@@ -19,8 +21,9 @@ def check_start(params: LinearParams, settings: int, init: Callable[..., Any]) -
         settings: G.
         init: of the parameters of all settings to the optimiser's state; traced only where
             memory may be too little, so that it costs nothing.
+        devices: over which the settings lie.
     """
-    left = placement.available()
+    left = together(devices)
     times = settings if params.W.ndim == 2 else 1
     if left is None or _MOST_TIMES * times * placement.bytes_of(params) <= left:
         return
@@ -44,3 +47,9 @@ def check(state: Any, settings: int, left: int | None) -> None:
             f"{needed:,} bytes; {left:,} are free, so train at most "
             f"{left * settings // needed:,} settings at once"
         )
+
+
+def together(devices: int) -> int | None:
+    """Bytes that so many devices may still allocate, one part of a whole each."""
+    left = placement.available(devices)
+    return None if left is None else left * devices
