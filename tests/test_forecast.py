@@ -243,6 +243,10 @@ def test_devices_that_are_not_here_are_as_one_of_ours(no_clock):
     on_mesh = placement.shard(placement.mesh(8), X)[0]
     with pytest.raises(ValueError, match="X lies on 8 devices"):
         forecast.neighbors(on_mesh, 10, 5, num_devices=2)
+    eight = Hyper({"learning_rate": np.full(8, 0.1)})
+    with pytest.raises(ValueError, match="hyper lies on a mesh; give the settings of one device"):
+        forecast.training(X, recipe, placement.shard_settings(placement.mesh(8), eight),
+                          num_steps=9, num_classes=C)  # fmt: skip
 
 
 def test_rows_of_another_byte_order_are_told_as_the_same(no_clock):

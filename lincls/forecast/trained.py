@@ -67,7 +67,8 @@ def training(
         limit_bytes: of each device, where less than all of its memory may be used.
 
     Returns:
-        Forecast.  Its time does not include reading a file.
+        Forecast.  Its time includes neither reading a file nor, where a run is a small part of an
+        epoch, drawing the order of all rows.
 
     Raises:
         TypeError, ValueError: an argument of another kind, by name.
@@ -75,6 +76,8 @@ def training(
     checks.kind(recipe, Recipe, "recipe", "Recipe(Objective(losses.softmax))")
     num_steps = checks.count(num_steps, "num_steps")
     num_classes = checks.count(num_classes, "num_classes")
+    if numbers.gathered(hyper)[1] is not None:
+        raise ValueError("hyper lies on a mesh; give the settings of one device, which has its own")
     if dtype is None or not jax.dtypes.issubdtype(dtype, np.floating):
         raise TypeError(f"dtype must be floating, such as np.float32, got {checks.shown(dtype)}")
     dtype = jax.dtypes.canonicalize_dtype(dtype)
