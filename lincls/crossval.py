@@ -162,7 +162,7 @@ def linear(
         folds: (N,) fold numbers 0..F-1, -1 for an example that is never held out; or
             `splits.Parts`, weights of each training.
         recipe: how to train; its `params_fn` says which parameters are judged.
-        hyper: numbers, scalars or (G,).
+        hyper: numbers, scalars or (G,), which may lie on a mesh (`placement.shard_settings`).
         num_steps: T.
         weight: (N,) how much each example counts, in training and where it is held out, such as
             `splits.balanced_weights(y)`; default all 1.
@@ -189,6 +189,7 @@ def linear(
     weight = checks.example_weights(weight, len(X))
     if not isinstance(folds, splits.Parts):
         folds = splits.parts(checks.folds(folds, len(X), spared=True), weight)
+    hyper, layout = numbers.gathered(hyper)
     num_folds, num_settings = len(folds.held_out), numbers.num_settings(hyper) or 1
     affine = preprocessing.checked(affine, X.shape[1])
     of = recipe.objective
@@ -203,6 +204,8 @@ def linear(
     elif not placement.is_large(X):
         data = placement.lend(data)
     each = numbers.repeated(hyper, num_folds)
+    if layout is not None:
+        each = placement.shard_settings(layout.mesh, each, layout.num_blocks)
     state = training.start(key, params, recipe, each)
     state, _ = training.fit(
         state, data.X, data.y, recipe, each, num_steps=num_steps, affine=affine,

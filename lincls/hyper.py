@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lincls import checks
-from lincls.structs import Hyper
+from lincls.structs import Hyper, Sharded
 
 
 def plain(hyper: Hyper) -> Hyper:
@@ -48,6 +48,28 @@ def _array(number: Any, name: str) -> Any:
     if np.isnan(np.asarray(values)).any():
         raise ValueError(f"hyper.{name} is NaN")
     return values
+
+
+def gathered(hyper: Any) -> tuple[Hyper, Sharded | None]:
+    """Numbers of `placement.shard_settings` as arrays, and one of them as it lies on the mesh."""
+    if not isinstance(hyper, Hyper):
+        return hyper, None
+    leaves = jax.tree.leaves(hyper, is_leaf=_is_sharded)
+    layout = next((leaf for leaf in leaves if _is_sharded(leaf)), None)
+    if layout is None:
+        return hyper, None
+    return jax.tree.map(_here, hyper, is_leaf=_is_sharded), layout
+
+
+def _here(leaf: Any) -> Any:
+    """A leaf as an array of this process; a tracer stays one."""
+    if not _is_sharded(leaf):
+        return leaf
+    return np.asarray(leaf.array) if checks.is_concrete(leaf.array) else leaf.array
+
+
+def _is_sharded(leaf: Any) -> bool:
+    return isinstance(leaf, Sharded)
 
 
 def num_settings(hyper: Hyper) -> int | None:

@@ -25,7 +25,7 @@ def forced(monkeypatch):
         used.append(args)
         return program(*args, **kw)
 
-    monkeypatch.setitem(driver._SEARCHES, "device", watched)
+    monkeypatch.setitem(driver.SEARCHES, "device", watched)
     yield
     assert used, "the route was not taken"
 

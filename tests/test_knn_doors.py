@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from lincls import crossval, distances, evaluation, knn, placement, splits
+from lincls import crossval, distances, evaluation, forecast, knn, placement, splits, training
 from lincls.knn import search
-from lincls.structs import Neighbors
+from lincls.structs import Hyper, Neighbors
 
 RNG = np.random.default_rng(80)
 X = RNG.normal(size=(12, 3)).astype(np.float32)
@@ -48,6 +48,10 @@ def gap(a, b):
 NO_ARRAYS = [[[1, 2], [3]], scipy.sparse.csr_matrix(X), np.array([{}, None]), np.array(["a", "b"])]
 WRONG = {
     "rows": [*NO_ARRAYS, masked(X), with_nan(X), X[0], X[:0], X.astype(int), X.astype(complex)],
+    "shape of rows": [X[0], X[:0], X.astype(int), X.astype(complex), X.tolist(), "X", None],
+    "recipe": ["sgd", None, Hyper({"learning_rate": 0.1})],
+    "hyper": [0.1, None, Hyper({"learning_rate": "0.1"}), Hyper({"learning_rate": 1e-50})],
+    "floating dtype": [int, np.uint8, "int32", None],
     "queries": [X[:4, :2], np.zeros((4, 3), np.uint8), with_nan(X[:4]), masked(X[:4]), X[0], "X"],
     "labels": [Y[:, None], np.eye(3)[Y], Y - 1, Y / 2, Y.astype(str), masked(Y), Y[:5], *NO_ARRAYS],
     "labels of scores": [Y + 1, Y[:, None], Y - 1, Y / 2, masked(Y), Y[:5], Y.astype(str)],
@@ -116,6 +120,17 @@ TABLE = {
     knn.predict: NEAR | {"k": (3, "count")},
     knn.predict_by_k: NEAR | {"ks": ([1, 3], "counts")},
     knn.accuracy_by_k: NEAR | {"labels": (Y[:4], "labels"), "ks": ([1, 3], "counts")},
+    forecast.neighbors: {
+        "X": (X, "shape of rows"), "num_queries": (4, "count"), "k": (3, "count"),
+        "metric": (distances.l1, "metric"), "num_devices": (1, "count"),
+        "limit_bytes": (9, "count"),
+    },
+    forecast.training: {
+        "X": (X, "shape of rows"), "recipe": (training.Recipe(), "recipe"),
+        "hyper": (Hyper({"learning_rate": 0.1}), "hyper"), "num_steps": (2, "count"),
+        "num_classes": (3, "count"), "num_devices": (1, "count"), "limit_bytes": (9, "count"),
+        "dtype": (np.float32, "floating dtype"),
+    },
     distances.pointwise: {"fn": (gap, "needed function")},
     evaluation.accuracy: PREDICTED | {"weight": (np.ones(12), "weight")},
     evaluation.in_top_k: SCORED | {"k": (2, "count")},
@@ -196,7 +211,7 @@ def test_a_wrong_argument_is_refused_by_name(function, name, value):
 
 
 def public_functions():
-    modules = (knn, distances, evaluation, splits)
+    modules = (knn, distances, evaluation, forecast, splits)
     names = [(module, name) for module in modules for name in vars(module) if name[0] != "_"]
     for module, name in names:
         value = getattr(module, name)
@@ -210,7 +225,7 @@ def test_the_table_is_complete():
     assert set(public_functions()) - inner <= set(TABLE)
     for function, arguments in TABLE.items():
         optional = {"num_classes", "prune", "weights", "groups", "query_groups", "on_block", "cost"}
-        optional |= {"backend"}
+        optional |= {"backend", "targets", "weight_of_each"}
         missing = set(inspect.signature(function).parameters) - set(arguments) - optional
         assert not missing, function
 
@@ -233,7 +248,7 @@ def same(a, b):
 def test_the_other_byte_order_is_the_same_numbers(function):
     arguments = TABLE[function]
     other = {name: swapped(value) for name, (value, _) in arguments.items()}
-    if function is not distances.pointwise:
+    if function not in (distances.pointwise, forecast.neighbors, forecast.training):
         same(call(function, arguments, **other), call(function, arguments))
 
 

@@ -132,7 +132,7 @@ def test_a_training_that_was_stopped_goes_on_from_its_state(tmp_path, monkeypatc
     y, weights = np.arange(60) % 3, np.ones((2, 60), np.float32)
     plan = probing.Plan(2, 100, 16, 1e-3, steps=40)
     args = (choosing.jax.random.key(0), rotated, y, 3, weights, np.array([1e-2, 1e-3]), plan)
-    monkeypatch.setattr("lincls.training.driver._chunk_length", lambda *_: 10)
+    monkeypatch.setattr("lincls.training.driver.chunk_length", lambda *_: 10)
     whole, _ = probing.fit_linear(*args)
     saved, done = tmp_path / "state.npz", []
 

@@ -56,8 +56,14 @@ class Child(NamedTuple):
     errors: IO[bytes]
 
 
-def start(task: work.Task, processes: int, devices: int) -> list[Child]:
-    """Processes with simulated devices that know each other."""
+def start(task: Any, processes: int, devices: int, module: str = work.__name__) -> list[Child]:
+    """Processes with simulated devices that know each other.
+
+    Args:
+        task: a dataclass of what each of them is asked for.
+        processes, devices: how many, and how many devices each of them simulates.
+        module: the program that they run.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -67,7 +73,7 @@ def start(task: work.Task, processes: int, devices: int) -> list[Child]:
 
     def one(rank: int) -> Child:
         words = json.dumps(asked | {"rank": rank})
-        command = [sys.executable, "-m", "experiments.many.work", words]
+        command = [sys.executable, "-m", module, words]
         out, errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 (`wait`)
         process = subprocess.Popen(command, stdout=out, stderr=errors, env=environment)
         return Child(process, out, errors)

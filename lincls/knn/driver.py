@@ -36,7 +36,7 @@ _BOUNDS = 64  # queries whose bounds stay in the cache
 _MOST_THREADS = 4
 _DEVICE_BLOCKS = 16  # times the memory of a block, on an accelerator
 _MOST_ON_DEVICE = 4096  # queries in a block there
-_SEARCHES = {"shards": compiled_search_shards, "device": compiled_search_on_device}
+SEARCHES = {"shards": compiled_search_shards, "device": compiled_search_on_device}
 _MISSES = 4  # bounds are given up once so many more blocks were missed than answered
 _IN_JIT = (
     "call it outside, or use knn.search_block inside, then knn.neighbor_labels and "
@@ -176,14 +176,14 @@ def _plainly(
     if model.points is None:
         return _by_parts(model, queries, k, groups, block_size, on_block)
     total, which = len(queries.places), route(model, k)
-    size = _plain_size(model, total, which) if block_size is None else block_size
-    search_block, sharded = _SEARCHES.get(which, compiled_search_block), which == "shards"
+    size = plain_size(model, total, which) if block_size is None else block_size
+    search_block, sharded = SEARCHES.get(which, compiled_search_block), which == "shards"
     if sharded and groups is not None:
         groups = placement.like(model.X, groups, "groups")
     found, done = [], 0
 
     def search(block: Block) -> Neighbors:
-        return search_block(model, block.rows, _bucket(k), query_groups=block.groups, groups=groups)
+        return search_block(model, block.rows, bucket(k), query_groups=block.groups, groups=groups)
 
     blocks = _blocks(queries, size)
     answers = _one_by_one(search, blocks) if sharded else _in_threads(search, blocks)
@@ -240,7 +240,7 @@ def _in_threads(
             answer = search(block)
             return None if answer is None else Neighbors(*map(np.asarray, answer))
 
-    pool = ThreadPoolExecutor(max_workers=(threads := _num_threads()))
+    pool = ThreadPoolExecutor(max_workers=(threads := num_threads()))
     try:
         for block in blocks:
             pending.append((block, pool.submit(search_one, block)))
@@ -254,7 +254,7 @@ def _in_threads(
         pool.shutdown(cancel_futures=True)
 
 
-def _num_threads() -> int:
+def num_threads() -> int:
     """As many as there are cores to use, at most 4: each holds the distances of a block."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(cores or 1, _MOST_THREADS)
@@ -308,7 +308,7 @@ def _sketched_size(model: KNN, num_queries: int) -> int:
     return _few_sizes(min(_BOUNDS, _BLOCK_WORK // model.X.size), num_queries)
 
 
-def _plain_size(model: KNN, num_queries: int, which: Route) -> int:
+def plain_size(model: KNN, num_queries: int, which: Route) -> int:
     """The same where all distances are computed."""
     num_rows = model.X.device_rows if isinstance(model.X, Sharded) else model.X.shape[0]
     by_memory = _KEYS_BYTES // (max(4, model.X.dtype.itemsize) * num_rows)
@@ -324,7 +324,7 @@ def _few_sizes(largest: int, num_queries: int) -> int:
     return next((size for size in (8, 64) if num_queries <= size <= largest), largest)
 
 
-def _bucket(k: int) -> int:
+def bucket(k: int) -> int:
     """The least of 10, 20, 40, ... that is at least k, so that few values of k compile."""
     return 10 << max(0, (-(-k // 10) - 1).bit_length())
 

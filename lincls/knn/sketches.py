@@ -86,6 +86,11 @@ class Directions(NamedTuple):
     axes: Any
 
 
+def num_axes(num_features: int) -> int:
+    """Directions of rows of so many features, at most."""
+    return min(_MOST_AXES, num_features // 256 * 32 + 63)
+
+
 def learn_directions(X: AnyArray) -> Directions | None:
     """The leading principal directions of a sample, by three rounds of subspace iteration.
 
@@ -99,7 +104,7 @@ def learn_directions(X: AnyArray) -> Directions | None:
     largest = max(rows.max(), -rows.min(), np.finfo(np.float64).tiny)
     rows /= largest  # neither too large nor too small for float32
     rows = rows.astype(np.float32)  # good enough to find directions with
-    axes = rows[: min(_MOST_AXES, num_features // 256 * 32 + 63)].T
+    axes = rows[: num_axes(num_features)].T
     for _ in range(3):
         axes, _ = np.linalg.qr(rows.T @ (rows @ axes))
     if np.sum((rows @ axes) ** 2) >= 0.75 * np.sum(rows**2):
@@ -201,6 +206,11 @@ class Levels(NamedTuple):
     fine: Any
 
 
+def num_groups(num_features: int) -> tuple[int, int]:
+    """Groups that bound all distances, and those that bound some."""
+    return min(_MOST_GROUPS, num_features // 256 * 32 + 32), min(_MOST_FINE, num_features // 4)
+
+
 def learn_groups(X: AnyArray) -> Levels:
     """Groups of features by Lloyd's k-means on their centred values in a sample of 512 rows.
 
@@ -208,8 +218,7 @@ def learn_groups(X: AnyArray) -> Levels:
     that vary together belong together.
     """
     rows, num_features = _sample(X, 512).astype(np.float32), X.shape[1]
-    coarse = min(_MOST_GROUPS, num_features // 256 * 32 + 32)
-    return Levels(_groups(rows, coarse), _groups(rows, min(_MOST_FINE, num_features // 4)))
+    return Levels(*(_groups(rows, count) for count in num_groups(num_features)))
 
 
 def _groups(rows: np.ndarray, num_groups: int) -> Groups:

@@ -27,6 +27,7 @@ from lincls.placement.local import (
     stays_on_host,
     taken,
 )
+from lincls.placement.memory import available, bytes_of
 from lincls.placement.sharding import (
     ROWS,
     from_processes,
@@ -39,6 +40,7 @@ from lincls.placement.sharding import (
     rows_at,
     rows_here,
     shard,
+    shard_settings,
     unreplicated,
 )
 from lincls.placement.sums import over_blocks
@@ -47,7 +49,9 @@ __all__ = [
     "ROWS",
     "Limits",
     "aligned",
+    "available",
     "blocks",
+    "bytes_of",
     "from_processes",
     "gathered",
     "is_large",
@@ -65,6 +69,7 @@ __all__ = [
     "rows_at",
     "rows_here",
     "shard",
+    "shard_settings",
     "stays_on_host",
     "taken",
     "unreplicated",

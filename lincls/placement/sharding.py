@@ -17,7 +17,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lincls import checks
-from lincls.structs import AnyArray, AnyRows, Sharded
+from lincls.structs import AnyArray, AnyRows, Hyper, Sharded
 
 ROWS = "rows"  # the axis of a mesh
 _BLOCKS = 8
@@ -159,6 +159,46 @@ def _laid(
     return Sharded(laid, num_rows, num_blocks, mesh, axis)
 
 
+def shard_settings(mesh: Mesh, hyper: Hyper, num_blocks: int = _BLOCKS) -> Hyper:
+    """Lay the settings of a grid over a mesh: each device trains its own on a copy of the data.
+
+    The settings are S blocks on any number of devices, so W has the same bits on all of them.
+
+    Args:
+        mesh: made by `mesh`, of devices of this process.
+        hyper: numbers; those with G values are laid out.
+        num_blocks: S, a multiple of the number of devices that divides G.
+
+    Returns:
+        Hyper, for `training.start`, `run` and `fit`, and `crossval.linear`.
+
+    Raises:
+        TypeError: no mesh or no hyper.
+        ValueError: no number has G values, or S does not divide G or by the devices; devices of
+            other processes.
+    """
+    checks.kind(hyper, Hyper, "hyper", "Hyper({'learning_rate': [0.1, 0.01]}, reg=0.01)")
+    counts = {np.shape(leaf)[0] for leaf in jax.tree.leaves(_as_arrays(hyper)) if np.ndim(leaf)}
+    _block_rows(mesh, 0, num_blocks)
+    if not counts or any(count % num_blocks for count in counts):
+        raise ValueError(
+            f"hyper has {sorted(counts) or 'no'} settings, which must be a multiple of the "
+            f"{num_blocks} blocks; add settings, or give another num_blocks"
+        )
+    if any(device.process_index != jax.process_index() for device in mesh.devices.flat):
+        raise ValueError("mesh has devices of other processes; settings lie on those of one")
+    return jax.tree.map(
+        lambda leaf: shard(mesh, leaf, num_blocks=num_blocks)[0] if np.ndim(leaf) else leaf,
+        _as_arrays(hyper),
+    )
+
+
+def _as_arrays(hyper: Hyper) -> Hyper:
+    """Lists as arrays, so that the leaves are the numbers."""
+    return jax.tree.map(np.asarray, hyper, is_leaf=lambda leaf: isinstance(leaf, list | tuple)
+                        and not isinstance(leaf, Hyper))  # fmt: skip
+
+
 def like(X: Sharded, array: Any, name: str, axis: int = 0) -> Sharded:
     """An array laid out as the rows X are (ValueError if it lies otherwise already)."""
     if not isinstance(array, Sharded):
@@ -254,6 +294,8 @@ def _rows_at(X: Sharded, places: jax.Array) -> jax.Array:
     return over_devices(X.mesh, of_device, (PartitionSpec(ROWS), _WHOLE))(X.array, places)
 
 
-def over_devices(mesh: Mesh, fn: Callable[..., Any], in_specs: Any) -> Callable[..., Any]:
-    """`fn` of each device's part; its results are the same on all devices."""
-    return jax.shard_map(fn, mesh=mesh, in_specs=in_specs, out_specs=_WHOLE, check_vma=False)
+def over_devices(
+    mesh: Mesh, fn: Callable[..., Any], in_specs: Any, out_specs: Any = _WHOLE
+) -> Callable[..., Any]:
+    """`fn` of each device's part; its results are the same on all devices, or parts of a whole."""
+    return jax.shard_map(fn, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)

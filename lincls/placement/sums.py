@@ -27,16 +27,14 @@ def over_blocks(fn: Callable[[Any], Any], blocks: Any, num_blocks: int) -> Any:
     one = jax.tree.map(lambda leaf: leaf[0], blocks)
     like, unravel = ravel_pytree(jax.tree.map(_zeros, jax.eval_shape(fn, one)))
 
-    def of_block(one: tuple[jax.Array, Any]) -> jax.Array:
-        i, block = one
+    def of_block(i: jax.Array) -> jax.Array:
+        block = jax.tree.map(lambda leaf: leaf[jnp.minimum(i, here - 1)], blocks)
         return jax.lax.cond(
             i < here, lambda: ravel_pytree(fn(block))[0], lambda: jnp.zeros_like(like)
         )
 
-    if here == 1:  # XLA would unroll a loop of one round, and round otherwise than in a loop
-        blocks = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), blocks)
-    rounds = jnp.arange(max(2, here), dtype=jnp.int32)
-    vectors = jax.lax.map(of_block, (rounds, blocks))[:here]
+    # At least two: XLA would unroll a loop of one round, and round otherwise than in a loop.
+    vectors = jax.lax.map(of_block, jnp.arange(max(2, here), dtype=jnp.int32))[:here]
     vectors = jnp.pad(vectors, ((0, 0), (0, -like.size % num_blocks)))
     return unravel(_in_order(vectors, num_blocks)[: like.size])
 

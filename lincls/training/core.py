@@ -32,6 +32,7 @@ from lincls.structs import (
     StepInfo,
     TrainState,
 )
+from lincls.training import grids, room
 from lincls.training.engines import Engine, on_mesh, on_one_device
 
 Optimizer = Callable[..., optax.GradientTransformation]
@@ -81,7 +82,8 @@ def start(key: jax.Array, params: Params, recipe: Recipe, hyper: Hyper) -> Train
         params: W (C, D), b (C,); for a grid the same start for all, or leaves (G, ...).  Or
             the tree that the recipe's `scores_fn` reads; for a grid the same start for all.
         recipe: how to train.
-        hyper: numbers; a number with G values makes a grid.
+        hyper: numbers; a number with G values makes a grid, which may lie on a mesh
+            (`placement.shard_settings`).
 
     Returns:
         TrainState, whose params, opt and alive have a leading axis G for a grid.
@@ -93,6 +95,7 @@ def start(key: jax.Array, params: Params, recipe: Recipe, hyper: Hyper) -> Train
     checks.key(key)
     checks.kind(recipe, Recipe, "recipe", "Recipe(Objective(losses.softmax))")
     params = _on_device(objectives.checked_params(recipe.objective, params))
+    hyper, layout = numbers.gathered(hyper)
     hyper = numbers.as_arrays(hyper, objectives.dtype_of(params))
 
     def init(params: Params, hyper: Hyper) -> Any:
@@ -104,13 +107,20 @@ def start(key: jax.Array, params: Params, recipe: Recipe, hyper: Hyper) -> Train
     if settings is None:
         opt, alive = init(params, hyper), jnp.ones((), bool)
     else:
-        if not isinstance(params, LinearParams) or params.W.ndim == 2:
+        inits = jax.vmap(init, (0, numbers.axes(hyper)))
+        is_shared = not isinstance(params, LinearParams) or params.W.ndim == 2
+        room.check_start(
+            params, settings, lambda params: inits(params, hyper), is_shared=is_shared,
+            devices=1 if layout is None else layout.mesh.size,
+        )  # fmt: skip
+        if is_shared:
             params = jax.tree.map(lambda p: jnp.broadcast_to(p, (settings, *p.shape)), params)
-        opt = jax.vmap(init, (0, numbers.axes(hyper)))(params, hyper)
+        opt = inits(params, hyper)
         alive = jnp.ones((settings,), bool)
     # optax's L-BFGS begins with weak types and goes on without: the loop would compile twice.
     opt = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), opt)
-    return TrainState(params, opt, alive, key, jnp.zeros((), jnp.int32))
+    state = TrainState(params, opt, alive, key, jnp.zeros((), jnp.int32))
+    return state if layout is None else grids.placed(state, layout)
 
 
 def _on_device(params: Params) -> Params:
@@ -207,16 +217,25 @@ def run(
     checks.kind(data, Examples, "data", "Examples(X, y, weight)")
     num_steps = checks.count(num_steps, "num_steps", 0)
     dtype = objectives.dtype_of(state.params)
+    hyper, layout = numbers.gathered(hyper)
     hyper = numbers.as_arrays(hyper, dtype)
     loop = partial(_loop, recipe=recipe, num_steps=num_steps)
     if isinstance(data.X, Sharded):
+        if layout is not None:
+            raise ValueError("X and hyper both lie on a mesh; lay out the rows or the settings")
         affine = preprocessing.checked(affine, data.X.shape[1])
         return _run_on_mesh(loop, state, data, affine, recipe, hyper, stop)
     data = checks.examples(data, objectives.num_features(state.params))
     affine = preprocessing.checked(affine, data.X.shape[1])
     data = jax.tree.map(jnp.asarray, data)
-    engine = on_one_device(data, affine, recipe.sampling, recipe.batch_size, dtype)
-    return loop(engine, state, hyper, stop, grid_of_weights=data.weight.ndim == 2)
+
+    def here(state: TrainState, data: Examples, affine: Affine, hyper: Hyper, stop: Any) -> Any:
+        engine = on_one_device(data, affine, recipe.sampling, recipe.batch_size, dtype)
+        return loop(engine, state, hyper, stop, grid_of_weights=data.weight.ndim == 2)
+
+    if layout is None:
+        return here(state, data, affine, hyper, stop)
+    return grids.over_settings(here, layout, state, data, affine, hyper, stop)
 
 
 def _run_on_mesh(

@@ -32,7 +32,7 @@ from lincls.structs import (
     TrainState,
     Validation,
 )
-from lincls.training import saving
+from lincls.training import room, saving
 from lincls.training.core import Recipe, check_kinds, check_on_mesh, compiled_run, where
 from lincls.training.streams import Pieces, steps_per_piece
 
@@ -73,7 +73,8 @@ def fit(
             its file and is read in pieces.  Rows of `placement.shard` stay on
             their devices.
         recipe: how to train.
-        hyper: numbers; with G values all G settings train at once.
+        hyper: numbers; with G values all G settings train at once.  Settings of
+            `placement.shard_settings` train on the devices where they lie.
         weight: (N,), or (G, N) where settings see different examples; default all 1.  Only
             their ratios count.  An example of weight 0 does not count; it may be too large for
             float32, but it must be finite and have a valid label.
@@ -96,14 +97,15 @@ def fit(
 
     Raises:
         ValueError, TypeError: arguments that do not fit together, by name; float64 numbers
-            that do not survive in the dtype of the parameters; a checkpoint of another run.
+            that do not survive in the dtype of the parameters; a checkpoint of another run; more
+            settings than memory holds a second time.
         OSError: the checkpoint cannot be read or written.
     """
     data, affine, hyper = _at_the_door(state, X, y, recipe, hyper, weight, affine)
     begin = int(state.step)
     num_steps = checks.count(num_steps, "num_steps", high=_MOST_STEPS - begin)
-    rows_a_step = _rows_a_step(data, recipe)
-    every = batches.steps_per_epoch(len(data.y), rows_a_step) if every is None else every
+    if every is None:
+        every = batches.steps_per_epoch(len(data.y), rows_a_step(data, recipe))
     every = begin + num_steps if validation is None else checks.count(every, "every")
     if patience is not None and checks.count(patience, "patience") and validation is None:
         raise ValueError("patience counts validations: give validation=(X, y) as well")
@@ -160,7 +162,7 @@ class _Program:
         span: int,
     ) -> None:  # fmt: skip
         large = placement.is_large(data.X)
-        rows = _rows_a_step(data, recipe)
+        rows = rows_a_step(data, recipe)
         if large and rows != recipe.batch_size:
             raise ValueError(
                 f"{data.X.nbytes:,} bytes in a file are not read as one batch; use "
@@ -168,17 +170,21 @@ class _Program:
             )
         limit = steps_per_piece(data.X, recipe.batch_size) if large else span
         size = max(leaf.size for leaf in jax.tree.leaves(state.params))  # of W
-        self.chunk = _chunk_length(span, rows * size, limit)
+        self.chunk = chunk_length(span, rows * size, limit)
         self._data, self._pieces = data, None
         if large:
             self._pieces = Pieces(data, state.key, recipe, self.chunk)
             recipe = dataclasses.replace(recipe, sampling=batches.sequential)
         self._run = partial(compiled_run, recipe=recipe, num_steps=self.chunk)
-        self._mesh = data.X.mesh if isinstance(data.X, Sharded) else None
+        self._rows = data.X.mesh if isinstance(data.X, Sharded) else None
+        layout = numbers.gathered(hyper)[1]
+        self._mesh = self._rows if layout is None else layout.mesh
+        if layout is not None and not large:
+            self._data = placement.replicated(layout.mesh, data)
         self._affine, self._hyper = self._everywhere((affine, hyper))
 
     def _everywhere(self, tree: Any) -> Any:
-        return tree if self._mesh is None else placement.replicated(self._mesh, tree)
+        return tree if self._rows is None else placement.replicated(self._rows, tree)
 
     def here(self, tree: Any) -> Any:
         """State or parameters that came from the mesh as arrays of this process."""
@@ -254,7 +260,7 @@ class _HeldOut:
         return np.asarray(np.asarray(seen.since) >= self._patience)
 
 
-def _rows_a_step(data: Examples, recipe: Recipe) -> int:
+def rows_a_step(data: Examples, recipe: Recipe) -> int:
     if not isinstance(data.X, Sharded):
         return recipe.sampling.num_rows(len(data.y), recipe.batch_size)
     num_blocks = data.X.num_blocks
@@ -272,6 +278,7 @@ def _at_the_door(
     dtype = objectives.dtype_of(state.params)
     X = checks.rows_anywhere(X, num_features=objectives.num_features(state.params))
     num_classes = _num_classes(state, recipe, X)
+    hyper, layout = numbers.gathered(hyper)
     hyper = numbers.as_arrays(hyper, dtype)
     if isinstance(y, Sharded):
         y = checks.labels_anywhere(y, len(X), num_classes, "y")
@@ -292,7 +299,13 @@ def _at_the_door(
     if weight.ndim == 2 and weight.shape[0] != settings:
         raise ValueError(f"weight has {weight.shape[0]} rows, hyper has {settings} settings")
     affine = preprocessing.checked(affine, X.shape[1])
+    if settings is not None:
+        left = placement.available(X.mesh.size if isinstance(X, Sharded) else 1)
+        left = left if layout is None else room.together(layout.mesh.size)
+        room.check((state.params, state.opt), settings, left)
     data = _placed(Examples(X, y, weight), recipe)
+    if layout is not None:
+        hyper = placement.shard_settings(layout.mesh, hyper, layout.num_blocks)
     return data, jax.tree.map(_typed, affine), hyper
 
 
@@ -317,7 +330,7 @@ def _typed(leaf: Any) -> jax.Array:
     return jax.lax.convert_element_type(leaf, dtype)
 
 
-def _chunk_length(span: int, products_a_step: int, limit: int) -> int:
+def chunk_length(span: int, products_a_step: int, limit: int) -> int:
     """Steps a compiled call takes: `span` cut into equal parts of a bounded amount of work.
 
     At least 2 of them where there are as many: a loop of one step is compiled as one of two.
