@@ -215,7 +215,7 @@ def test_a_grid_without_room_is_refused_before_it_is_made(monkeypatch):
 
 def test_where_there_is_room_no_optimizer_is_traced():
     params = linear.init(jax.random.key(1), D, C)
-    room.check_start(params, 40, lambda params: pytest.fail("traced"))
+    room.check_start(params, 40, lambda params: pytest.fail("traced"), is_shared=True)
 
 
 # --- memory that is left ---------------------------------------------------------------------

@@ -7,6 +7,7 @@ import pytest
 import scipy.optimize
 from sklearn.linear_model import LogisticRegression
 
+from experiments.bench import optimum as bench
 from lincls import certificate, losses, optimum, penalties, placement
 from lincls.optimum import smooth, sparse
 from lincls.structs import LinearParams
@@ -184,3 +185,13 @@ def test_rows_in_a_file_have_the_optimum_of_rows_in_memory(tmp_path):
     expected = optimum.optimum(np.asarray(file), Y, reg=0.05, weight=WEIGHT)
     assert found.converged
     assert found.loss == pytest.approx(expected.loss, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_the_benchmark_tells_equal_objectives(capsys):
+    flags = ["--smoke", "--problems", "few", "--tol", "1e-3"]
+    assert bench.main(flags) == 0
+    rows = [line.split("|")[4:6] for line in capsys.readouterr().out.splitlines()[2:]]
+    assert len(rows) == 2
+    for mine, theirs in rows:
+        assert float(mine) == pytest.approx(float(theirs), rel=2e-3)
