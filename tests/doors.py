@@ -227,7 +227,7 @@ WITHOUT = {
     passes.sum_over, passes.mean_over, passes.objective, passes.at_least_float32,
     passes.objective_and_gradient, passes.on_mesh,
     hyper.as_numbers, hyper.axes, hyper.gathered, crossval.held_out_scores,
-    certificate.near_optimum, certificate.task,
+    certificate.near_optimum, certificate.task, optimum.has_room, optimum.nearly,
     # Their numbers come from Hyper, which has the door.
     *(getattr(optimizers, name) for name in ("sgd", "nesterov", "annealed", "annealed_l1",
       "exponential", "warmup_cosine", "proximal", "max_norm", "averaging", "averaged",

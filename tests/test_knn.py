@@ -11,8 +11,6 @@ from lincls.structs import Neighbors
 from tests import oracles_knn
 from tests.shares import further
 
-pytestmark = pytest.mark.usefixtures("quick_compiles")
-
 METRICS = [distances.l1, distances.l2, distances.cosine]
 by_name = pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 exact = pytest.mark.parametrize("metric", METRICS[:2], ids=lambda metric: metric.name)

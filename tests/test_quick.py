@@ -3,9 +3,11 @@
 import jax
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
-from lincls import data, linear, losses, quick
+from lincls import data, linear, losses, placement, quick
 from lincls.objective import step_size
+from lincls.structs import LinearParams
 
 DIGITS = data.load("digits")
 MEAN, DEVIATION = (
@@ -77,3 +79,44 @@ def test_a_strong_penalty_shrinks_and_does_not_diverge(reg):
 def test_what_cannot_be_is_refused(name):
     with pytest.raises(ValueError, match=name):
         quick.fit(jax.random.key(0), *DIGITS.train, **{name: 0})
+
+
+# --- the optimum -------------------------------------------------------------------------------
+
+RNG = np.random.default_rng(94)
+LABELS = np.arange(60) % 3
+EMBEDDINGS = {  # few rows on many axes of unequal length, and more rows than axes
+    name: (RNG.normal(size=(3, D))[LABELS] + RNG.normal(size=(60, D))) * np.arange(1, D + 1) ** -0.5
+    for name, D in {"wide": 100, "narrow": 8}.items()
+}
+
+
+def objective(params, X, reg):
+    """In numpy, float64, in the units in which the average feature has variance 1."""
+    scale = np.sqrt(((X - X.mean(axis=0)) ** 2).mean())
+    scores = X @ np.asarray(params.W, np.float64).T + np.asarray(params.b, np.float64)
+    each = np.log(np.exp(scores).sum(axis=1)) - scores[np.arange(len(X)), LABELS]
+    return each.mean() + reg * (np.square(np.asarray(params.W, np.float64) * scale)).sum()
+
+
+@pytest.mark.parametrize("shape", EMBEDDINGS)
+def test_softmax_ends_within_two_percent_of_scikit_learns_least_objective(shape):
+    X, reg = EMBEDDINGS[shape], 1e-3
+    scale = np.sqrt(((X - X.mean(axis=0)) ** 2).mean())
+    model = LogisticRegression(C=1 / (2 * len(X) * reg), tol=1e-10, max_iter=10_000)
+    model.fit((X - X.mean(axis=0)) / scale, LABELS)
+    W = model.coef_ / scale
+    least = objective(LinearParams(W, model.intercept_ - W @ X.mean(axis=0)), X, reg)
+    found = quick.fit(jax.random.key(95), X.astype(np.float32), LABELS, reg=reg)
+    assert objective(found, X, reg) < 1.02 * least
+    assert least < 1.0001 * objective(found, X, reg)
+
+
+def test_epochs_are_those_of_sgd_which_other_losses_take():
+    X = EMBEDDINGS["narrow"].astype(np.float32)
+    args = (jax.random.key(96), X, LABELS)
+    usual, by_sgd = quick.fit(*args), quick.fit(*args, num_epochs=1)
+    assert (quick.fit(jax.random.key(97), X, LABELS).W == usual.W).all()
+    assert (quick.fit(jax.random.key(97), X, LABELS, num_epochs=1).W != by_sgd.W).any()
+    with placement.limited(device_bytes=0):  # no room
+        assert (quick.fit(*args, num_epochs=20).W == quick.fit(*args).W).all()

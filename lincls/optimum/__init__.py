@@ -7,6 +7,7 @@ A low accuracy has two possible reasons: the training has not arrived (optimisat
 best linear model is no better (model error).  The optimum separates them.
 """
 
-from lincls.optimum.door import Optimum, optimum
+from lincls.optimum.door import Optimum, nearly, optimum
+from lincls.optimum.solvers import How, has_room
 
-__all__ = ["Optimum", "optimum"]
+__all__ = ["How", "Optimum", "has_room", "nearly", "optimum"]

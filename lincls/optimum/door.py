@@ -113,6 +113,25 @@ def optimum(
     return _told(found, affine, dtype, np.shape(reg))
 
 
+def nearly(
+    data: Examples, affine: Affine, num_classes: int, reg: float, how: How
+) -> tuple[LinearParams, int]:
+    """Parameters near the optimum of one strength and L2, without a certificate, and the steps.
+
+    Args:
+        data: X (N, D), y (N,) and weight (N,), which passed a door.
+        affine: preprocessing of X.
+        num_classes: C.
+        reg: greater than 0.
+        how: what is minimised, and the gap at which it ends by the solver's own measure.
+    """
+    solve = solvers.solver(solvers.Problem(data, affine, num_classes, 1, how))
+    one = Strengths(*(part[0] for part in duals.strengths(how.penalty, 1.0, np.array([reg]))))
+    start = _start(None, num_classes, data.X.shape[1])
+    params, num_steps = solve(start, one, how.tol, how.max_steps)
+    return LinearParams(*(leaf.astype(how.dtype) for leaf in params)), num_steps
+
+
 def _path(
     problem: solvers.Problem, strengths: Strengths, regs: np.ndarray, params: LinearParams
 ) -> list[_Found]:

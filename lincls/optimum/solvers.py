@@ -16,7 +16,7 @@ from lincls import certificate, penalties, placement
 from lincls.certificate import duals
 from lincls.certificate.duals import Strengths
 from lincls.optimum import rows, smooth, sparse, streamed
-from lincls.structs import Affine, Examples, LinearParams, Sharded
+from lincls.structs import Affine, AnyArray, Examples, LinearParams, Sharded
 
 _FAR_BELOW = 40.0  # the scores of a class without examples: their e^s is no part of a sum
 _ROWS_AN_AXIS = 2  # from which a preconditioner is worth its Cholesky factor
@@ -60,10 +60,15 @@ def solver(problem: Problem) -> Solve:
                 "in memory, np.asarray(X), or penalty=penalties.l2"
             )
         return streamed.solver(problem.data, problem.affine, problem.num_classes, how)
-    most = _TIMES_AS_LARGE * placement.limits().device_bytes
-    if is_smooth and X.size * how.dtype.itemsize > most:
+    if is_smooth and not has_room(X, how.dtype):
         return streamed.solver(problem.data, problem.affine, problem.num_classes, how)
     return _on_device(problem)
+
+
+def has_room(X: AnyArray, dtype: Any) -> bool:
+    """Whether rows in memory are laid out as floats, all at once."""
+    most = _TIMES_AS_LARGE * placement.limits().device_bytes
+    return not placement.is_large(X) and X.size * np.dtype(dtype).itemsize <= most
 
 
 def measure(problem: Problem) -> Measure:
