@@ -21,6 +21,7 @@ def row(scaling, devices, step, plain, processes=1):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_smoke_run_measures_both_scalings_and_writes_its_table(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(style.PARAMETERS, "savefig.dpi", 20)
     flags = ["--smoke", "--quick", "--processes", "2", "--devices", "2", "--out", str(tmp_path)]
@@ -65,6 +66,7 @@ def test_bytes_of_an_all_reduce_are_at_least_twice_what_is_elsewhere():
     assert scale.sent(text, 4) == 2 * 400 * 3 // 4
 
 
+@pytest.mark.slow
 def test_the_rows_of_an_accelerator_can_be_measured(monkeypatch):
     """On a CPU and tiny, because no accelerator is at hand."""
     settings = bench_scale.Settings(pixels=256, vectors=256, asked=8, rounds=1, batch_size=64)

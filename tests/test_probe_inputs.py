@@ -158,7 +158,8 @@ def test_a_step_size_that_leads_nowhere_is_refused_by_its_flag(tmp_path, small, 
     np.savez(tmp_path / "small.npz", **small)
     words = ["--dataset", str(tmp_path / "small.npz"), "--out", str(tmp_path), "--smoke",
              "--seeds", "1", "--probes", "linear", "--learning-rate", "1e30",
-             "--strengths", "2", "--steps", "20", "--examples", "400"]  # fmt: skip
+             "--strengths", "2", "--steps", "20", "--examples", "400",
+             "--fit", "early"]  # fmt: skip
     assert program.main(words) == 2
     told = capsys.readouterr().err.splitlines()[-1]
     assert told.startswith("error: the linear probe diverged; --learning-rate 1e+30 is too")
@@ -166,7 +167,8 @@ def test_a_step_size_that_leads_nowhere_is_refused_by_its_flag(tmp_path, small, 
 
 
 def test_a_strength_that_diverges_is_not_chosen(small, monkeypatch, capsys):
-    settings = choosing.Settings(strengths=3, seeds=1, probes=("linear",), examples=1, steps=5)
+    settings = choosing.Settings(strengths=3, seeds=1, probes=("linear",), examples=1, steps=5,
+                                fit="early")  # fmt: skip
     task = next(choosing.tasks(gate.Data(data.from_arrays(*small.values())), settings, 0))
     whole = probing.fit_linear
 

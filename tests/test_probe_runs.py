@@ -22,7 +22,7 @@ from lincls import placement
 
 ROOT = Path(__file__).parent.parent
 FLAGS = ["--smoke", "--strengths", "2", "--steps", "20", "--examples", "400", "--num-neighbors",
-         "5", "--probes", "linear", "l2"]  # fmt: skip
+         "5", "--probes", "linear", "l2", "--fit", "early"]  # fmt: skip
 
 pytestmark = pytest.mark.usefixtures("optax_promotes")
 
@@ -307,6 +307,13 @@ def test_a_choice_at_the_edge_of_the_grid_is_said(file, tmp_path, capsys):
     assert rows(tmp_path, 0)[0]["at_edge"]
 
 
+def test_few_examples_go_to_their_optimum_in_the_search_and_in_the_refit():
+    settings = choosing.Settings()
+    assert [settings.fit_of(n) for n in (120, 5000, 5001)] == ["optimum", "optimum", "early"]
+    for fit in ("early", "optimum"):
+        assert dataclasses.replace(settings, fit=fit).fit_of(120) == fit
+
+
 def test_the_optimum_has_a_small_gap_and_scikit_learns_predictions(file, tmp_path):
     from sklearn.linear_model import LogisticRegression
 
@@ -314,6 +321,7 @@ def test_the_optimum_has_a_small_gap_and_scikit_learns_predictions(file, tmp_pat
     assert program.main(flags) == 0
     (row,) = rows(tmp_path, 0)
     assert 0 <= row["gap"] < 1e-3
+    assert row["fit"] == "optimum"
     with np.load(file) as arrays:
         X, y, queries = (arrays[name] for name in ("X_train", "y_train", "X_test"))
     scale = np.sqrt(X.var(axis=0).mean())

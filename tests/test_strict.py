@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+from shares import further
 
 from lincls import (
     Hyper,
@@ -131,7 +132,9 @@ def assert_same(calls, usual):
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("calls", CALLS, ids=lambda calls: calls.__name__)
+@pytest.mark.parametrize(
+    "calls", [further(neighbours), trainings, short_forms, small_ones], ids=lambda f: f.__name__
+)
 def test_all_strict_settings_together_change_no_value(calls, usual):
     with all_settings():
         assert_same(calls, usual)

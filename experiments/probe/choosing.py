@@ -1,6 +1,7 @@
 """What a probe chooses without the test set: the strength of the linear probe, and the k of kNN."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -113,11 +114,13 @@ def choose_linear(task: Task, shots: str, settings: Settings, store: Store = _NO
         )
     model = LinearParams(found["W"], found["b"])
     return Chosen("linear", shots, task.seed, float(regs[best]), float(found["accuracy"]), model,
-                  float(found["gap"]), at_edge)  # fmt: skip
+                  float(found["gap"]), str(found["fit"]), at_edge)  # fmt: skip
 
 
 def _linear(task: Task, shots: str, settings: Settings, store: Store, name: str) -> Arrays:
     count, regs = settings.shot_counts[shots], settings.regs
+    last_weights = task.weights(count, to_choose=False)
+    settings = replace(settings, fit=settings.fit_of(int((last_weights > 0).sum())))
     folds = list(views(task, task.weights(count, to_choose=True), settings))
     grids = [
         _grid(view, settings, store.path(f"training-{name}-{place}"))
@@ -126,7 +129,7 @@ def _linear(task: Task, shots: str, settings: Settings, store: Store, name: str)
     accuracy = np.concatenate([found for found, _ in grids], axis=1).mean(axis=1)
     lost = np.any([diverged for _, diverged in grids], axis=0)
     best = int(np.where(lost, -1, accuracy).argmax())
-    view = next(views(task, task.weights(count, to_choose=False), settings))
+    view = next(views(task, last_weights, settings))
     last, failed = _train(view, settings, regs[best : best + 1], None)
     if lost.all() or failed.any():
         raise probing.Diverged(
@@ -147,6 +150,7 @@ def _linear(task: Task, shots: str, settings: Settings, store: Store, name: str)
     numbers = {"best": best, "accuracy": accuracy[best], "gap": gap}
     return {key: np.asarray(n) for key, n in numbers.items()} | {
         "W": np.asarray(model.W), "b": np.asarray(model.b), "accuracies": accuracy,
+        "fit": np.asarray(settings.fit),
     }  # fmt: skip
 
 

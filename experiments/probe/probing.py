@@ -50,6 +50,7 @@ class Plan(NamedTuple):
     batch_size: int  # at most; a set that is no greater is a full batch
     learning_rate: float  # of the normalised gradient at strength 1e-3, for features of variance 1
     steps: int = 2000  # at least, on up to 3,000 examples; on N more, 3,000 / N of them
+    gap: float = 1e-3  # of the optimum, relative to the objective
 
 
 class Diverged(ValueError):
@@ -66,6 +67,7 @@ class Chosen(NamedTuple):
     accuracy: float  # on the held-out examples, in 0..1
     model: Any  # LinearParams on rows, or the weights (N,) of what kNN remembers
     gap: float = np.nan  # of the linear probe: it is at most so far above the optimum, relatively
+    fit: str = ""  # of the linear probe: early or optimum
     at_edge: bool = False  # whether it is the first or the last that was tried
 
     @property
@@ -215,23 +217,23 @@ def fit_optimum(
     on_step: OnStep | None = None,
     saved: Path | None = None,
 ) -> tuple[LinearParams, np.ndarray]:
-    """The optimum of each pair by L-BFGS, from that of the strength before on the same examples.
+    """The optimum of each pair by L-BFGS, a path of strengths for each row of weights.
 
     Arguments and result as for `fit_linear`; nothing diverges.
     """
     rows = cut(data, y, weights)
-    before: dict[bytes, LinearParams] = {}
-    found = []
-    for place, (weight, reg) in enumerate(zip(rows.weights, regs, strict=True)):
-        best = optimum.optimum(
-            rows.Z, rows.y, reg=float(reg), num_classes=num_classes, weight=weight,
-            params=before.get(weight.tobytes()), max_steps=_MOST_STEPS,
+    W = np.zeros((len(regs), num_classes, rows.Z.shape[1]), np.float32)
+    b, done = np.zeros(W.shape[:2], np.float32), 0
+    for weight in np.unique(rows.weights, axis=0):
+        places = np.flatnonzero((rows.weights == weight).all(axis=1))
+        path = optimum.optimum(
+            rows.Z, rows.y, reg=regs[places], num_classes=num_classes, weight=weight,
+            tol=plan.gap, max_steps=_MOST_STEPS,
         )  # fmt: skip
-        before[weight.tobytes()] = best.params
-        found.append(best.params)
+        W[places], b[places] = path.params
+        done += len(places)
         if on_step is not None:
-            on_step(place + 1, len(regs))
-    W, b = (np.stack(leaf) for leaf in zip(*found, strict=True))
+            on_step(done, len(regs))
     return LinearParams(rows.back(W), b), np.zeros(len(regs), bool)
 
 

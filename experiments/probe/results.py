@@ -20,7 +20,7 @@ def row(
         "name": one.name, "probe": one.probe, "shots": one.shots, "seed": one.seed,
         "strength": one.value if one.probe == "linear" else None,
         "k": None if one.probe == "linear" else int(one.value), "selection": one.accuracy,
-        "gap": _number(one.gap), "at_edge": one.at_edge,
+        "gap": _number(one.gap), "fit": one.fit or None, "at_edge": one.at_edge,
     }  # fmt: skip
     for name in metrics:
         ends = ("", "_low", "_high")
@@ -35,7 +35,8 @@ def _number(value: float) -> float | None:
 
 def tidy(rows: Iterable[dict[str, Any]], metrics: Sequence[str]) -> list[dict[str, Any]]:
     """A line for each result and metric, as results.csv has them."""
-    about = ("name", "probe", "shots", "seed", "strength", "k", "selection", "gap", "at_edge")
+    about = ("name", "probe", "shots", "seed", "strength", "k", "selection", "gap", "fit",
+             "at_edge")  # fmt: skip
     return [
         {key: result[key] for key in about}
         | {"metric": name, "value": result[name], "low": result[f"{name}_low"],

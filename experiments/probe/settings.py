@@ -8,6 +8,8 @@ from experiments.lab.options import flag
 from experiments.probe import probing
 from experiments.probe.probing import PROBES
 
+_FEW = 5000  # examples whose optimum takes no longer than RMSprop
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -21,10 +23,11 @@ class Settings:
         choices=("scale", "unit", "standard"),
     )  # fmt: skip
     fit: str = flag(
-        "early", "linear probe, early: so many --epochs of RMSprop; optimum: L-BFGS to the optimum "
-        "of each strength",
-        choices=("early", "optimum"),
+        "auto", "linear probe, early: so many --epochs of RMSprop; optimum: L-BFGS to --gap of the "
+        "optimum at each strength; auto: optimum for up to 5,000 examples, early for more",
+        choices=("auto", "early", "optimum"),
     )  # fmt: skip
+    gap: float = flag(1e-3, "relative duality gap at which an optimum is near enough", low=0)
     folds: tuple[str, ...] = flag(
         ("0",), "choose on so many folds, stratified unless followed by the word grouped (which "
         "alone means 5 grouped); 0: on a validation part",
@@ -101,8 +104,14 @@ class Settings:
     def plan(self) -> probing.Plan:
         """How the linear probe is trained."""
         return probing.Plan(
-            self.epochs, self.examples, self.batch_size, self.learning_rate, self.steps
+            self.epochs, self.examples, self.batch_size, self.learning_rate, self.steps, self.gap
         )
+
+    def fit_of(self, num_examples: int) -> str:
+        """How a linear probe of so many examples is fitted, in the search and at the end."""
+        if self.fit != "auto":
+            return self.fit
+        return "optimum" if num_examples <= _FEW else "early"
 
 
 def _shots(word: str) -> int | float | None:
