@@ -177,7 +177,8 @@ def checked(orders=(1, 2), rejected=True, slide=(1.0, 1.1, 0.9), accepted=True, 
     """A record of a check: how errors fall with h, what was rejected, seconds, evaluations."""
     scatter = np.random.default_rng(55).uniform(0.9, 1.1, (2, 8))
     steps = np.array([1e-2, 1e-3])[:, None]
-    report = {"passed": True, "judged": 9, "wrong": 0, "crossed": 0, "error": 1e-8}
+    report = {"passed": True, "judged": 9, "wrong": 0, "crossed": 0, "error": 1e-8,
+              "order": 2.0}  # fmt: skip
     seconds = {f"slide_55, {n}": one for n, one in enumerate(slide)}
     seconds |= {f"analytic, {n}": one for n, one in enumerate((0.011, 0.01, 0.009))}
     found = [1.0], [0.1], 1.5, [1.6], [0.2]
