@@ -2,6 +2,7 @@
 
 import numbers
 import operator
+import os
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ import numpy as np
 from lincls.structs import AnyArray
 
 _MOST = 2**31 - 1  # JAX counts in 32 bits
+_USED_BY = list[int]()  # the process that was the first to call a verb
 
 
 def shown(value: Any) -> str:
@@ -114,6 +116,17 @@ def key(key: Any) -> jax.Array:
 
 
 def on_host(verb: str, instead: str, *arguments: Any) -> None:
-    """TypeError if a leaf of the arguments is a tracer, because `verb` works on the host."""
+    """TypeError if a leaf of the arguments is a tracer, because `verb` works on the host.
+
+    RuntimeError in a forked child of a process that called such a verb: the threads of JAX are
+    not there, and the child would wait for them for ever.
+    """
+    _USED_BY.append(os.getpid())
+    del _USED_BY[1:]
+    if _USED_BY[0] != os.getpid():
+        raise RuntimeError(
+            f"{verb} cannot run in a process that was forked after JAX was used; start processes "
+            'with multiprocessing.get_context("spawn")'
+        )
     if not all(is_concrete(leaf) for leaf in jax.tree.leaves(arguments)):
         raise TypeError(f"{verb} cannot run inside jit, grad or vmap; {instead}")
