@@ -29,6 +29,7 @@ from lincls import (
     passes,
     penalties,
     preprocessing,
+    probe,
     quick,
     random_search,
     training,
@@ -37,7 +38,7 @@ from lincls.structs import Affine, Examples, Hyper, LinearParams
 
 MODULES = (
     batches, certificate, checkpoint, crossval, gradcheck, hyper, linear, losses, objective,
-    optimizers, optimum, passes, penalties, preprocessing, quick, random_search, training,
+    optimizers, optimum, passes, penalties, preprocessing, probe, quick, random_search, training,
 )  # fmt: skip
 RNG = np.random.default_rng(70)
 N, D, C = 12, 3, 2
@@ -204,6 +205,9 @@ TABLE = {
     quick.choose: {"X": "", "affine": "", "num_classes": "", "loss": "loss",
                    "penalty": "functions", "reg": "", "beta": "",
                    "num_epochs": "positive / many", "batch_size": "count"},
+    probe.fit_linear: {"X": TRAINED, "y": "labels", "folds": "folds", "regs": "", "loss": "loss",
+                       "weight": "weight", "tol": "number"},
+    probe.fit_knn: {"X": ROWS, "y": "labels", "folds": "folds", "ks": "", "metric": ""},
     random_search.draw: {"key": "key", "num_features": "count", "num_classes": "count",
                          "scale": "positive"},
     random_search.search: {"key": "key", "X": TRAINED, "y": "labels", "num_classes": "count",
@@ -243,7 +247,7 @@ GOOD = {
     "data": DATA, "hyper": HYPER, "dtype": np.float32, "times": 2, "fn": lambda x: (x**2).sum(),
     "x": np.ones(3), "grads": np.full(3, 2.0), "recipe": RECIPE, "state": STATE, "num_steps": 2,
     "reg": 0.1, "folds": Y, "accuracies": np.ones((3, 2)), "path": "nowhere/file.npz",
-    "tree": {"a": X}, "like": {"a": X}, "validation": (X, Y), "patience": 1,
+    "ks": [1, 3], "tree": {"a": X}, "like": {"a": X}, "validation": (X, Y), "patience": 1,
 }  # fmt: skip
 GOOD_OF = {
     gradcheck.check: {"params": np.ones(3)},

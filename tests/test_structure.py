@@ -45,6 +45,7 @@ ORDER = [
     "random_search",
     "knn",
     "crossval",
+    "probe",
     "forecast",
     "models",
     "estimators",

@@ -1,0 +1,146 @@
+"""A linear or a kNN probe of features: choose on folds, refit on everything, certify, predict.
+
+    folds = splits.stratified_folds(jax.random.key(0), y, 5)
+    found = probe.fit_linear(X, y, folds)             linear.predict(found.params, test_X)
+    found = probe.fit_knn(X, y, folds, [1, 5, 20])    knn.predict(found.model, test_X, found.k)
+
+What is chosen and what is refitted are one estimator: the optimum at a strength, or the k nearest.
+Nothing here sees a test set.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lincls import (
+    checks,
+    crossval,
+    distances,
+    knn,
+    linear,
+    losses,
+    optimum,
+    passes,
+    precision,
+    preprocessing,
+)
+from lincls.knn import KNN
+from lincls.structs import Affine, AnyArray, Examples, LinearParams
+
+REGS = tuple(np.geomspace(1e-6, 10, 22))
+"""The strengths that are tried, for features of average variance 1: three a decade."""
+
+
+class LinearProbe(NamedTuple):
+    """A linear classifier at the strength that folds chose."""
+
+    params: LinearParams  # W (C, D), b (C,), acting on the features as given
+    reg: float  # the chosen strength, for features of average variance 1
+    gap: float  # the objective is above its minimum by at most this share of it
+    regs: np.ndarray  # (G,) tried
+    accuracies: np.ndarray  # (G, F) in 0..1
+    at_edge: bool  # whether the first or the last strength was chosen
+
+
+class KNNProbe(NamedTuple):
+    """A kNN classifier with the k that folds chose."""
+
+    model: KNN
+    k: int
+    ks: np.ndarray  # (G,) tried
+    accuracies: np.ndarray  # (G, F) in 0..1
+    at_edge: bool  # whether the least or the greatest k was chosen
+
+
+def fit_linear(
+    X: AnyArray,
+    y: AnyArray,
+    folds: AnyArray,
+    *,
+    regs: Any = REGS,
+    loss: Any = losses.softmax,
+    weight: AnyArray | None = None,
+    tol: float = 1e-3,
+) -> LinearProbe:
+    """Choose the L2 strength by accuracy on folds; of equal ones the strongest.
+
+    The features are standardised by their mean row and one scale.  In each fold every strength goes
+    to its optimum, from the strongest on, and so does the last fit to all examples.
+
+    Args:
+        X: features (N, D), floating or uint8.
+        y: labels (N,).
+        folds: (N,) fold numbers 0..F-1 of `splits`.
+        regs: the strengths, greater than 0, for features of average variance 1.
+        loss: `losses.softmax` or `losses.squared_hinge`.
+        weight: (N,) how much each example counts, default all 1.
+        tol: the relative duality gap at which an optimum is near enough.
+
+    Returns:
+        LinearProbe.
+
+    Raises:
+        TypeError, ValueError: an argument of another kind, by name; fewer than two folds.
+    """
+    checks.on_host("probe.fit_linear", "call it outside", X, y, folds, weight)
+    X = checks.rows(X)
+    y = np.asarray(checks.labels(y, len(X), name="y"))
+    folds, weight = checks.folds(folds, len(X)), checks.example_weights(weight, len(X))
+    regs = np.array([checks.positive(reg) for reg in np.ravel(regs)])
+    X = precision.working(X, weight=weight)
+    affine = preprocessing.fit(X, weight)
+    how = {"loss": loss, "num_classes": int(y.max()) + 1, "affine": affine, "tol": tol}
+    accuracies = np.stack(
+        [_of_fold(Examples(X, y, weight), folds == fold, affine, regs, how)
+         for fold in range(folds.max() + 1)],
+        axis=1,
+    )  # fmt: skip
+    best = crossval.choose(accuracies, complexity=-regs).best
+    last = optimum.optimum(X, y, reg=regs[best], weight=weight, **how)
+    params = linear.on_pixels(last.params, affine)
+    return LinearProbe(
+        params, float(regs[best]), last.gap / last.loss, regs, accuracies,
+        len(regs) > 1 and regs[best] in (regs.min(), regs.max()),
+    )  # fmt: skip
+
+
+def _of_fold(
+    data: Examples, held_out: np.ndarray, affine: Affine, regs: np.ndarray, how: dict[str, Any]
+) -> np.ndarray:
+    """(G,) accuracies on the examples held out of a path of optima."""
+    path = optimum.optimum(
+        data.X, data.y, reg=regs, weight=np.where(held_out, 0, data.weight), **how
+    )
+    judged = Examples(data.X[held_out], data.y[held_out], data.weight[held_out])
+    return np.asarray(passes.accuracies(path.params, judged, affine))
+
+
+def fit_knn(
+    X: AnyArray,
+    y: AnyArray,
+    folds: AnyArray,
+    ks: Sequence[int],
+    metric: distances.Metric = distances.cosine,
+) -> KNNProbe:
+    """Choose k by accuracy on folds, all k from one search; of equal ones the smallest.
+
+    Args:
+        X: features (N, D), floating or uint8.
+        y: labels (N,).
+        folds: (N,) fold numbers 0..F-1 of `splits`.
+        ks: numbers of neighbours.
+        metric: a value of `distances`.
+
+    Returns:
+        KNNProbe, whose model remembers all examples.
+
+    Raises:
+        TypeError, ValueError: an argument of another kind, by name.
+    """
+    checks.on_host("probe.fit_knn", "call it outside", X, y, folds)
+    accuracies = crossval.knn_accuracies(X, y, folds, ks, metric)
+    tried = np.array(checks.counts(ks, "ks"))
+    k = int(tried[crossval.choose(accuracies, complexity=tried).best])
+    at_edge = len(tried) > 1 and k in (tried.min(), tried.max())
+    return KNNProbe(knn.fit(X, y, metric=metric), k, tried, accuracies, at_edge)
