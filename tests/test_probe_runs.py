@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from shares import further
@@ -199,6 +200,19 @@ def test_ctrl_c_is_one_sentence_and_a_status(file, tmp_path, whole, capsys, monk
     assert not found(tmp_path)
     assert program.main(words(file, tmp_path)) == 0
     assert found(tmp_path) == whole
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 8 GB")]
+)
+def test_memory_that_runs_out_is_one_line(file, tmp_path, capsys, monkeypatch, error):
+    def runs_out(*_):
+        raise error
+
+    monkeypatch.setattr(program, "compute", runs_out)
+    assert program.main(words(file, tmp_path)) == 2
+    assert capsys.readouterr().err.startswith("error: memory ran out.  Finished parts are kept")
+    assert not found(tmp_path)
 
 
 @pytest.mark.slow

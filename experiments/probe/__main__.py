@@ -240,6 +240,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        print("error: memory ran out.  Finished parts are kept; fewer --strengths, --folds or "
+              "--num-neighbors take less", file=sys.stderr)  # fmt: skip
+        return 2
     except KeyboardInterrupt as stopped:
         _STOPPED.append(stopped)
         progress.say("Stopped. Finished parts are kept; the same command goes on.")
