@@ -32,6 +32,10 @@ KILL_AT_TIME = """
 import signal
 signal.setitimer(signal.ITIMER_REAL, KILL_AT)
 """
+BEGIN = """
+import time
+begin = time.monotonic()
+"""
 LOAD = """
 loaded = data.load("cifar10", url=ADDRESS, on_progress=lambda progress: None)
 print(loaded.source.official, loaded.source.digest)
@@ -78,13 +82,12 @@ def code(text: str, address: str, folder: Path, kill_at: float = 0) -> str:
 @pytest.mark.parametrize("moment", [KILL_AT_FILE, further(KILL_AT_TIME)], ids=["file", "time"])
 def test_after_a_kill_the_next_load_is_good(moment, address, tmp_path):
     whole = tmp_path / "whole"
-    begin = time.monotonic()
-    good = data_fakes.fork(code(KILL_AT_FILE + LOAD + "print(count)", address, whole), whole)
-    length = time.monotonic() - begin
+    timed = KILL_AT_FILE + BEGIN + LOAD + "print(count, time.monotonic() - begin)"
+    good = data_fakes.fork(code(timed, address, whole), whole)
     expected, num_killed = good.stdout.splitlines(), 0
     assert expected[0].startswith("True"), good.stderr
-    if moment == KILL_AT_FILE:
-        length = int(expected[1])
+    num_files, seconds = expected[1].split()
+    length = int(num_files) if moment == KILL_AT_FILE else float(seconds)
     for kill in range(KILLS // 2):
         folder = tmp_path / str(kill)
         at = length * (kill + 0.5) / (KILLS // 2)
