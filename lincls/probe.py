@@ -87,7 +87,9 @@ def fit_linear(
     X = checks.rows(X)
     y = np.asarray(checks.labels(y, len(X), name="y"))
     folds, weight = checks.folds(folds, len(X)), checks.example_weights(weight, len(X))
-    regs = np.array([checks.positive(reg) for reg in np.ravel(regs)])
+    regs = np.ravel(checks.floats(regs, "regs")).astype(np.float64)
+    for reg in regs:
+        checks.positive(reg)
     X = precision.working(X, weight=weight)
     affine = preprocessing.fit(X, weight)
     how = {"loss": loss, "num_classes": int(y.max()) + 1, "affine": affine, "tol": tol}

@@ -158,7 +158,8 @@ def choose(
 
 def _goes_to_optimum(X: AnyArray, loss: Any) -> bool:
     """Whether the loss is smooth and convex, and the rows have room in memory as floats."""
-    return loss in (losses.softmax, losses.squared_hinge) and optimum.has_room(X, np.float32)
+    is_smooth = loss is losses.softmax or loss is losses.squared_hinge
+    return is_smooth and optimum.has_room(X, np.float32)
 
 
 def _near_optimum(

@@ -155,7 +155,8 @@ def strengths(penalty: Any, beta: Any, reg: Any) -> Strengths:
         reg: the strength, a number or an array.
     """
     beta, reg = checks.number(beta, "beta", least=0), np.asarray(reg, np.float64)
-    if penalty not in (penalties.l2, penalties.l1, penalties.elastic_net):
+    known = (penalties.l2, penalties.l1, penalties.elastic_net)
+    if not any(penalty is one for one in known):
         raise ValueError(
             "penalty must be penalties.l2, penalties.l1 or penalties.elastic_net, got "
             f"{checks.shown(penalty)}; for another one use training.fit"
@@ -166,7 +167,7 @@ def strengths(penalty: Any, beta: Any, reg: Any) -> Strengths:
 
 def dual_of(loss: Any) -> Dual:
     """The dual of a loss (ValueError for a loss whose dual is not known)."""
-    if loss not in DUALS:
+    if not any(loss is known for known in DUALS):
         raise ValueError(
             "loss must be losses.softmax or losses.squared_hinge, whose dual is known, got "
             f"{checks.shown(loss)}"

@@ -32,6 +32,7 @@ from lincls.checks.examples import (
 from lincls.checks.values import (
     count,
     counts,
+    floating,
     function,
     is_concrete,
     is_key,
@@ -53,6 +54,7 @@ __all__ = [
     "example_weights",
     "examples",
     "finite",
+    "floating",
     "floats",
     "folds",
     "function",

@@ -53,6 +53,17 @@ def positive(reg: Any) -> float:
     return float(reg)
 
 
+def floating(dtype: Any, name: str = "dtype") -> np.dtype:
+    """Return a dtype of real numbers (TypeError for anything else)."""
+    try:
+        found = np.dtype(dtype)
+        if dtype is not None and jax.dtypes.issubdtype(found, np.floating):
+            return found
+    except TypeError:
+        pass
+    raise TypeError(f"{name} must be floating, such as np.float32, got {shown(dtype)}")
+
+
 def share(value: Any, name: str) -> np.ndarray:
     """Return numbers in [0, 1) as float64 (ValueError)."""
     shares = np.asarray(value, np.float64)

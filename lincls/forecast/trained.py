@@ -78,9 +78,7 @@ def training(
     num_classes = checks.count(num_classes, "num_classes")
     if numbers.gathered(hyper)[1] is not None:
         raise ValueError("hyper lies on a mesh; give the settings of one device, which has its own")
-    if dtype is None or not jax.dtypes.issubdtype(dtype, np.floating):
-        raise TypeError(f"dtype must be floating, such as np.float32, got {checks.shown(dtype)}")
-    dtype = jax.dtypes.canonicalize_dtype(dtype)
+    dtype = jax.dtypes.canonicalize_dtype(checks.floating(dtype))
     rows, layout = layouts.described(X), layouts.layout(X, num_devices)
     left, in_file = layouts.room(layout, limit_bytes), layouts.in_file(X)
     recipe, hyper = _of_layout(recipe, layout), numbers.as_arrays(hyper, dtype)

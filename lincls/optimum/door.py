@@ -179,7 +179,7 @@ def _told(found: list[_Found], affine: Affine, dtype: Any, shape: tuple[int, ...
 
 def _each(reg: Any) -> list[Any]:
     """One strength or (G,) as an array of them (TypeError, ValueError)."""
-    if np.ndim(reg) == 0:
+    if checks.as_array(reg, "reg").ndim == 0:
         return [reg]
     regs = checks.floats(reg, "reg")
     if regs.ndim > 1 or not regs.size:
@@ -190,9 +190,10 @@ def _each(reg: Any) -> list[Any]:
 def _dtype(dtype: Any, penalty: Any) -> np.dtype:
     if dtype is None:
         dtype = np.float32 if penalty is penalties.l2 else np.float64
-    if np.dtype(dtype) not in (np.float32, np.float64):
-        raise ValueError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
-    return np.dtype(dtype)
+    dtype = checks.floating(dtype)
+    if dtype not in (np.float32, np.float64):
+        raise ValueError(f"dtype must be float32 or float64, got {dtype}")
+    return dtype
 
 
 def _check_loss(how: How) -> None:
