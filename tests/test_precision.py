@@ -159,7 +159,7 @@ DOORS = {
     "fit": lambda X: fit(X),
     "validation": lambda bad: fit(validation=(bad, Y)),
     "crossval": lambda X: crossval.linear(KEY, X, Y, splits.folds(N, 3), RECIPE, GRID, num_steps=3),
-    "optimum": lambda X: optimum.optimum(X, Y, reg=0.1, max_steps=4),
+    "optimum": lambda X: optimum.optimum(X, Y, reg=0.1, max_steps=2),
     "random_search": lambda X: random_search.search(KEY, X, Y, num_draws=2, objective=Objective()),
     "quick": lambda images: quick.fit(KEY, images, Y),
     "preprocessing": preprocessing.fit,
@@ -203,8 +203,8 @@ def test_only_the_ratios_of_weights_count_whatever_their_unit(unit):
     same = fit(hyper=GRID, weight=np.stack([ratios, ratios]))
     np.testing.assert_array_equal(both[0], same[0])
     assert preprocessing.fit(X, near).scale == preprocessing.fit(X, ratios).scale
-    assert optimum.optimum(X, Y, reg=0.1, weight=near, max_steps=4).loss == pytest.approx(
-        optimum.optimum(X, Y, reg=0.1, weight=ratios, max_steps=4).loss, rel=1e-6
+    assert optimum.optimum(X, Y, reg=0.1, weight=near, max_steps=5).loss == pytest.approx(
+        optimum.optimum(X, Y, reg=0.1, weight=ratios, max_steps=5).loss, rel=1e-6
     )
     folds = splits.folds(N, 3)
     how = {"recipe": RECIPE, "hyper": GRID, "num_steps": 3}

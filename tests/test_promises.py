@@ -217,7 +217,6 @@ def test_the_same_seed_gives_the_same_bits_in_every_process():
     assert bits(here.params) != bits(other.params)
 
 
-@pytest.mark.slow
 def test_what_is_chosen_never_saw_the_test_set():
     test_X, test_y = FLOATS[:20] + 1, Y[:20]
     noise = np.random.default_rng(115)

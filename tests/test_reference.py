@@ -26,14 +26,16 @@ def sklearn_optimum(reg):
 
 @pytest.mark.parametrize(
     ("dtype", "tol"),
-    [pytest.param(np.float32, 1e-6, marks=pytest.mark.slow), (np.float64, 1e-12)],
+    [pytest.param(np.float32, 1e-5, marks=pytest.mark.slow), (np.float64, 1e-9)],
 )
 def test_softmax_optimum_is_scikit_learns(dtype, tol):
-    best = optimum.optimum(X, Y, reg=0.02, weight=WEIGHT, dtype=dtype, tol=tol)
+    """A gradient in W of norm `tol` is a gap of tol**2 / (4 reg)."""
+    gap = max(tol**2 / (4 * 0.02), 1e-9 if dtype == np.float32 else 0)
+    best = optimum.optimum(X, Y, reg=0.02, weight=WEIGHT, dtype=dtype, tol=gap)
     W, b = sklearn_optimum(0.02)
     assert best.converged
     assert best.params.W.dtype == dtype
-    np.testing.assert_allclose(best.params.W, W, atol=10 * np.sqrt(tol))
+    np.testing.assert_allclose(best.params.W, W, atol=30 * tol + 1e-6)
     loss, *_ = oracles.softmax_l2(X, Y, 0.02, WEIGHT)(W, b)
     assert best.loss == pytest.approx(loss, abs=1e-6)
 

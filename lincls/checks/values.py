@@ -132,8 +132,8 @@ def on_host(verb: str, instead: str, *arguments: Any) -> None:
     RuntimeError in a forked child of a process that called such a verb: the threads of JAX are
     not there, and the child would wait for them for ever.
     """
-    _USED_BY.append(os.getpid())
-    del _USED_BY[1:]
+    if not _USED_BY:
+        _USED_BY.append(os.getpid())
     if _USED_BY[0] != os.getpid():
         raise RuntimeError(
             f"{verb} cannot run in a process that was forked after JAX was used; start processes "

@@ -28,7 +28,16 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from lincls import checks
-from lincls.gradcheck.doors import Tree, check_alike, check_function, to_float64
+from lincls.gradcheck.doors import Tree, check_function, point_and_gradient, to_float64
+from lincls.gradcheck.probes import (
+    Place,
+    Probes,
+    crossed_kinks,
+    direction,
+    joined,
+    places_of,
+    probes_of,
+)
 
 _SEEN = 1e-3  # a leaf is judged where rounding is at most this share of its greatest slope
 _BLOCK = 16  # function evaluations that are vectorised together
@@ -155,13 +164,10 @@ def check(
     checks.count(num_directions, "num_directions", 0)
     checks.count(num_coordinates, "num_coordinates", 0 if num_directions else 1)
     with jax.enable_x64(True):
-        params = to_float64(params, "params")
-        check_function(fn, params)
-        grads = to_float64(grads(params) if callable(grads) else grads, "grads")
-        check_alike(params, grads)
-        places = _places(params)
-        probes = [_probes(key, place, num_coordinates, num_directions) for place in places]
-        compared = _Compared(*_compare(key, fn, params, grads, kinks, h, _joined(probes)))
+        params, grads = point_and_gradient(fn, params, grads)
+        places = places_of(params)
+        probes = [probes_of(key, place, num_coordinates, num_directions) for place in places]
+        compared = _Compared(*_compare(key, fn, params, grads, kinks, h, joined(probes)))
     ends = np.cumsum([len(probe.axis) for probe in probes])[:-1]
     of_leaves = [
         _Compared(*part) for part in zip(*(np.split(c, ends) for c in compared), strict=True)
@@ -173,24 +179,6 @@ def check(
     return GradReport(passed, reports, h, rtol)
 
 
-class _Place(NamedTuple):
-    """Where a leaf lies in the flat vector of all parameters."""
-
-    name: str
-    shape: tuple[int, ...]
-    start: int
-    stop: int
-
-
-class _Probes(NamedTuple):
-    """Directions in the flat vector: along one coordinate, or at random inside start..stop."""
-
-    axis: np.ndarray  # (n,) coordinate, -1 for a random direction
-    start: np.ndarray  # (n,)
-    stop: np.ndarray  # (n,)
-    number: np.ndarray  # (n,) of a random direction in its leaf
-
-
 class _Compared(NamedTuple):
     """The slope of fn along every probe against the gradient under test."""
 
@@ -200,30 +188,6 @@ class _Compared(NamedTuple):
     crossed: np.ndarray  # (n,) whether the step crossed a kink
 
 
-def _places(params: Tree) -> list[_Place]:
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    stops = np.cumsum([leaf.size for _, leaf in leaves])
-    return [
-        _Place(jax.tree_util.keystr(path), leaf.shape, int(stop) - leaf.size, int(stop))
-        for (path, leaf), stop in zip(leaves, stops, strict=True)
-    ]
-
-
-def _probes(key: jax.Array, place: _Place, num_coordinates: int, num_directions: int) -> _Probes:
-    """Distinct coordinates of a leaf, and directions through all of it."""
-    # Drawn on the host: a permutation on the device takes longer to compile than the check.
-    seed = [*np.asarray(jax.random.key_data(key)).ravel(), place.start]
-    size = place.stop - place.start
-    axes = np.random.default_rng(seed).permutation(size)[:num_coordinates] + place.start
-    axis = np.concatenate([axes, np.full(num_directions, -1)])
-    start, stop = (np.full(len(axis), end) for end in (place.start, place.stop))
-    return _Probes(axis, start, stop, np.arange(len(axis)) - len(axes))
-
-
-def _joined(probes: list[_Probes]) -> _Probes:
-    return jax.tree.map(lambda *parts: np.concatenate(parts), *probes)
-
-
 def _compare(
     key: jax.Array,
     fn: Callable[[Tree], Any],
@@ -231,22 +195,13 @@ def _compare(
     grads: Tree,
     kinks: Callable[[Tree], Tree] | None,
     h: float,
-    probes: _Probes,
+    probes: Probes,
 ) -> list[np.ndarray]:
     """The fields of `_Compared` along every probe."""
     (flat, unravel), gradient = ravel_pytree(params), ravel_pytree(grads)[0]
-    position = jnp.arange(flat.size)
 
-    def direction(probe: _Probes) -> jax.Array:
-        of_probe = jax.random.fold_in(jax.random.fold_in(key, probe.start), probe.number)
-        inside = (probe.start <= position) & (position < probe.stop)
-        # Signs rather than normal numbers: every coordinate moves alike, and it compiles fast.
-        signs = jnp.where(inside, jax.random.rademacher(of_probe, flat.shape, flat.dtype), 0)
-        axis = (position == probe.axis).astype(flat.dtype)
-        return jnp.where(probe.axis < 0, signs / jnp.sqrt(jnp.sum(jnp.abs(signs))), axis)
-
-    def compare(probe: _Probes) -> tuple[jax.Array, ...]:
-        step = direction(probe)
+    def compare(probe: Probes) -> tuple[jax.Array, ...]:
+        step = direction(key, probe, flat)
         ahead, behind = unravel(flat + h * step), unravel(flat - h * step)
         value = fn(ahead)
         numeric, analytic = (value - fn(behind)) / (2 * h), gradient @ step
@@ -255,16 +210,6 @@ def _compare(
         return jnp.abs(analytic - numeric), slope, rounding, crossed_kinks(kinks, ahead, behind)
 
     return _mapped(compare, probes)
-
-
-def crossed_kinks(kinks: Callable[[Tree], Tree] | None, ahead: Tree, behind: Tree) -> jax.Array:
-    """Whether the argument of a max or abs has another sign at the two points."""
-    if kinks is None:
-        return jnp.zeros((), bool)
-    differ = jax.tree.map(
-        lambda a, b: jnp.any(jnp.sign(a) != jnp.sign(b)), kinks(ahead), kinks(behind)
-    )
-    return jnp.any(jnp.stack(jax.tree.leaves(differ)))
 
 
 def _mapped(fn: Callable[[Any], Any], arguments: Tree) -> list[np.ndarray]:
@@ -276,7 +221,7 @@ def _mapped(fn: Callable[[Any], Any], arguments: Tree) -> list[np.ndarray]:
 
 
 def _leaf_report(
-    place: _Place, probes: _Probes, found: _Compared, rtol: float, least: float
+    place: Place, probes: Probes, found: _Compared, rtol: float, least: float
 ) -> LeafReport:
     error = found.difference / np.maximum(found.slope, found.rounding / rtol + 1e-300)
     # Not (error <= rtol) rather than error > rtol: a NaN is wrong.
@@ -298,7 +243,7 @@ def _greatest_slope(found: _Compared) -> float:
     return float(np.nan_to_num(np.where(found.crossed, 0, found.slope)).max())
 
 
-def _named(place: _Place, probes: _Probes, i: int) -> str:
+def _named(place: Place, probes: Probes, i: int) -> str:
     """Where a probe looked: "[3, 17]" or "direction 2"."""
     if probes.axis[i] < 0:
         return f"direction {probes.number[i]}"

@@ -12,6 +12,17 @@ from lincls import checks
 Tree = Any
 
 
+def point_and_gradient(
+    fn: Callable[[Tree], Any], params: Tree, grads: Tree | Callable[[Tree], Tree]
+) -> tuple[Tree, Tree]:
+    """Parameters and gradient in float64, once they and fn fit together (TypeError, ValueError)."""
+    params = to_float64(params, "params")
+    check_function(fn, params)
+    grads = to_float64(grads(params) if callable(grads) else grads, "grads")
+    _check_alike(params, grads)
+    return params, grads
+
+
 def to_float64(tree: Tree, name: str) -> Tree:
     """A tree of real numbers in float64 (TypeError)."""
 
@@ -53,7 +64,7 @@ def _rounded_to(program: Any) -> str:
     return ""
 
 
-def check_alike(params: Tree, grads: Tree) -> None:
+def _check_alike(params: Tree, grads: Tree) -> None:
     """ValueError unless a gradient has the shapes of the parameters."""
     shapes = [jax.tree.map(jnp.shape, tree) for tree in (params, grads)]
     if shapes[0] != shapes[1]:

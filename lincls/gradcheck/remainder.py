@@ -19,8 +19,15 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from lincls import checks
-from lincls.gradcheck.differences import crossed_kinks
-from lincls.gradcheck.doors import Tree, check_alike, check_function, to_float64
+from lincls.gradcheck.doors import Tree, point_and_gradient
+from lincls.gradcheck.probes import (
+    Probes,
+    crossed_kinks,
+    direction,
+    joined,
+    places_of,
+    probes_of,
+)
 
 _HALVINGS = 24
 _CLEAR = 64  # times its rounding is a remainder whose order can be read
@@ -93,48 +100,38 @@ def taylor(
         TypeError: params that are not real; a function that rounds or returns no scalar.
         ValueError: grads is no tree of the shapes of params; h or a count out of range.
 
-    Source: Griewank and Walther, Evaluating Derivatives, 2008, section 1; the Taylor test of
-    dolfin-adjoint (Farrell et al., SIAM J. Sci. Comput. 2013).
+    Source: the Taylor test of dolfin-adjoint (Farrell et al., SIAM J. Sci. Comput. 2013).
     """
     checks.on_host("gradcheck.taylor", "call it outside", key, params)
     checks.key(key)
     h = checks.number(h, "h", above=0)
     checks.count(num_directions, "num_directions")
     with jax.enable_x64(True):
-        params = to_float64(params, "params")
-        check_function(fn, params)
-        grads = to_float64(grads(params) if callable(grads) else grads, "grads")
-        check_alike(params, grads)
-        directions = _directions(key, params, num_directions)
-        found = _remainders(fn, params, grads, kinks, h * 0.5 ** np.arange(_HALVINGS), directions)
-    names = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
-    of_leaves = zip(*(part.reshape(len(names), num_directions, -1) for part in found), strict=True)
-    leaves = tuple(_judged(name, *part) for name, part in zip(names, of_leaves, strict=True))
+        params, grads = point_and_gradient(fn, params, grads)
+        places = places_of(params)
+        probes = joined([probes_of(key, place, 0, num_directions) for place in places])
+        steps = h * 0.5 ** np.arange(_HALVINGS)
+        found = _remainders(key, fn, params, grads, kinks, steps, probes)
+    of_leaves = zip(*(part.reshape(len(places), num_directions, -1) for part in found), strict=True)
+    leaves = tuple(
+        _judged(place.name, *part) for place, part in zip(places, of_leaves, strict=True)
+    )
     return TaylorReport(all(leaf.judged and not leaf.wrong for leaf in leaves), leaves)
 
 
-def _directions(key: jax.Array, params: Tree, num_directions: int) -> np.ndarray:
-    """(leaves * num_directions, P): random signs on one leaf each, scaled to length 1."""
-    sizes = [leaf.size for leaf in jax.tree.leaves(params)]
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
-    rows = np.zeros((len(sizes), num_directions, sum(sizes)))
-    for leaf, (size, stop) in enumerate(zip(sizes, np.cumsum(sizes), strict=True)):
-        signs = rng.choice([-1.0, 1.0], (num_directions, size))
-        rows[leaf, :, stop - size : stop] = signs / np.sqrt(max(1, size))
-    return rows.reshape(-1, sum(sizes))
-
-
 def _remainders(
-    fn: Callable[[Tree], Any], params: Tree, grads: Tree, kinks: Any, steps: np.ndarray,
-    directions: np.ndarray,
+    key: jax.Array, fn: Callable[[Tree], Any], params: Tree, grads: Tree, kinks: Any,
+    steps: np.ndarray, probes: Probes,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
-    """|R|, how far rounding may move it, and whether a kink was crossed: (directions, steps)."""
+    """|R|, how far rounding may move it, and whether a kink was crossed: (probes, steps)."""
     (flat, unravel), gradient = ravel_pytree(params), ravel_pytree(grads)[0]
 
-    def along(start: jax.Array, direction: jax.Array) -> tuple[jax.Array, ...]:
+    def along(start: jax.Array, probe: Probes) -> tuple[jax.Array, ...]:
+        way = direction(key, probe, flat)
+
         def of_step(step: jax.Array) -> tuple[jax.Array, ...]:
-            there = unravel(flat + step * direction)
-            value, slope = fn(there), step * (gradient @ direction)
+            there = unravel(flat + step * way)
+            value, slope = fn(there), step * (gradient @ way)
             size = jnp.abs(value) + jnp.abs(start) + jnp.abs(slope)
             crossed = crossed_kinks(kinks, there, unravel(flat))
             return jnp.abs(value - start - slope), size, crossed
@@ -142,11 +139,11 @@ def _remainders(
         return jax.lax.map(of_step, jnp.asarray(steps))
 
     @jax.jit
-    def all_of(flat: jax.Array, directions: jax.Array) -> tuple[jax.Array, ...]:
+    def all_of(probes: Probes) -> tuple[jax.Array, ...]:
         start = fn(unravel(flat))
-        return jax.lax.map(lambda direction: along(start, direction), directions)
+        return jax.lax.map(lambda probe: along(start, probe), probes)
 
-    remainder, size, crossed = map(np.asarray, all_of(flat, directions))
+    remainder, size, crossed = map(np.asarray, all_of(probes))
     return remainder, 4 * np.finfo(np.float64).eps * size, crossed
 
 

@@ -88,8 +88,8 @@ def optimum(
         Optimum.  A class without examples has W = 0 and a score far below the others.
 
     Raises:
-        ValueError: a strength that is not positive, another dtype or penalty, a loss without a
-            known dual for L1, rows in a large file or on a mesh for L1, and data that do not match.
+        ValueError: a strength that is not positive, another dtype or penalty, data that do not
+            match.  With L1: a loss without a known dual, rows in a large file or on a mesh.
 
     Source: `smooth` and `sparse` name those of the solvers.
     """

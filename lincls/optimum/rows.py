@@ -1,5 +1,6 @@
 """The rows as the solvers see them: floats on the device, with a 1 for the bias, on few axes."""
 
+import contextlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,6 +14,14 @@ from lincls import preprocessing
 from lincls.structs import Affine, AnyArray
 
 _JITTER = 1e-12  # of the trace, so that rows that depend on each other have a Cholesky factor
+
+
+def precision(dtype: np.dtype) -> contextlib.ExitStack:
+    """A scope in which JAX computes in `dtype`, and promotes as our code expects."""
+    scope = contextlib.ExitStack()
+    scope.enter_context(jax.enable_x64(dtype == np.float64))
+    scope.enter_context(jax.numpy_dtype_promotion("standard"))
+    return scope
 
 
 class Placed(NamedTuple):

@@ -4,7 +4,6 @@ A solver is `solve(params, strengths, tol, max_steps) -> (params, num_steps)` an
 `measure(params, strengths) -> (loss, gap)`, with parameters (C, D) on the host.
 """
 
-import contextlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -52,16 +51,14 @@ def solver(problem: Problem) -> Solve:
     """The solver of a problem (ValueError: L1 over rows in a large file or on a mesh)."""
     X, how = problem.data.X, problem.how
     is_smooth = how.penalty is penalties.l2
-    if isinstance(X, Sharded) or placement.is_large(X):
-        if not is_smooth:
-            where = "on a mesh" if isinstance(X, Sharded) else "in a large file"
-            raise ValueError(
-                f"X lies {where}, where the optimum is known for penalties.l2 alone; give rows "
-                "in memory, np.asarray(X), or penalty=penalties.l2"
-            )
-        return streamed.solver(problem.data, problem.affine, problem.num_classes, how)
-    if is_smooth and not has_room(X, how.dtype):
-        return streamed.solver(problem.data, problem.affine, problem.num_classes, how)
+    if not is_smooth and (isinstance(X, Sharded) or placement.is_large(X)):
+        where = "on a mesh" if isinstance(X, Sharded) else "in a large file"
+        raise ValueError(
+            f"X lies {where}, where the optimum is known for penalties.l2 alone; give rows "
+            "in memory, np.asarray(X), or penalty=penalties.l2"
+        )
+    if is_smooth and (isinstance(X, Sharded) or not has_room(X, how.dtype)):
+        return streamed.solver(problem.data, problem.affine, how)
     return _on_device(problem)
 
 
@@ -86,21 +83,13 @@ def measure(problem: Problem) -> Measure:
     return certified
 
 
-def precision(dtype: np.dtype) -> contextlib.ExitStack:
-    """A scope in which JAX computes in `dtype`, and promotes as our code expects."""
-    scope = contextlib.ExitStack()
-    scope.enter_context(jax.enable_x64(dtype == np.float64))
-    scope.enter_context(jax.numpy_dtype_promotion("standard"))
-    return scope
-
-
 def _on_device(problem: Problem) -> Solve:
     """A solver of rows that are laid out on the device once, for the classes with examples."""
     (X, y, weight), how = problem.data, problem.how
     is_smooth, dtype = how.penalty is penalties.l2, how.dtype
     present = np.bincount(y[weight > 0], minlength=problem.num_classes) > 0
     numbers = np.maximum(np.cumsum(present, dtype=np.int32) - 1, 0)
-    with precision(dtype):
+    with rows.precision(dtype):
         placed, axes = rows.placed(
             X,
             numbers[y],
@@ -122,7 +111,7 @@ def _on_device(problem: Problem) -> Solve:
     def solve(
         params: LinearParams, strengths: Strengths, tol: float, most: int
     ) -> tuple[LinearParams, int]:
-        with precision(dtype):
+        with rows.precision(dtype):
             W, b = axes.to_axes(params.W[present]), params.b[present]
             theta = jnp.asarray(np.concatenate([W, b[:, None]], axis=1), dtype)
             found = minimised(theta, strengths, tol, most)

@@ -1,4 +1,6 @@
-"""L2 over rows that lie in a file or on a mesh: optax's L-BFGS by the loop of `training`.
+"""L2 over rows in a file, on a mesh, or too many as floats: optax's L-BFGS by `training`'s loop.
+
+The rows are used where they lie; a block of them at a time is floats.
 
 Rounding misleads the line search of L-BFGS and its memory of the curvature.  Therefore the
 objective is computed in float64 every few steps, and the best parameters are kept.  Where the new
@@ -18,6 +20,7 @@ import optax
 from lincls import batches, passes, penalties, placement, training
 from lincls.certificate.duals import Strengths
 from lincls.objective import Objective
+from lincls.optimum import rows
 from lincls.structs import Affine, Examples, Hyper, LinearParams, Sharded
 from lincls.training import Recipe
 
@@ -35,25 +38,22 @@ class _Look(NamedTuple):
     grad_norm_W: float
 
 
-def solver(data: Examples, affine: Affine, num_classes: int, how: Any) -> Callable[..., Any]:
-    """A solver of rows that stay where they are.
+def solver(data: Examples, affine: Affine, how: Any) -> Callable[..., Any]:
+    """A solver of rows that are laid out once, for all strengths.
 
     Args:
         data: X on the host, in a file or on a mesh; y (N,), weight (N,).
         affine: preprocessing of X.
-        num_classes: C.
         how: loss, dtype.
     """
     recipe = Recipe(Objective(how.loss, penalties.l2), optax.lbfgs, batches.full)
-    weighted = data._replace(weight=np.asarray(data.weight, how.dtype))
+    placed = _placed(data, how.dtype)
 
     def solve(
         params: LinearParams, strengths: Strengths, tol: float, max_steps: int
     ) -> tuple[LinearParams, int]:
-        # optax's L-BFGS promotes its counts, which a caller may have forbidden.
-        scope = jax.numpy_dtype_promotion("standard")
-        with jax.enable_x64(how.dtype == np.float64), scope:
-            placed, hyper = _placed(weighted), Hyper({}, float(strengths.square))
+        with rows.precision(how.dtype):
+            hyper = Hyper({}, float(strengths.square))
             params = jax.tree.map(lambda p: jnp.asarray(p, how.dtype), params)
             look = partial(_look, recipe.objective, data=placed, affine=affine, hyper=hyper)
             best, num_steps = _descended(
@@ -69,12 +69,11 @@ def measure(data: Examples, affine: Affine, how: Any) -> Callable[..., Any]:
 
     Args: as of `solver`.
     """
-    objective = Objective(how.loss, penalties.l2)
+    objective, placed = Objective(how.loss, penalties.l2), _placed(data, how.dtype)
 
     def measured(params: LinearParams, strengths: Strengths) -> tuple[float, float]:
         reg = float(strengths.square)
-        weighted = _placed(data._replace(weight=np.asarray(data.weight, how.dtype)))
-        found = _look(objective, params, data=weighted, affine=affine, hyper=Hyper({}, reg))
+        found = _look(objective, params, data=placed, affine=affine, hyper=Hyper({}, reg))
         return found.loss, found.grad_norm_W**2 / (4 * reg)
 
     return measured
@@ -103,11 +102,13 @@ def _descended(
     return best, num_steps
 
 
-def _placed(data: Examples) -> Examples:
-    """On the device or the mesh once, not at every look."""
-    if isinstance(data.X, Sharded):
-        return passes.on_mesh(data, data.weight.dtype)
-    return jax.tree.map(jnp.asarray, data)
+def _placed(data: Examples, dtype: Any) -> Examples:
+    """On the device or the mesh; host rows are lent to it."""
+    with rows.precision(dtype):
+        weight = np.asarray(data.weight, dtype)
+        if isinstance(data.X, Sharded):
+            return passes.on_mesh(data._replace(weight=weight), dtype)
+        return placement.lend(data._replace(weight=weight))
 
 
 def _look(
