@@ -24,9 +24,10 @@ from lincls import (
     passes,
     precision,
     preprocessing,
+    splits,
 )
 from lincls.knn import KNN
-from lincls.structs import Affine, AnyArray, Examples, LinearParams
+from lincls.structs import AnyArray, Examples, LinearParams
 
 REGS = tuple(np.geomspace(1e-6, 10, 22))
 """The strengths that are tried, for features of average variance 1: three a decade."""
@@ -92,30 +93,33 @@ def fit_linear(
         checks.positive(reg)
     X = precision.working(X, weight=weight)
     affine = preprocessing.fit(X, weight)
-    how = {"loss": loss, "num_classes": int(y.max()) + 1, "affine": affine, "tol": tol}
-    accuracies = np.stack(
-        [_of_fold(Examples(X, y, weight), folds == fold, affine, regs, how)
-         for fold in range(folds.max() + 1)],
-        axis=1,
-    )  # fmt: skip
+    how = {"num_classes": int(y.max()) + 1, "loss": loss, "affine": affine, "tol": tol}
+    accuracies = of_strengths(X, y, splits.parts(folds, weight), regs, **how)
     best = crossval.choose(accuracies, complexity=-regs).best
     last = optimum.optimum(X, y, reg=regs[best], weight=weight, **how)
     params = linear.on_pixels(last.params, affine)
-    return LinearProbe(
-        params, float(regs[best]), last.gap / last.loss, regs, accuracies,
-        len(regs) > 1 and regs[best] in (regs.min(), regs.max()),
-    )  # fmt: skip
+    at_edge = len(regs) > 1 and regs[best] in (regs.min(), regs.max())
+    return LinearProbe(params, float(regs[best]), last.gap / last.loss, regs, accuracies, at_edge)
 
 
-def _of_fold(
-    data: Examples, held_out: np.ndarray, affine: Affine, regs: np.ndarray, how: dict[str, Any]
+def of_strengths(
+    X: AnyArray, y: AnyArray, parts: splits.Parts, regs: np.ndarray, **how: Any
 ) -> np.ndarray:
-    """(G,) accuracies on the examples held out of a path of optima."""
-    path = optimum.optimum(
-        data.X, data.y, reg=regs, weight=np.where(held_out, 0, data.weight), **how
-    )
-    judged = Examples(data.X[held_out], data.y[held_out], data.weight[held_out])
-    return np.asarray(passes.accuracies(path.params, judged, affine))
+    """The accuracy (G, F) of the optimum at each strength on what is held out of each training.
+
+    Args:
+        X, y: rows (N, D) and labels (N,) that passed a door.
+        parts: weights of the trainings and of what is held out of them.
+        regs: (G,) strengths.
+        how: of `optimum.optimum`, such as num_classes, affine, loss and tol.
+    """
+    X, y, affine, found = np.asarray(X), np.asarray(y), how["affine"], []
+    for fitted, held_out in zip(*map(np.asarray, parts), strict=True):
+        path = optimum.optimum(X, y, reg=regs, weight=fitted, **how)
+        there = held_out > 0
+        judged = Examples(X[there], y[there], held_out[there])
+        found.append(np.asarray(passes.accuracies(path.params, judged, affine)))
+    return np.stack(found, axis=1)
 
 
 def fit_knn(

@@ -30,6 +30,7 @@ from lincls import (
     optimum,
     penalties,
     preprocessing,
+    probe,
     quick,
     splits,
 )
@@ -261,6 +262,17 @@ def test_the_probe_takes_the_splits_of_scikit_learn():
     assert probe.reg_ == how["regs"][choice.one_standard_error]
     by_sgd = quick.fit(KEY, X, Y, reg=probe.reg_, weight=WEIGHT, num_epochs=20)
     same_bits(probe.params_, by_sgd)
+
+
+def test_the_probe_chooses_among_the_optima_of_its_folds():
+    regs = [0.001, 0.1, 3.0]
+    folds = splits.stratified_folds(KEY, Y, 3)
+    expected = probe.fit_linear(WIDE, Y, folds, regs=regs, tol=1e-5)
+    fitted = LinearProbeCV(regs=regs, cv=3, random_state=3).fit(WIDE, Y)
+    assert fitted.solver_ == "optimum"
+    np.testing.assert_allclose(fitted.scores_, expected.accuracies)
+    assert fitted.reg_ == expected.reg
+    np.testing.assert_allclose(fitted.params_.W, expected.params.W, rtol=0.02, atol=1e-3)
 
 
 def test_an_svm_is_calibrated():

@@ -4,7 +4,7 @@
     cross_val_score(make_pipeline(PCA(20), KNNClassifier(3)), X, y)
 
 They check, number the classes and call the functions of this library, whose results they return
-in the same bits: `knn.neighbors` and votes, `optimum.optimum` or `quick.fit`, `crossval.linear`.
+in the same bits: `knn.neighbors` and votes, `optimum` or `quick.fit`, `probe` or `crossval`.
 scikit-learn is imported in this package alone, and `import lincls` does not import it.
 """
 

@@ -44,13 +44,15 @@ def chosen_solver(
     return solver
 
 
-def solved(data: Labelled, weight: np.ndarray | None, **how: Any) -> Optimum:
-    """`optimum.optimum` of all rows, in float64 where they are; a warning if it ended before."""
+def of_rows(data: Labelled) -> dict[str, Any]:
+    """The number of classes, and float64 where the rows are."""
     dtype = np.float64 if data.X.dtype == np.float64 else None
-    num_classes = len(data.classes)
-    found = optimum.optimum(
-        data.X, data.y, num_classes=num_classes, weight=weight, dtype=dtype, **how
-    )
+    return {"num_classes": len(data.classes), "dtype": dtype}
+
+
+def solved(data: Labelled, weight: np.ndarray | None, **how: Any) -> Optimum:
+    """`optimum.optimum` of all rows; a warning if it ended before."""
+    found = optimum.optimum(data.X, data.y, weight=weight, **of_rows(data) | how)
     if not found.converged:
         warnings.warn(
             f"the solver ended after {found.num_steps} steps at a duality gap of {found.gap:.2g}, "

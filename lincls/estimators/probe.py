@@ -1,36 +1,33 @@
-"""A linear probe: the strength by cross-validation, all strengths and folds in one program."""
+"""A linear probe: the strength by cross-validation, and a fit to all rows at that strength."""
 
 from typing import Any
 
 import jax
 import numpy as np
-import optax
 from sklearn.model_selection import check_cv
 
 from lincls import (
-    batches,
     checks,
     crossval,
     linear,
-    penalties,
     preprocessing,
+    probe,
     quick,
     splits,
 )
 from lincls.estimators import doors, linear_base
 from lincls.estimators.doors import Labelled
 from lincls.estimators.linear_base import LinearScores
-from lincls.objective import Objective
 from lincls.quick import Chosen
-from lincls.structs import Affine, Hyper, LinearParams
-from lincls.training import Recipe
+from lincls.structs import Affine, LinearParams
 
 
 class LinearProbeCV(LinearScores):
     """A linear classifier whose L2 strength is chosen by cross-validation.
 
-    All strengths and folds train as one program.  Then the classifier is fitted to all rows with
-    the chosen strength.  The rows are standardised first, by the mean row and one scale.
+    Then the classifier is fitted to all rows with the chosen strength.  The rows are standardised
+    first, by the mean row and one scale.  With "optimum" each fold is a path of strengths, from the
+    strongest on.  With "sgd" all strengths and folds train as one program.
 
     Args:
         regs: the strengths, or how many of them between 1e-6 and 1, a constant factor apart.
@@ -41,8 +38,7 @@ class LinearProbeCV(LinearScores):
         choice: "best", the greatest mean accuracy, or "one_standard_error", the greatest strength
             within one standard error of it.
         class_weight: None, "balanced", or a dict of a weight for each class.
-        tol, max_iter: the refit ends at this relative duality gap, or after so many steps.  The
-            cross-validation takes `max_iter` steps.
+        tol, max_iter: each optimum ends at this relative duality gap, or after so many steps.
         num_epochs: passes of "sgd" over the rows.
         random_state: seed of the folds and of "sgd".
 
@@ -102,22 +98,31 @@ class LinearProbeCV(LinearScores):
     def _cross_validate(
         self, data: Labelled, weight: np.ndarray | None, affine: Affine
     ) -> np.ndarray:
-        key, how = doors.key(self.random_state), self._how(data, affine)
+        """(G, F) accuracies of every strength."""
+        key = doors.key(self.random_state)
+        folds = self._folds(key, data, weight)
+        if self.solver_ == "optimum":
+            parts = folds if isinstance(folds, splits.Parts) else splits.parts(folds, weight)
+            how = self._to_optimum(data, affine)
+            return probe.of_strengths(data.X, data.y, parts, self.regs_, **how)
+        chosen = self._by_sgd(data, affine)
         params = linear.init(key, data.X.shape[1], len(data.classes))
-        # optax's L-BFGS promotes its counts, which a caller may have forbidden.
-        with jax.numpy_dtype_promotion("standard"):
-            return crossval.linear(
-                key, data.X, data.y, self._folds(key, data, weight), how.recipe, how.hyper,
-                num_steps=how.num_steps, weight=weight, affine=affine, params=params,
-            ).accuracies  # fmt: skip
+        return crossval.linear(
+            key, data.X, data.y, folds, chosen.recipe, chosen.hyper, num_steps=chosen.num_steps,
+            weight=weight, affine=affine, params=params,
+        ).accuracies  # fmt: skip
 
-    def _how(self, data: Labelled, affine: Affine) -> Chosen:
+    def _to_optimum(self, data: Labelled, affine: Affine) -> dict[str, Any]:
+        """How the optimum is found, in the search and at the end."""
+        return {
+            **linear_base.of_rows(data), "loss": linear_base.loss_fn(self.loss),
+            "affine": affine, "tol": self.tol, "max_steps": self.max_iter,
+        }  # fmt: skip
+
+    def _by_sgd(self, data: Labelled, affine: Affine) -> Chosen:
         loss = linear_base.loss_fn(self.loss)
-        if self.solver_ == "sgd":
-            return quick.choose(data.X, affine, len(data.classes), loss=loss, reg=self.regs_,
-                                num_epochs=self.num_epochs)  # fmt: skip
-        recipe = Recipe(Objective(loss, penalties.l2), optax.lbfgs, batches.full)
-        return Chosen(recipe, Hyper({}, self.regs_), checks.count(self.max_iter, "max_iter"))
+        return quick.choose(data.X, affine, len(data.classes), loss=loss, reg=self.regs_,
+                            num_epochs=self.num_epochs)  # fmt: skip
 
     def _folds(self, key: jax.Array, data: Labelled, weight: np.ndarray | None) -> Any:
         """Fold numbers (N,), or the weights of the splits of scikit-learn."""
@@ -136,16 +141,13 @@ class LinearProbeCV(LinearScores):
     def _refit_optimum(
         self, data: Labelled, weight: np.ndarray | None, affine: Affine
     ) -> LinearParams:
-        found = linear_base.solved(
-            data, weight, reg=self.reg_, loss=linear_base.loss_fn(self.loss), affine=affine,
-            tol=self.tol, max_steps=self.max_iter,
-        )  # fmt: skip
+        how = self._to_optimum(data, affine)
+        found = linear_base.solved(data, weight, reg=self.reg_, **how)
         self.n_iter_ = found.num_steps
         return linear.on_pixels(found.params, affine)
 
     def _refit_sgd(self, data: Labelled, weight: np.ndarray | None, affine: Affine) -> LinearParams:
-        how = self._how(data, affine)
-        self.n_iter_ = how.num_steps
+        self.n_iter_ = self._by_sgd(data, affine).num_steps
         return quick.fit(
             doors.key(self.random_state), data.X, data.y, num_classes=len(data.classes),
             weight=weight, loss=linear_base.loss_fn(self.loss), reg=self.reg_,
