@@ -34,6 +34,7 @@ from experiments.bench import (
     knn_oracles,
     knn_telling,
     knn_timing,
+    timing,
 )
 from experiments.bench.knn_engines import METRICS, OURS, Engine
 from experiments.bench.knn_timing import Effort, Problem
@@ -181,7 +182,7 @@ def grown(
             call = partial(knn.neighbors, model, few[: FEW[prune]], min(settings.ks[0], len(X)))
             call()  # compiles
             calls[value, prune] = call
-    times = knn_timing.alternate(calls, settings.rounds, until)
+    times = timing.alternate(calls, settings.rounds, until)
     return [
         {
             "of": of, "value": value, "metric": metric, "pruned": prune,

@@ -26,7 +26,7 @@ import jax
 import matplotlib as mpl
 import numpy as np
 
-from experiments.bench import knn_data, scale, scale_telling
+from experiments.bench import knn_data, scale, scale_telling, timing
 from experiments.lab import options, progress, record
 from experiments.lab.options import flag
 from experiments.many import __main__ as many
@@ -111,7 +111,7 @@ def searched(X: np.ndarray, metric: Metric, settings: Settings) -> dict[str, Any
     queries = X[np.arange(settings.asked) % len(X)]
     told = forecast.neighbors(X, len(queries), settings.k, metric=metric)
     model = knn.fit(X, metric=metric)
-    seconds = scale.median(lambda: knn.neighbors(model, queries, settings.k), settings.rounds)
+    seconds = timing.median(lambda: knn.neighbors(model, queries, settings.k), settings.rounds)
     return _row(f"{metric.name}, route {told.route}", X, seconds, told.seconds, len(queries))
 
 
@@ -130,7 +130,7 @@ def trained(X: np.ndarray, settings: Settings, count: int) -> dict[str, Any]:
         return jax.block_until_ready(ended.params)
 
     name = "an epoch" if count == 1 else f"an epoch of {count} settings"
-    return _row(name, X, scale.median(epoch, settings.rounds), told.seconds, 0)
+    return _row(name, X, timing.median(epoch, settings.rounds), told.seconds, 0)
 
 
 def _row(task: str, X: np.ndarray, seconds: float, told: float, queries: int) -> dict[str, Any]:
@@ -166,10 +166,8 @@ def main(argv: list[str] | None = None) -> int:
     if settings.batch_size % scale.BLOCKS:
         parser.error(f"--batch-size must be a multiple of {scale.BLOCKS}")
     began = time.perf_counter()
-    try:
+    with parser.refusing(RuntimeError):
         numbers = measured(settings, jax.default_backend())
-    except RuntimeError as error:
-        parser.error(str(error))
     found = {
         "settings": asdict(settings), "versions": record.versions(), "device": record.device(),
         **numbers,

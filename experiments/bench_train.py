@@ -26,7 +26,7 @@ import matplotlib as mpl
 import numpy as np
 
 from experiments import run
-from experiments.bench import trainers
+from experiments.bench import timing, trainers
 from experiments.lab import options, progress, record
 from experiments.lab.options import flag
 from experiments.probe import choosing, probing
@@ -74,23 +74,12 @@ def side_by_side(
     After the time `until` no further round begins, so at least one is measured.
     """
     first, results = {}, {}
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
     for name, call in runs.items():
-        first[name], results[name] = timed(call)
-    for _ in range(rounds):
-        for name, call in runs.items():
-            seconds[name].append(timed(call)[0])
-        if time.monotonic() > until:
-            break
+        first[name], results[name] = timing.timed(call)
+    seconds = timing.alternate(runs, rounds, until)
     median = {name: statistics.median(times) for name, times in seconds.items()}
     rounds_done = len(seconds[next(iter(runs))])
     return {"first": first, "median": median, "rounds": rounds_done, "results": results}
-
-
-def timed(call: Callable[[], Any]) -> tuple[float, Any]:
-    began = time.perf_counter()
-    result = call()
-    return time.perf_counter() - began, result
 
 
 def one_epoch(settings: Settings, until: float) -> list[dict[str, Any]]:
@@ -157,21 +146,21 @@ def cross_validation(settings: Settings) -> dict[str, Any]:
     task = problem(settings, "hinge")
     regs = np.geomspace(1e-5, 1, settings.strengths)
     folds = splits.folds(len(task.y), settings.folds)
-    seconds, folded = timed(partial(
+    seconds, folded = timing.timed(partial(
         crossval.linear, trainers.KEY, task.X, task.y, folds,
         Recipe(Objective(losses.hinge), batch_size=task.batch_size),
         Hyper({"learning_rate": task.rate}, regs), num_steps=settings.epochs * task.num_steps,
         affine=task.affine,
     ))  # fmt: skip
     X = np.asarray(preprocessing.apply(task.affine, task.X))
-    an_epoch, _ = timed(lambda: SGDClassifier(max_iter=1, tol=None).fit(X, task.y))
+    an_epoch, _ = timing.timed(lambda: SGDClassifier(max_iter=1, tol=None).fit(X, task.y))
     work = settings.folds * settings.strengths * an_epoch / record.device()["cores"]
     epochs = int(np.clip(30 * settings.minutes / work, 1, settings.epochs))
     search = GridSearchCV(
         SGDClassifier(max_iter=epochs, tol=None), {"alpha": list(2 * regs)},
         cv=PredefinedSplit(folds), n_jobs=-1, refit=False,
     )  # fmt: skip
-    peer, _ = timed(lambda: search.fit(X, task.y))
+    peer, _ = timing.timed(lambda: search.fit(X, task.y))
     return {
         "folds": settings.folds, "strengths": settings.strengths, "epochs": settings.epochs,
         "lincls": seconds, "best": float(folded.accuracies.mean(axis=1).max()),
@@ -196,11 +185,11 @@ def probe_of_embeddings(settings: Settings) -> dict[str, Any]:
         task = choosing.Task(0, trainers.KEY, X, rotated, y, classes, held)
         return choosing.choose_linear(task, "all", how)
 
-    seconds, chosen = timed(choose)
+    seconds, chosen = timing.timed(choose)
     affine = preprocessing.fit(X)
     rows, test_rows = (np.asarray(preprocessing.apply(affine, part)) for part in (X, test_X))
     peer = LogisticRegression(C=1 / (2 * len(y) * chosen.value), max_iter=1000)
-    peer_seconds, _ = timed(lambda: peer.fit(rows, y))
+    peer_seconds, _ = timing.timed(lambda: peer.fit(rows, y))
     predicted = np.argmax(linear.scores(chosen.model, test_X), axis=1)
     return {
         "trainings": settings.folds * settings.probe_strengths + 1, "seconds": seconds,

@@ -13,6 +13,7 @@ from experiments.bench import (
     knn_oracles,
     knn_telling,
     knn_timing,
+    timing,
 )
 from experiments.bench.knn_engines import OURS, Engine
 from experiments.bench.knn_oracles import Right, Truth
@@ -103,7 +104,7 @@ def test_close_forgives_ties_within_the_tolerance_and_nothing_else(metric):
 def test_ratios_survive_a_machine_that_slows_down(monkeypatch):
     """The peer takes three times as long in every round, and each round is slower than the last."""
     now, pace, calls = [0.0], [1.0], []
-    monkeypatch.setattr(knn_timing.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
 
     def engine(name, cost):
         def search(queries):
@@ -137,7 +138,7 @@ def test_ratios_survive_a_machine_that_slows_down(monkeypatch):
 
 def test_a_slow_engine_is_timed_on_fewer_queries(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(knn_timing.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
 
     def search(queries):
         now[0] += len(queries)

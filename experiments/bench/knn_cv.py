@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.bench import knn_timing
+from experiments.bench import timing
 from experiments.bench.knn_engines import METRICS
 from experiments.lab import progress
 from lincls import crossval, splits
@@ -37,12 +37,12 @@ def compare(X: np.ndarray, y: np.ndarray, metric: str, how: How) -> dict[str, An
     folds = splits.folds(len(X), how.num_folds)
     k = how.k if how.k in how.ks else how.ks[0]
     ours = partial(crossval.knn_accuracies, X, y, folds, how.ks, METRICS[metric])
-    first, accuracies = knn_timing.timed(ours)
+    first, accuracies = timing.timed(ours)
     rows = X.astype(np.float32)
     num_timed = affordable_folds(rows, y, folds, k, metric, how.seconds)
     search = grid_search(np.where(folds < num_timed, folds, -1), k, metric)
     calls: dict[str, Callable[[], Any]] = {"ours": ours, "peer": partial(search.fit, rows, y)}
-    times = knn_timing.alternate(calls, how.rounds, until)
+    times = timing.alternate(calls, how.rounds, until)
     scale = len(how.ks) * how.num_folds / num_timed
     scores = [search.cv_results_[f"split{fold}_test_score"][0] for fold in range(num_timed)]
     difference = np.abs(accuracies[how.ks.index(k), :num_timed] - scores).max()
@@ -51,7 +51,7 @@ def compare(X: np.ndarray, y: np.ndarray, metric: str, how: How) -> dict[str, An
         "ours": float(np.median(times["ours"])), "first_call": first,
         "peer_k": k, "peer_folds": num_timed, "peer_timed": float(np.median(times["peer"])),
         "peer_all": scale * float(np.median(times["peer"])), "rounds": len(times["ours"]),
-        "ratio": scale * knn_timing.median_ratio(times["peer"], times["ours"]),
+        "ratio": scale * timing.median_ratio(times["peer"], times["ours"]),
         "accuracies": accuracies, "difference": float(difference),
     }  # fmt: skip
 
@@ -79,5 +79,5 @@ def affordable_folds(
     model = classifier(k, metric).fit(X[folds != 0], y[folds != 0])
     few = X[out[:_FEW]]
     model.predict(few)  # starts the threads
-    pace = knn_timing.timed(lambda: model.predict(few))[0] / len(few)
+    pace = timing.timed(lambda: model.predict(few))[0] / len(few)
     return int(np.clip(seconds / 2 / (pace * len(out)), 1, folds.max() + 1))

@@ -4,15 +4,14 @@ In a duel a round is ours, then the peer; the ratio is taken within the round, a
 the ratios counts.  An engine that is slower than its share of the time gets fewer queries.
 """
 
-import statistics
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from experiments.bench.knn_engines import OURS, Engine, Search
 from experiments.bench.knn_oracles import Right
+from experiments.bench.timing import timed
 from experiments.lab import progress
 
 
@@ -45,12 +44,6 @@ class Ready(NamedTuple):
 
 
 Check = Callable[[Engine, Any], Right]  # judges (indices, distances) of the checked queries
-
-
-def timed(call: Callable[[], Any]) -> tuple[float, Any]:
-    began = time.perf_counter()
-    result = call()
-    return time.perf_counter() - began, result
 
 
 def ready(engine: Engine, problem: Problem, effort: Effort, check: Check) -> Ready | None:
@@ -126,21 +119,3 @@ def row(one: Ready, problem: Problem, effort: Effort, each: Any, count: int) -> 
         "checked": min(effort.checked, len(problem.queries)),
         "right_indices": one.right.indices, "right_distances": one.right.distances,
     }  # fmt: skip
-
-
-def alternate(
-    calls: Mapping[Any, Callable[[], Any]], rounds: int, until: float
-) -> dict[Any, list[float]]:
-    """Seconds of each call, a round after another; after the time `until` none begins."""
-    seconds: dict[Any, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds):
-        for name, call in calls.items():
-            seconds[name].append(timed(call)[0])
-        if time.monotonic() > until:
-            break
-    return seconds
-
-
-def median_ratio(above: Sequence[float], below: Sequence[float]) -> float:
-    """The median over the rounds of one's seconds over the other's."""
-    return statistics.median(a / b for a, b in zip(above, below, strict=True))

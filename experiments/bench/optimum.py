@@ -11,11 +11,8 @@ between the two, and medians count.  The path is of `--num-strengths` strengths 
 0.1: one call of lincls, and so many fits of scikit-learn.
 """
 
-import statistics
 import sys
-import time
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -23,6 +20,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
+from experiments.bench import timing
 from experiments.lab import options
 from experiments.lab.options import flag
 from lincls import certificate, optimum, penalties
@@ -104,61 +102,48 @@ def relative_gap(task: Task, params: LinearParams, reg: float) -> tuple[float, f
     return found.primal, found.size / found.primal
 
 
-def tolerance(task: Task, reg: float) -> float:
-    """The first tolerance at which scikit-learn's gap is small enough, or the last."""
+def tolerance(task: Task, reg: float) -> tuple[float, LinearParams]:
+    """The first tolerance at which scikit-learn's gap is small enough, or the last; its W there."""
     for tol in _TOLERANCES:
-        if relative_gap(task, theirs(task, reg, tol), reg)[1] <= task.tol:
+        params = theirs(task, reg, tol)
+        if relative_gap(task, params, reg)[1] <= task.tol:
             break
-    return tol
-
-
-def seconds(call: Callable[[], Any]) -> tuple[float, Any]:
-    """How long a call takes, and its result."""
-    began = time.perf_counter()
-    result = call()
-    return time.perf_counter() - began, result
-
-
-def alternating(rounds: int, *calls: Callable[[], Any]) -> tuple[list[float], list[Any]]:
-    """Median seconds of each call over rounds that alternate, and the last results."""
-    met = [[seconds(call) for call in calls] for _ in range(rounds)]
-    each = list(zip(*met, strict=True))
-    medians = [statistics.median(took for took, _ in one) for one in each]
-    return medians, [one[-1][1] for one in each]
+    return tol, params
 
 
 def compare(task: Task, reg: float, rounds: int) -> str:
     """One row of the table: a single strength."""
-    first, _ = seconds(lambda: ours(task, reg))
-    tol = tolerance(task, reg)
-    (mine, peer), (best, W) = alternating(
-        rounds, lambda: ours(task, reg), lambda: theirs(task, reg, tol)
+    first, best = timing.timed(lambda: ours(task, reg))
+    tol, W = tolerance(task, reg)
+    took = timing.medians(
+        {"ours": lambda: ours(task, reg), "theirs": lambda: theirs(task, reg, tol)}, rounds
     )
     loss, gap = relative_gap(task, W, reg)
     zeros = int((best.params.W == 0).sum()), int((W.W == 0).sum())
     return (
         f"| {task.name} | {task.penalty} | {reg:g} | {best.loss:.6g} | {loss:.6g} | "
-        f"{best.gap / best.loss:.0e} | {gap:.0e} | {zeros[0]:,} | {zeros[1]:,} | {mine:.2f} | "
-        f"{peer:.2f} | {first:.1f} |"
+        f"{best.gap / best.loss:.0e} | {gap:.0e} | {zeros[0]:,} | {zeros[1]:,} | "
+        f"{took['ours']:.2f} | {took['theirs']:.2f} | {first:.1f} |"
     )
 
 
 def compare_path(task: Task, num_strengths: int, rounds: int) -> str:
     """One row of the table: a path, beside as many fits at the same gap."""
     regs = np.geomspace(*_ENDS, num_strengths)
-    tols = [tolerance(task, reg) for reg in regs]
-    first, _ = seconds(lambda: ours(task, regs))
+    peers = [tolerance(task, reg) for reg in regs]
+    first, path = timing.timed(lambda: ours(task, regs))
 
-    def fits() -> list[LinearParams]:
-        return [theirs(task, reg, tol) for reg, tol in zip(regs, tols, strict=True)]
+    def fits() -> None:
+        for reg, (tol, _) in zip(regs, peers, strict=True):
+            theirs(task, reg, tol)
 
-    (mine, peer), (path, met) = alternating(rounds, lambda: ours(task, regs), fits)
-    found = [relative_gap(task, W, reg) for W, reg in zip(met, regs, strict=True)]
+    took = timing.medians({"ours": lambda: ours(task, regs), "theirs": fits}, rounds)
+    found = [relative_gap(task, W, reg) for (_, W), reg in zip(peers, regs, strict=True)]
     gaps = max(path.gap / path.loss), max(gap for _, gap in found)
     return (
         f"| {task.name} | {task.penalty} | {num_strengths} | {sum(path.loss):.6g} | "
-        f"{sum(loss for loss, _ in found):.6g} | {gaps[0]:.0e} | {gaps[1]:.0e} | | | {mine:.2f} | "
-        f"{peer:.2f} | {first:.1f} |"
+        f"{sum(loss for loss, _ in found):.6g} | {gaps[0]:.0e} | {gaps[1]:.0e} | | | "
+        f"{took['ours']:.2f} | {took['theirs']:.2f} | {first:.1f} |"
     )
 
 
@@ -179,10 +164,15 @@ def loaded(settings: Settings) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def main(argv: list[str] | None = None) -> int:
     """Print the table, a row as soon as it is known."""
     groups = {"optimum": Settings}
-    parser = options.build("python -m experiments.bench.optimum", __doc__ or "", groups, lambda: "")
-    settings: Settings = options.parse(parser, groups, argv)[1]["optimum"]
+    parser = options.build(
+        "python -m experiments.bench.optimum", __doc__ or "", groups, lambda: "optimum",
+        options.Smoke,
+    )  # fmt: skip
+    settings: Settings = options.parse(parser, groups, argv, options.Smoke)[1]["optimum"]
+    with parser.refusing(KeyError):
+        rows = loaded(settings)
     print(HEAD.strip())
-    for name, (X, y) in loaded(settings).items():
+    for name, (X, y) in rows.items():
         few = slice(settings.rows or None)
         for penalty in settings.penalties:
             task = Task(name, X[few], y[few], penalty, settings.tol)

@@ -8,9 +8,7 @@
 import dataclasses
 import json
 import re
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 from unittest import mock
@@ -19,6 +17,7 @@ import jax
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from experiments.bench import timing
 from experiments.many import work
 from lincls import forecast, knn, linear, placement, training
 from lincls.knn.shards import compiled_search_shards
@@ -77,7 +76,7 @@ def of_search(task: Task, X: Sharded) -> dict[str, Any]:
     model = knn.fit(X)
     queries = np.random.default_rng(99).integers(0, 256, (task.queries, task.num_features))
     queries = queries.astype(np.uint8)
-    seconds = median(lambda: knn.neighbors(model, queries, task.k), task.rounds)
+    seconds = timing.median(lambda: knn.neighbors(model, queries, task.k), task.rounds)
     compiled = compiled_search_shards.lower(model, queries, task.k).compile()
     devices = X.mesh.size
     return {
@@ -100,7 +99,7 @@ def of_training(task: Task, X: Sharded, y: Sharded) -> dict[str, Any]:
     ordered = Program(arguments, task.steps)
     with mock.patch.object(placement, "over_blocks", all_reduced):
         plain = Program(arguments, task.steps)
-    seconds = alternate({"ordered": ordered, "plain": plain}, task.rounds)
+    seconds = timing.medians({"ordered": ordered, "plain": plain}, task.rounds)
     devices, num_bytes = X.mesh.size, 4 * (params.W.size + params.b.size + 2)
     return {
         "seconds": seconds["ordered"] / task.steps, "plain": seconds["plain"] / task.steps,
@@ -153,23 +152,6 @@ def sent(text: str, devices: int) -> int:
         )
         total += num_bytes * (2 if name == "all-reduce" else 1) * (devices - 1) / devices
     return int(total)
-
-
-def median(call: Callable[[], Any], rounds: int) -> float:
-    """The median of some rounds, after one that compiles."""
-    return alternate({"": call}, rounds)[""]
-
-
-def alternate(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Medians of rounds that alternate between the calls, after one that warms up."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for i in range(rounds + 1):
-        for name, call in calls.items():
-            begin = time.perf_counter()
-            call()
-            if i:
-                times[name].append(time.perf_counter() - begin)
-    return {name: statistics.median(each) for name, each in times.items()}
 
 
 def main() -> int:

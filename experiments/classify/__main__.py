@@ -35,14 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     _add_train(commands)
     _add_predict(commands)
     arguments = parser.parse_args(argv)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("default", UserWarning)
-            warnings.showwarning = _note
-            status: int = arguments.run(arguments)
-        return status
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        parser.error(str(error))
+    with parser.refusing(), warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = _note
+        status: int = arguments.run(arguments)
+    return status
 
 
 def _add_train(commands: Any) -> None:

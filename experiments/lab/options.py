@@ -39,11 +39,17 @@ class Source:
 
 
 @dataclasses.dataclass(frozen=True)
-class Output:
+class Smoke:
+    """The flag of every program that can be tried."""
+
+    smoke: bool = flag(False, "tiny settings: does it run? (written to a folder of its own)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Output(Smoke):
     """The flags of every program that writes files."""
 
     out: str = flag("results", "folder that everything is written to")
-    smoke: bool = flag(False, "tiny settings: does it run? (written to a folder of its own)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,11 +91,12 @@ class Parser(argparse.ArgumentParser):
     programs: Sequence[str] = ()
 
     @contextlib.contextmanager
-    def refusing(self) -> Iterator[None]:
+    def refusing(self, *more: type[Exception]) -> Iterator[None]:
         """End the program with one line for what is wrong with files, data and settings."""
+        caught: tuple[type[Exception], ...] = (ValueError, TypeError, OSError, ImportError, *more)
         try:
             yield
-        except (ValueError, TypeError, OSError, ImportError) as error:
+        except caught as error:
             self.error(str(error))
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:

@@ -31,10 +31,8 @@ COLUMNS = ("processes x devices", *SAME, "kNN s", "training s")
 
 
 @dataclasses.dataclass(frozen=True)
-class Shared(options.Source):
+class Shared(options.Smoke, options.Source):
     """The flags that it shares with the experiments."""
-
-    smoke: bool = flag(False, "tiny settings: does it run?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,17 +165,14 @@ def main(argv: list[str] | None = None) -> int:
         **{name: getattr(common, name) for name in (*gate.SOURCE, "seed")},
         **{name: getattr(settings, name) for name in ("k", "queries", "steps", "batch_size")},
     )
-    with parser.refusing():
+    with parser.refusing(RuntimeError):
         gate.of(common)  # before processes are started
-    try:
         if not settings.cluster:
             return compare(settings, task)
         work.join("", 0, 0)
         found = work.solve(task)
         if jax.process_index() == 0:
             print(table([COLUMNS, row(found, jax.process_count(), jax.local_device_count(), None)]))
-    except (ValueError, RuntimeError, OSError) as error:
-        parser.error(str(error))
     return 0
 
 
