@@ -97,11 +97,15 @@ def mean_over(
     def total(params: Params, batch: Examples) -> jax.Array:
         return jnp.sum(batch.weight.astype(wide) * fn(params, batch).astype(wide))
 
-    if params.W.ndim == 3 if is_grid is None else is_grid:
+    if _is_grid(params, is_grid):
         total = jax.vmap(total, (0, Examples(None, None, 0 if data.weight.ndim == 2 else None)))
     sums = sum_over(lambda batch: total(params, batch), data, affine, dtype, block)
     weight = _total_weight(data, affine, wide)
     return sums / jnp.where(weight > 0, weight, 1)
+
+
+def _is_grid(params: Params, said: bool | None) -> bool:
+    return bool(params.W.ndim == 3) if said is None else said
 
 
 def _total_weight(data: Examples, affine: Affine, dtype: Any) -> jax.Array:
@@ -181,7 +185,7 @@ def accuracies(
     """
     scored = Objective(scores_fn=scores_fn)
     params = objectives.checked_params(scored, params)
-    is_grid = params.W.ndim == 3 if is_grid is None else is_grid
+    is_grid = _is_grid(params, is_grid)
     checks.kind(data, Examples, "data", "Examples(X, y, weight)")
     X = checks.rows_anywhere(data.X, num_features=objectives.num_features(params))
     one = jax.tree.map(lambda leaf: leaf[0], params) if is_grid else params

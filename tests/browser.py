@@ -91,6 +91,17 @@ class Page:
         self.call("Input.dispatchMouseEvent", type=f"mouse{kind}", x=x, y=y, button="left",
                   buttons=1, clickCount=1)  # fmt: skip
 
+    def act(self, name):
+        """Press the button that acts so."""
+        self.evaluate(f"document.querySelector('[data-act={name}]').click()")
+
+    def in_window(self, x, y):
+        """Where a point of the plane of the page's first figure is in the window."""
+        return self.evaluate(
+            "(() => { const to = document.querySelector('svg g').getScreenCTM(); const at = new "
+            f"DOMPoint({x}, {y}).matrixTransform(to); return [at.x, at.y]; }})()"
+        )
+
     def picture(self, path, whole=True):
         """Save what is seen as a PNG: the whole page, or the window."""
         shot = self.call("Page.captureScreenshot", captureBeyondViewport=whole)

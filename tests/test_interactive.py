@@ -35,13 +35,9 @@ def browser(file):
 @pytest.fixture
 def shown(browser):
     """The figure as it starts; a failing script would be told."""
-    act(browser, "reset")
+    browser.act("reset")
     yield browser
     assert browser.complaints == []
-
-
-def act(shown, name):
-    shown.evaluate(f"document.querySelector('[data-act={name}]').click()")
 
 
 def choose(shown, kind):
@@ -61,17 +57,9 @@ def parameters(shown):
     return LinearParams(*np.split(np.array(table), [2], axis=1))
 
 
-def window(shown, x, y):
-    """Where a point of the plane is in the window."""
-    return shown.evaluate(
-        "(() => { const to = document.querySelector('svg g').getScreenCTM(); const at = new "
-        f"DOMPoint({x}, {y}).matrixTransform(to); return [at.x, at.y]; }})()"
-    )
-
-
 def drag(shown, start, end):
     for kind, (x, y) in (("Pressed", start), ("Moved", end), ("Released", end)):
-        shown.mouse(kind, *window(shown, x, y))
+        shown.mouse(kind, *shown.in_window(x, y))
 
 
 # --- the numbers -----------------------------------------------------------------------------
@@ -100,7 +88,7 @@ def test_loss_after_steps_of_gradient_descent_is_lincls_own(shown, kind, steps):
     choose(shown, kind)
     set_range(shown, "rate", np.log10(RATE))
     if steps:
-        act(shown, {1: "step", 10: "ten"}[steps])
+        shown.act({1: "step", 10: "ten"}[steps])
     assert value(shown, "total") == pytest.approx(expected, abs=1e-6)
     assert value(shown, "mean") + value(shown, "penalty") == pytest.approx(expected, abs=1e-6)
     assert value(shown, "accuracy") == pytest.approx(right, abs=1e-6)
@@ -250,10 +238,10 @@ def test_a_large_step_size_explodes_and_all_that_can_be_grasped_stays_within_the
     set_range(shown, "rate", 1)  # 10, as its logarithm
     before = value(shown, "total")
     for _ in range(3):
-        act(shown, "step")
+        shown.act("step")
     assert value(shown, "total") > 10 * before
     for _ in range(20):
-        act(shown, "ten")
+        shown.act("ten")
     assert np.isfinite(value(shown, "total"))
     assert shown.evaluate("document.querySelector('.exploded').hidden") is False
     tips = shown.evaluate(
@@ -271,9 +259,9 @@ def test_start_again_resets_all_that_one_can_change(shown):
     choose(shown, "softmax")
     set_range(shown, "rate", 0)
     set_range(shown, "reg", 0.4)
-    act(shown, "ten")
+    shown.act("ten")
     drag(shown, interactive.start()["points"][7], (-1.5, -1.5))
-    act(shown, "reset")
+    shown.act("reset")
     assert (shown.evaluate(seen), shown.evaluate(inputs)) == before
 
 
@@ -281,7 +269,7 @@ def test_start_again_resets_all_that_one_can_change(shown):
 def test_a_tip_that_the_frame_holds_back_can_be_dragged_home(shown):
     set_range(shown, "rate", 1)
     for _ in range(4):
-        act(shown, "step")
+        shown.act("step")
     tip = shown.evaluate(
         "['cx', 'cy'].map(name => +document.querySelector('.tip').getAttribute(name))"
     )

@@ -37,13 +37,9 @@ def browser(file):
 @pytest.fixture
 def shown(browser):
     """The figure as it starts; a failing script would be told."""
-    act(browser, "restart")
+    browser.act("restart")
     yield browser
     assert browser.complaints == []
-
-
-def act(shown, name):
-    shown.evaluate(f"document.querySelector('[data-act={name}]').click()")
 
 
 def choose(shown, name, value):
@@ -61,17 +57,9 @@ def text(shown, name):
     return shown.evaluate(f"document.querySelector('[data-name={name}]').textContent")
 
 
-def window(shown, x, y):
-    """Where a point of the plane is in the window."""
-    return shown.evaluate(
-        "(() => { const to = document.querySelector('svg g').getScreenCTM(); const at = new "
-        f"DOMPoint({x}, {y}).matrixTransform(to); return [at.x, at.y]; }})()"
-    )
-
-
 def mouse(shown, *events):
     for kind, (x, y) in events:
-        shown.mouse(kind, *window(shown, x, y))
+        shown.mouse(kind, *shown.in_window(x, y))
 
 
 def click(shown, at):
@@ -128,7 +116,7 @@ def test_regions_are_lincls_labels_and_its_ties_are_white(shown, metric, k, clas
 @pytest.mark.parametrize("metric", METRICS)
 def test_equal_distances_go_to_the_point_that_was_added_first(shown, metric):
     """A cross of points around the middle: every line of symmetry is full of ties."""
-    act(shown, "clear")
+    shown.act("clear")
     choose(shown, "metric", metric)
     slide(shown, "k", 2)
     for label, at in enumerate([(0.5, 0), (-0.5, 0), (0, 0.5), (0, -0.5)]):
@@ -213,7 +201,7 @@ def test_a_click_adds_a_point_of_the_chosen_class_and_a_double_click_removes_it(
 
 
 def double_click(shown, at):
-    x, y = window(shown, *at)
+    x, y = shown.in_window(*at)
     for count in (1, 2):
         for kind in ("mousePressed", "mouseReleased"):
             shown.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left",
@@ -249,7 +237,7 @@ def test_points_dragged_out_of_the_plane_stop_at_its_edge(shown):
 
 @needed
 def test_few_points_and_none(shown):
-    act(shown, "clear")
+    shown.act("clear")
     assert (regions(shown) == len(nearest.NAMES)).all()
     assert "no points" in shown.evaluate("document.querySelector('[data-told]').textContent")
     assert lines(shown) == []
@@ -281,7 +269,7 @@ def press(shown, key, times=1, shift=False):
 
 @needed
 def test_everything_can_be_done_with_keys(shown):
-    act(shown, "clear")
+    shown.act("clear")
     shown.evaluate("document.querySelector('svg').focus()")
     start = np.array(nearest.QUERY)
     press(shown, "Enter")

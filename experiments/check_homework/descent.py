@@ -1,7 +1,7 @@
 """Steps, training loops and predictions of linear classifiers, right and wrong.
 
-A training loop is tried on copies of one example, so that every batch has the same mean, and on
-examples that can be told apart, where the batches that its loss was given are looked at.
+A training loop is tried twice.  On copies of one example every batch has the same mean.  On
+examples that differ, the batches that reach its loss are looked at.
 """
 
 from collections.abc import Callable

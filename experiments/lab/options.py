@@ -8,8 +8,8 @@ An experiment declares its numbers as a frozen dataclass of flags,
 
 and gets `--num-folds`, its default in --help, its value under `--smoke` and a plain error
 from here.  `python -m experiments` takes the same flags with the experiment's name before
-them (`--choose-k.num-folds 10`), so that no number exists that a flag cannot change; its
---help names the experiments instead, whose own --help shows them.
+them (`--choose-k.num-folds 10`), so no number exists that a flag cannot change.  Its --help
+names the experiments, and the --help of each shows its flags.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """What the experiments about distances do with images: changes, backgrounds, a map.
 
-A change (slides 4-8) keeps the class of an image and moves its pixels; all are of one strength,
-in parts of the image, so that 8 x 8 digits and 32 x 32 photographs are changed alike.
+A change (slides 4-8) keeps the class of an image and moves its pixels.  Strengths are parts of
+the image, so that 8 x 8 digits and 32 x 32 photographs are changed alike.
 """
 
 import numpy as np

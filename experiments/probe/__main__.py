@@ -5,10 +5,10 @@
 
 Features (N, D), floating or uint8, and labels come from any --dataset.  The strength of the
 linear probe (softmax with L2) and the k of every kNN probe are chosen on a validation part of
-the training set, or on folds of it, stratified or grouped (no patient, writer or source is in
-two of them; the file's array `groups` says who belongs together); then each is fitted to
-everything but the test set, and the test set is opened once for all of them.  Few-shot results
-draw so many examples of each class to learn from, and choose on all held-out ones.
+the training set, or on folds of it.  Folds are stratified or grouped: no group of the file's
+array `groups` (a patient, a writer, a source) is in two of them.  Then each probe is fitted to
+the whole training set, and the test set is opened once for all of them.  A few-shot probe learns
+from so many examples of each class, and chooses on all held-out ones.
 
 An interval covers the draw of the test examples.  --seeds repeats everything that is random: the
 validation part or the folds, the few shots, the batches.  Their spread is shown apart.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from experiments.lab.experiment import Classifier
 from experiments.report.findings import AGREES, MISPRINT, Printed, Table
 from lincls import evaluation
+from lincls.forecast.told import size as size  # bytes as one reads them
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -137,13 +138,3 @@ def duration(seconds: float) -> str:
     if seconds < 3600:
         return f"{int(seconds // 60)} min {int(seconds % 60)} s"
     return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
-
-
-def size(num_bytes: int) -> str:
-    """Bytes as one reads them: 650 B, 2.5 kB, 154 MB."""
-    number = float(num_bytes)
-    for unit in ("B", "kB", "MB"):
-        if number < 999.5:
-            return f"{number:.3g} {unit}"
-        number /= 1000
-    return f"{number:.3g} GB"

@@ -78,9 +78,9 @@ def duality_gap(
     the last by the definition R*(-G) = max over W of -<G, W> - reg * R(W), a maximum over each
     weight alone that is worked out in `duals.Strengths`; and R*(-G) = R*(G).
 
-    The softmax probabilities of W satisfy the condition where the bias is optimal for W, so the
-    bias is brought there first, by Newton's method in a trust region, on c W for
-    c = .., 1/4, 1/2, 1, each from twice the bias of the one before.  Then
+    The softmax probabilities of W satisfy the condition where the bias is optimal for W.  So the
+    bias is brought there first, by Newton's method in a trust region.  It takes c W for
+    c = .., 1/4, 1/2, 1 in turn, each from twice the bias of the one before.  Then
 
     - Where the bias is not optimal to the last digit, sum_i v_i p_i = m and not the share f of
       each class.  t p + (f - t m), with the greatest t <= 1 that leaves it positive, is.
@@ -89,10 +89,11 @@ def duality_gap(
       is 0, so it is never below that.
     - The p are those of W or of the c W with the least primal value, whichever is better.
 
-    The squared hinge is sum_j max(0, z_j)**2 over j != y, with z_j = 1 + s_j - s_y.  Since
-    max(0, z)**2 >= q z - q**2 / 4 for q >= 0, the same proof holds with q_i - e_y sum(q_i) for
-    p_i - e_y and sum_j q_j - q_j**2 / 4 for the entropy.  There more of q makes the sum over the
-    examples 0: what enters a class too much leaves it to one that too little enters.
+    The squared hinge is sum_j max(0, z_j)**2 over j != y, with z_j = 1 + s_j - s_y.  For q >= 0,
+    max(0, z)**2 >= q z - q**2 / 4.  So the same proof holds with q_i - e_y sum(q_i) in place of
+    p_i - e_y, and with sum_j q_j - q_j**2 / 4 in place of the entropy.  Here the sum over the
+    examples is made 0 by adding to q: what enters a class too much leaves it to one that too
+    little enters.
 
     A class without examples (or without weight) is left out.  Its b_k only ever raises a loss, so
     a lower b_k lowers all of them, down to the loss without the class; there its row of W costs

@@ -143,10 +143,10 @@ def apply_directions(directions: Directions, X: AnyArray) -> Measured:
 def lower_l2(directions: Directions, q: Measured, x: Measured) -> Float[Array, "M N"]:
     """(|t(a) - t(b)| - r(a) - r(b))^2 where that is positive, less every rounding.
 
-    Products of bfloat16 numbers are exact in float32, and their sum of d, in any order, is off
-    by at most 2 d 2**-23 |t(a)| |t(b)| <= d 2**-23 (|t(a)|^2 + |t(b)|^2); `slack` is twice that.
-    A sum of D squares in float32 is off by at most (D + 2) 2**-24 of itself, and by D 2**-126
-    where squares are too small for it, which is less where the root is above `_LEAST`.
+    Products of bfloat16 numbers are exact in float32.  Their sum of d, in any order, is off by
+    at most 2 d 2**-23 |t(a)| |t(b)| <= d 2**-23 (|t(a)|^2 + |t(b)|^2).  `slack` is twice that.
+    A sum of D squares in float32 is off by at most (D + 2) 2**-24 of itself.  Where squares are
+    too small for it, D 2**-126 comes on top; that is less where the root is above `_LEAST`.
     """
     dims = (((1,), (1,)), ((), ()))
     products = lax.dot_general(q.rows, x.rows, dims, preferred_element_type=jnp.float32)

@@ -2,8 +2,8 @@
 
 `fit` puts the data on the device once, or reads a large file piece by piece, and calls the
 compiled `run` in equal chunks of about half a second.  Progress, validation and stopping take
-place between chunks, and so does saving.  The batch of step t depends on (key, t) alone and
-everything else that the next step needs is in the state, so a run that stops and goes on ends in
+place between chunks, and so does saving.  The batch of step t depends on (key, t) alone.
+Everything else that the next step needs is in the state.  So a run that stops and goes on ends in
 the same bits.
 """
 
