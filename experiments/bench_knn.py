@@ -25,7 +25,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
-from experiments import run
+from experiments import jobs
 from experiments.bench import (
     knn_cv,
     knn_data,
@@ -216,7 +216,7 @@ def main(argv: list[str] | None = None) -> int:
     folder = Path(common.out) / ("bench_knn-smoke" if common.smoke else "bench_knn")
     with parser.refusing():
         loaded = gate.of(common)
-        run.check_writable(folder)
+        jobs.check_writable(folder)
     if loaded.train.images.dtype != np.uint8:
         kind = loaded.train.images.dtype
         parser.error(f"the comparison is on uint8 pixels; {loaded.name} has {kind}")

@@ -25,7 +25,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
-from experiments import run
+from experiments import jobs
 from experiments.bench import timing, trainers
 from experiments.lab import options, progress, record
 from experiments.lab.options import flag
@@ -293,7 +293,7 @@ def main(argv: list[str] | None = None) -> int:
     settings: Settings = chosen["bench_train"]
     folder = Path(common.out) / ("bench_train-smoke" if common.smoke else "bench_train")
     with parser.refusing():
-        run.check_writable(folder)
+        jobs.check_writable(folder)
     for package in trainers.missing():
         progress.say(f"{package} is not installed and takes no part: pip install {package}")
     found = {

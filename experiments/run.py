@@ -7,48 +7,28 @@ also after one question alone, and after Ctrl-C.
 
 import dataclasses
 import functools
-import re
 import shlex
 import signal
 import sys
-import tempfile
 import time
 import traceback
 import warnings
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
 import matplotlib as mpl
-import numpy as np
 
-from experiments import ORDER, QUICK
-from experiments.lab import fingerprint, gate, options, progress, record
-from experiments.lab.experiment import Question
-from experiments.loading import Broken, Entry, entries, fitted, without_flags
+from experiments import ORDER, QUICK, jobs
+from experiments.jobs import Job
+from experiments.lab import gate, options, progress, record
+from experiments.loading import Entry, entries, fitted, without_flags
 from experiments.report import figures, page, projector, style, terminal, words
-from experiments.report.findings import Plot, Report
+from experiments.report.findings import Plot
 from experiments.report.page import LeftOut, Section, closing
 
 STOPPED = 130  # the exit status of a program that Ctrl-C has ended
-DRAWING = 1.5  # seconds of a question that is read from its record
-
-
-class Job(NamedTuple):
-    """One question on one data set with its settings."""
-
-    title: str
-    question: Question
-    report: Report
-    settings: Any
-    common: options.Drawn
-
-    @property
-    def source(self) -> Path:
-        return Path(sys.modules[f"experiments.{self.title}"].__file__ or "")
 
 
 class Work(NamedTuple):
@@ -103,21 +83,21 @@ def _work(
     common, settings = options.parse(parser, groups, without_flags(typed, found), shared)
     with parser.refusing():
         data = gate.Data(gate.of(common))
-        check_writable(home(common))
+        jobs.check_writable(jobs.home(common))
     count = len(data.train.labels)
-    jobs = [
+    wanted = [
         Job(title, *entry, fitted(entry, settings[title], count), common)
         for title, entry in found.items()
     ]
     if not getattr(common, "quick", False):
         others = [title for title in ORDER if title not in found]
-        return Work(jobs, others, _everything(common) if others else ())
-    for job in jobs:
+        return Work(wanted, others, _everything(common) if others else ())
+    for job in wanted:
         given = job.settings != options.values(job.question.Settings, {}, common.smoke)
         if given and job.title not in QUICK:
             parser.error(f"--quick leaves {job.title} out, so its flags would do nothing")
     return Work(
-        [job for job in jobs if job.title in QUICK],
+        [job for job in wanted if job.title in QUICK],
         [title for title in found if title not in QUICK],
         ["python", "-m", "experiments", *(word for word in typed if word != "--quick")],
     )
@@ -127,22 +107,6 @@ def _everything(common: options.Drawn) -> list[str]:
     """The command that adds all questions to the page of one."""
     out = [] if common.out == type(common)().out else ["--out", common.out]
     return [*shlex.split(options.command("experiments", common)), *out]
-
-
-def check_writable(folder: Path) -> None:
-    """Raise OSError with a message for people if files cannot be written in a folder."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise OSError(f"--out: cannot write to {folder}: {error.strerror}") from None
-
-
-def home(common: options.Common) -> Path:
-    """The folder of a data set's results, within --out whatever the data are called."""
-    name = gate.of(common).name
-    plain = re.sub(r"[^\w.-]+", "-", name).strip(".-")[:100] or "data"
-    return Path(common.out) / (f"{plain}-smoke" if common.smoke else plain)
 
 
 def listing() -> str:
@@ -161,17 +125,17 @@ def listing() -> str:
 
 def run(work: Work) -> int:
     """Run the jobs and write the page after each; 0, 1 if one failed, 130 after Ctrl-C."""
-    began, done, jobs = time.perf_counter(), dict[str, Section](), work.jobs
-    folder, common = home(jobs[0].common), jobs[0].common
+    began, done, asked = time.perf_counter(), dict[str, Section](), work.jobs
+    folder, common = jobs.home(asked[0].common), asked[0].common
     stood = functools.cache(partial(standing_sections, work, folder))
-    clock = progress.Clock({job.title: expected(job, folder) for job in jobs})
+    clock = progress.Clock({job.title: jobs.expected(job, folder) for job in asked})
     try:
-        for place, job in enumerate(jobs, 1):
-            left = f" ({_told(clock.left())})" if len(jobs) > 1 else ""
-            progress.say(f"[{place}/{len(jobs)}] {job.title}: {job.report.QUESTION}{left}")
+        for place, job in enumerate(asked, 1):
+            left = f" ({_told(clock.left())})" if len(asked) > 1 else ""
+            progress.say(f"[{place}/{len(asked)}] {job.title}: {job.report.QUESTION}{left}")
             done[job.title] = attempt(job, folder)
             clock.done(job.title)
-            publish(work, folder, stood() | done, whole=place == len(jobs))
+            publish(work, folder, stood() | done, whole=place == len(asked))
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one ends at once, in silence
         publish(work, folder, stood() | done, whole=True)
@@ -221,7 +185,7 @@ def section(job: Job) -> Section:
 def attempt(job: Job, folder: Path) -> Section:
     """Run one job; whatever goes wrong becomes a section that says so."""
     try:
-        found = readable(finished(job, folder / job.title))
+        found = readable(jobs.finished(job, folder / job.title))
         draw = partial(job.report.draw, found)
         shown = drawn(draw, folder / job.title, job.common.style)
         findings = job.report.findings(found)
@@ -234,32 +198,7 @@ def attempt(job: Job, folder: Path) -> Section:
         return section(job)._replace(error=told)
 
 
-def finished(job: Job, folder: Path) -> record.Record:
-    """The job's record: the one on disk if nothing that decides it has changed, else a new one."""
-    found = standing(job, folder)
-    if found is not None:
-        progress.say("    already finished; --again computes it again")
-        return found
-    data = _data(job)
-    began = time.perf_counter()
-    outcome = job.question.compute(data, _key(job), job.settings)
-    outcome.seconds["all"] = time.perf_counter() - began
-    record.save(folder, _provenance(job, data), outcome)
-    found = record.load(folder)
-    if found is None:
-        raise OSError(f"cannot read back what was just written to {folder}")
-    return found
-
-
 # --- what stands on disk ---------------------------------------------------------------------
-
-
-def standing(job: Job, folder: Path) -> record.Record | None:
-    """The record in a folder if it is the job's own, finished and of the code as it is now."""
-    if isinstance(job.question, Broken):
-        return None
-    found = None if job.common.again else record.load(folder)
-    return found if found and found.meta["fingerprint"] == _mark(job) else None
 
 
 def standing_sections(work: Work, folder: Path) -> dict[str, Section]:
@@ -271,7 +210,7 @@ def standing_sections(work: Work, folder: Path) -> dict[str, Section]:
         if (
             of_record is None
             or not drawn_once
-            or of_record.data["digest"] != _data(work.jobs[0]).digest
+            or of_record.data["digest"] != jobs.data_of(work.jobs[0]).digest
         ):
             continue
         try:
@@ -295,50 +234,6 @@ def readable(found: record.Record) -> record.Record:
     return dataclasses.replace(
         found, meta=found.meta | {"data": found.data | {"class_names": names}}
     )
-
-
-def expected(job: Job, folder: Path) -> progress.Expected:
-    """Seconds that a job should take: from its own record, or a guess from the size of the data."""
-    if standing(job, folder / job.title):
-        return progress.Expected(DRAWING, measured=True)
-    data, found = _data(job), record.load(folder / job.title)
-    if found and found.data["digest"] == data.digest:
-        return progress.Expected(found.seconds["all"], measured=True)
-    scale = progress.scale(len(data.train.labels) * int(np.prod(data.image_shape)))
-    return progress.Expected(job.report.SECONDS * scale, measured=False)
-
-
-def _data(job: Job) -> gate.Data:
-    return gate.Data(gate.of(job.common))
-
-
-def _mark(job: Job) -> str:
-    """The fingerprint of all that decides the job's numbers."""
-    return _fingerprint(job.source, job.settings, job.common.seed, _data(job).digest)
-
-
-_fingerprint = functools.cache(fingerprint.of)  # which reads every file that counts
-
-
-def _provenance(job: Job, data: gate.Data) -> dict[str, Any]:
-    """What results.json says beside the numbers."""
-    return {
-        "experiment": job.title,
-        "slides": job.report.SLIDES,
-        "fingerprint": _mark(job),
-        "settings": record.plain(dataclasses.asdict(job.settings)),
-        "seed": job.common.seed,
-        "smoke": job.common.smoke,
-        "data": record.of_data(data),
-        "versions": record.versions(),
-        "device": record.device(),
-        "test_set": {"times_used": len(data.test_uses), "for": data.test_uses},
-    }
-
-
-def _key(job: Job) -> jax.Array:
-    """The key of a job, from the seed and the name: no two questions draw alike."""
-    return jax.random.fold_in(jax.random.key(job.common.seed), zlib.crc32(job.title.encode()))
 
 
 # --- figures ---------------------------------------------------------------------------------

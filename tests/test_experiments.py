@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import KFold, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from experiments import ORDER, run
+from experiments import ORDER, jobs, run
 from experiments.lab import gate, options
 from experiments.report import readme, style, words
 from experiments.report.findings import LEGEND
@@ -470,7 +470,7 @@ def test_where_nothing_can_be_written_one_sentence_says_so_before_anything_runs(
 @pytest.mark.parametrize("name", ["..", "../../x", "a/b", "", "/etc", "C:\\x", "." * 300])
 def test_results_stay_within_out_whatever_the_data_are_called(name, monkeypatch):
     monkeypatch.setattr(run.gate, "load", lambda *_: SimpleNamespace(name=name))
-    folder = run.home(options.Common(out="results"))
+    folder = jobs.home(options.Common(out="results"))
     assert folder.parent == Path("results")
     assert folder.name not in ("", ".", "..")
     assert "\\" not in folder.name

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from shares import further
 
-from experiments import ORDER, QUICK, loading, run
+from experiments import ORDER, QUICK, jobs, loading, run
 from experiments.lab import fingerprint, progress
 
 ROOT = Path(__file__).parent.parent
@@ -141,9 +141,9 @@ def test_seconds_of_a_record_of_the_same_data_are_what_is_expected(three, tmp_pa
     seconds = json.loads((folder / "softmax_loss" / "results.json").read_text())["seconds"]["all"]
     entry = loading.entries(["softmax_loss"])["softmax_loss"]
     common = run.options.Drawn(smoke=True, seed=1)
-    job = run.Job("softmax_loss", *entry, entry.question.Settings(), common)
-    assert run.expected(job, folder) == (seconds, True)
-    assert run.expected(job, tmp_path) == (entry.report.SECONDS, False)
+    job = jobs.Job("softmax_loss", *entry, entry.question.Settings(), common)
+    assert jobs.expected(job, folder) == (seconds, True)
+    assert jobs.expected(job, tmp_path) == (entry.report.SECONDS, False)
 
 
 # --- the page of what stands -----------------------------------------------------------------

@@ -64,7 +64,8 @@ def test_closing_table_has_times_and_memory_where_they_were_measured():
 
 
 @pytest.mark.parametrize(
-    ("count", "text"), [(650, "650 B"), (2600, "2.6 kB"), (153_600_000, "154 MB"), (2_000_000_000, "2 GB")]
+    ("count", "text"),
+    [(650, "650 B"), (2600, "2.6 kB"), (153_600_000, "154 MB"), (2 * 10**9, "2 GB")],
 )
 def test_sizes_read_as_one_writes_them(count, text):
     assert words.size(count) == text

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import run
+from experiments import jobs, run
 from experiments.lab import gate, lock, options, progress, record
 from experiments.probe import choosing, measures, protocols, results, store, testing
 from experiments.probe.groups import Groups, read_groups
@@ -63,7 +63,7 @@ class Job(NamedTuple):
     @property
     def home(self) -> Path:
         """The folder of all probes of data of this name."""
-        return run.home(self.common) / "probe"
+        return jobs.home(self.common) / "probe"
 
     @property
     def folder(self) -> Path:
