@@ -3,6 +3,7 @@
 import dataclasses
 import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ import numpy as np
 from experiments.lab import choices, progress, tuning
 from experiments.lab.experiment import Classifier, Outcome, flag
 from experiments.lab.gate import Data
+from experiments.lab.parts import NOWHERE, Arrays, Parts
 from lincls import crossval, splits
 
 MOST_TIMED = 1000  # test images
@@ -47,13 +49,14 @@ def fitted(settings: Settings, num_examples: int) -> Settings:
     return dataclasses.replace(settings, ks=tuple(k for k in settings.ks if k <= most))
 
 
-def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
+def compute(data: Data, key: jax.Array, settings: Settings, parts: Parts = NOWHERE) -> Outcome:
     """Accuracy of every k and distance on every fold; a test of the best pair, then of all."""
     sizes = sorted({min(size, len(data.train.labels)) for size in settings.sizes})
-    accuracies = [_cross_validated(tuning.rows(data.train, size), settings) for size in sizes]
+    folded = [tuning.rows(data.train, size) for size in sizes]
+    accuracies = [_cross_validated(each, settings, parts) for each in folded]
     chosen = [_chosen(of_size, settings) for of_size in accuracies]
     best = chosen[-1]["best"]
-    timed, right = _all_tested(data, settings, best)
+    timed, right = _all_tested(data, settings, best, parts)
     tested = right[settings.metrics.index(best["metric"]), settings.ks.index(best["k"])]
     numbers = {
         "sizes": sizes,
@@ -73,17 +76,20 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
     return Outcome(numbers, arrays, [row], seconds)
 
 
-def _cross_validated(folded: tuning.Rows, settings: Settings) -> dict[str, np.ndarray]:
+def _cross_validated(
+    folded: tuning.Rows, settings: Settings, parts: Parts
+) -> dict[str, np.ndarray]:
     """Accuracies (ks, folds) by the name of the distance."""
     folds = splits.folds(len(folded.y), settings.num_folds)
+
+    def of(name: str) -> Arrays:
+        watch = progress.watcher(f"{len(folded.y):,} in folds by {choices.NAMES[name]}")
+        metric = choices.METRICS[name]
+        found = crossval.knn_accuracies(*folded, folds, settings.ks, metric, on_block=watch)
+        return {"accuracies": np.asarray(found)}
+
     return {
-        name: crossval.knn_accuracies(
-            *folded,
-            folds,
-            settings.ks,
-            choices.METRICS[name],
-            on_block=progress.watcher(f"{len(folded.y):,} in folds by {choices.NAMES[name]}"),
-        )
+        name: parts.kept(f"folds-{len(folded.y)}-{name}", partial(of, name))["accuracies"]
         for name in settings.metrics
     }
 
@@ -105,7 +111,7 @@ def _pair(settings: Settings, row: int) -> dict[str, Any]:
 
 
 def _all_tested(
-    data: Data, settings: Settings, best: dict[str, Any]
+    data: Data, settings: Settings, best: dict[str, Any], parts: Parts
 ) -> tuple[tuning.Voted, np.ndarray]:
     """What the choice takes, and whether each test image is right (metrics, ks, M).
 
@@ -120,7 +126,7 @@ def _all_tested(
     voted = [
         tuning.neighbours(
             train, test.X, settings.ks, choices.METRICS[name], data.num_classes,
-            f"test by {choices.NAMES[name]}",
+            f"test by {choices.NAMES[name]}", parts,
         )
         for name in settings.metrics
     ]  # fmt: skip

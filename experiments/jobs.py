@@ -5,6 +5,7 @@ The record is read where nothing that decides it has changed, and computed other
 
 import dataclasses
 import functools
+import inspect
 import re
 import sys
 import tempfile
@@ -17,7 +18,8 @@ import jax
 import numpy as np
 
 from experiments.lab import fingerprint, gate, options, progress, record
-from experiments.lab.experiment import Question
+from experiments.lab.experiment import Outcome, Question
+from experiments.lab.parts import Parts
 from experiments.loading import Broken
 from experiments.report.findings import Report
 
@@ -60,15 +62,23 @@ def finished(job: Job, folder: Path) -> record.Record:
     if found is not None:
         progress.say("    already finished; --again computes it again")
         return found
-    data = data_of(job)
+    data, parts = data_of(job), Parts(folder / "parts", _mark(job), job.common.again)
     began = time.perf_counter()
-    outcome = job.question.compute(data, _key(job), job.settings)
+    outcome = _computed(job, data, parts)
     outcome.seconds["all"] = time.perf_counter() - began
     record.save(folder, _provenance(job, data), outcome)
+    parts.clear()
     found = record.load(folder)
     if found is None:
         raise OSError(f"cannot read back what was just written to {folder}")
     return found
+
+
+def _computed(job: Job, data: gate.Data, parts: Parts) -> Outcome:
+    compute = job.question.compute
+    if "parts" in inspect.signature(compute).parameters:
+        compute = functools.partial(compute, parts=parts)  # type: ignore[call-arg]
+    return compute(data, _key(job), job.settings)
 
 
 def standing(job: Job, folder: Path) -> record.Record | None:

@@ -11,6 +11,7 @@ import numpy as np
 from experiments.lab import choices, tuning
 from experiments.lab.experiment import Classifier, Outcome, flag
 from experiments.lab.gate import Data
+from experiments.lab.parts import NOWHERE, Parts
 from experiments.lab.slide_code import NearestNeighbor
 from lincls import distances, knn
 
@@ -48,7 +49,7 @@ class Settings:
     )  # fmt: skip
 
 
-def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
+def compute(data: Data, key: jax.Array, settings: Settings, parts: Parts = NOWHERE) -> Outcome:
     """Neighbours and accuracies on the test set; seconds per query against N."""
     train = tuning.rows(data.train, settings.max_train)
     test = tuning.rows(data.open_test("accuracy of every distance and k asked for; none is chosen"),
@@ -56,7 +57,9 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
     chance = np.bincount(test.y).max() / len(test.y)
     outcome = Outcome({"chance": chance, "worked": _worked_example()})
     for name in settings.metrics:
-        outcome.classifiers += _tested(outcome, data.num_classes, name, train, test, settings.ks)
+        outcome.classifiers += _tested(
+            outcome, data.num_classes, name, train, test, settings.ks, parts
+        )
         _time_queries(outcome, name, train, test, settings)
     outcome.arrays |= _gallery(data, train, test, settings)
     part = tuning.Rows(train.X[: settings.slide_train], train.y[: settings.slide_train])
@@ -146,11 +149,12 @@ def _time_slide(
 
 
 def _tested(
-    outcome: Outcome, num_classes: int, name: str, train: tuning.Rows, test: tuning.Rows, ks: Any
-) -> list[Classifier]:
+    outcome: Outcome, num_classes: int, name: str, train: tuning.Rows, test: tuning.Rows, ks: Any,
+    parts: Parts,
+) -> list[Classifier]:  # fmt: skip
     """One search by a distance, and from it the votes of every k; what that takes."""
     what = f"neighbours by {choices.NAMES[name]}"
-    voted = tuning.neighbours(train, test.X, ks, choices.METRICS[name], num_classes, what)
+    voted = tuning.neighbours(train, test.X, ks, choices.METRICS[name], num_classes, what, parts)
     for k in ks:
         outcome.seconds[f"training: {title_of(k, name)}"] = voted.training
         outcome.seconds[f"a test image: {title_of(k, name)}"] = voted.a_test_image

@@ -11,6 +11,7 @@ import numpy as np
 from experiments.lab import choices, tuning
 from experiments.lab.experiment import Classifier, Outcome, flag
 from experiments.lab.gate import Data
+from experiments.lab.parts import NOWHERE, Parts
 from lincls import evaluation, linear, losses
 from lincls.structs import LinearParams
 
@@ -47,7 +48,7 @@ class Settings:
         return tuning.problem(examples, num_classes, recipe, self.num_steps)
 
 
-def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
+def compute(data: Data, key: jax.Array, settings: Settings, parts: Parts = NOWHERE) -> Outcome:
     """Tune on held-out folds, train again on all, open the test set once for all that is tested.
 
     `tested_templates` are those of the two tested classifiers.  `softmax_templates`, to be shown,
@@ -57,9 +58,7 @@ def compute(data: Data, key: jax.Array, settings: Settings) -> Outcome:
     examples = tuning.rows(data.train, settings.max_train)
     for name, loss in LOSSES.items():
         problem = settings.problem(name, examples, data.num_classes)
-        began = time.perf_counter()
-        grid = tuning.search(key, problem, settings)
-        outcome.seconds[f"{name}: tuned"] = time.perf_counter() - began
+        grid = tuning.search(key, problem, settings, parts, name)
         outcome.numbers[name] = _chosen(grid)
         outcome.arrays[f"{name}_grid"] = grid.accuracy
         trained[name] = _trained(outcome, key, problem, name)

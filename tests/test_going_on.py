@@ -16,7 +16,7 @@ import pytest
 from shares import further
 
 from experiments import ORDER, QUICK, jobs, loading, run
-from experiments.lab import fingerprint, progress
+from experiments.lab import fingerprint, progress, tuning
 
 ROOT = Path(__file__).parent.parent
 SECONDS_OF_QUICK = 45  # on two quiet cores; installing, importing and the page come on top
@@ -262,6 +262,43 @@ def test_a_damaged_record_is_computed_again(three, tmp_path, capsys, file, damag
     path.write_bytes(damage(path.read_bytes()))
     assert run.main(program, arguments(tmp_path)) == 0
     assert "already finished" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("title", "engine", "finished"),
+    [
+        ("choose_k", "crossval.knn_accuracies", 1),
+        further("choose_k", "knn.predict_by_k", 4),  # a search compiles, then runs
+        further("svm_softmax", "crossval.linear", 1),
+    ],
+)
+def test_a_question_stopped_within_goes_on_with_its_finished_parts(
+    title, engine, finished, tmp_path, monkeypatch
+):
+    """It computes what is not finished, and ends in the numbers of an undisturbed run."""
+    module, name = engine.split(".")
+    real, calls, stop_after = getattr(getattr(tuning, module), name), [0], [finished]
+
+    def counted(*given, **more):
+        if calls == stop_after:
+            raise KeyboardInterrupt
+        calls[0] += 1
+        return real(*given, **more)
+
+    monkeypatch.setattr(getattr(tuning, module), name, counted)
+    monkeypatch.setattr(import_module(f"experiments.report.{title}"), "draw", lambda _: iter(()))
+    program, found = import_module(f"experiments.{title}").__file__, []
+    assert run.main(program, arguments(tmp_path)) == run.STOPPED
+    stop_after.clear()
+    for folder in (tmp_path, tmp_path / "whole"):
+        calls[0] = 0
+        assert run.main(program, arguments(folder)) == 0
+        home = folder / "digits-smoke" / title
+        assert not (home / "parts").exists()
+        found.append((calls[0], (home / "results.json").read_text().split('"seconds"')[0]))
+    (resumed, numbers), (whole, expected) = found
+    assert resumed == whole - finished
+    assert numbers == expected
 
 
 @pytest.mark.slow

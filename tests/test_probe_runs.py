@@ -16,9 +16,10 @@ import pytest
 from shares import further
 
 from experiments.lab import lock, progress
+from experiments.lab.parts import Parts
 from experiments.probe import __main__ as program
 from experiments.probe import choosing, features, probing
-from experiments.probe.store import Store, mark_of_parts
+from experiments.probe.store import mark_of_parts
 from lincls import placement
 
 ROOT = Path(__file__).parent.parent
@@ -104,14 +105,14 @@ def test_other_data_of_the_same_name_and_other_settings_overwrite_nothing(file, 
 
 
 def test_a_part_that_is_damaged_is_computed_again(tmp_path):
-    store = Store(tmp_path / "parts", "mark")
-    assert store.kept("one", lambda: {"a": np.arange(3)})["a"].tolist() == [0, 1, 2]
-    assert store.kept("one", lambda: pytest.fail("computed again"))["a"].tolist() == [0, 1, 2]
-    store.path("one").write_bytes(b"no zip file")
-    assert store.kept("one", lambda: {"a": np.arange(2)})["a"].tolist() == [0, 1]
-    other = Store(tmp_path / "parts", "other")
+    parts = Parts(tmp_path / "parts", "mark")
+    assert parts.kept("one", lambda: {"a": np.arange(3)})["a"].tolist() == [0, 1, 2]
+    assert parts.kept("one", lambda: pytest.fail("computed again"))["a"].tolist() == [0, 1, 2]
+    parts.path("one").write_bytes(b"no zip file")
+    assert parts.kept("one", lambda: {"a": np.arange(2)})["a"].tolist() == [0, 1]
+    other = Parts(tmp_path / "parts", "other")
     assert other.kept("one", lambda: {"a": np.arange(5)})["a"].tolist() == [0, 1, 2, 3, 4]
-    fresh = Store(tmp_path / "parts", "mark", again=True)
+    fresh = Parts(tmp_path / "parts", "mark", again=True)
     assert fresh.kept("one", lambda: {"a": np.arange(4)})["a"].tolist() == [0, 1, 2, 3]
 
 

@@ -68,4 +68,5 @@ class Question(Protocol):
 
     Settings: type  # frozen dataclass of `flag` fields
 
-    def compute(self, data: Data, key: jax.Array, settings: Any) -> Outcome: ...
+    def compute(self, data: Data, key: jax.Array, settings: Any) -> Outcome:
+        """One with long parts takes `parts: Parts` as well, and keeps them there by name."""

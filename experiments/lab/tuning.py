@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.lab import choices, progress
+from experiments.lab.parts import NOWHERE, Arrays, Parts
 from lincls import (
     crossval,
     distances,
@@ -143,12 +144,19 @@ def held_out(key: jax.Array, problem: Problem, rates: Any, regs: Any, settings: 
     return HeldOut(np.concatenate(scores, axis=1), np.concatenate(labels))
 
 
-def search(key: jax.Array, problem: Problem, settings: Any) -> Grid:
+def search(
+    key: jax.Array, problem: Problem, settings: Any, parts: Parts = NOWHERE, name: str = ""
+) -> Grid:
     """Validate every pair of `settings.rates` and `settings.regs`, all trained as one program."""
+    found = parts.kept(f"search-{name}", lambda: _search(key, problem, settings))
+    return Grid(settings.rates, settings.regs, found["predictions"], found["labels"])
+
+
+def _search(key: jax.Array, problem: Problem, settings: Any) -> Arrays:
     rates, regs = np.meshgrid(settings.rates, settings.regs, indexing="ij")
     found = held_out(key, problem, rates.ravel(), regs.ravel(), settings)
     predictions = found.scores.argmax(axis=-1).reshape(*rates.shape, -1)
-    return Grid(settings.rates, settings.regs, predictions, found.labels)
+    return {"predictions": predictions, "labels": np.asarray(found.labels)}
 
 
 class Voted(NamedTuple):
@@ -161,9 +169,18 @@ class Voted(NamedTuple):
 
 
 def neighbours(
-    train: Rows, X: np.ndarray, ks: Any, metric: distances.Metric, num_classes: int, what: str
-) -> Voted:
+    train: Rows, X: np.ndarray, ks: Any, metric: distances.Metric, num_classes: int, what: str,
+    parts: Parts = NOWHERE,
+) -> Voted:  # fmt: skip
     """One search by a distance, and from it the votes of every k; compiled before it is timed."""
+    name = what.replace(" ", "-")
+    found = parts.kept(name, lambda: _neighbours(train, X, ks, metric, num_classes, what))
+    return Voted(found["predictions"], *(found[name].item() for name in Voted._fields[1:]))
+
+
+def _neighbours(
+    train: Rows, X: np.ndarray, ks: Any, metric: distances.Metric, num_classes: int, what: str
+) -> Arrays:
     began = time.perf_counter()
     model = jax.block_until_ready(knn.fit(*train, metric=metric, num_classes=num_classes))
     training = time.perf_counter() - began
@@ -172,7 +189,9 @@ def neighbours(
     predictions = np.asarray(knn.predict_by_k(model, X, ks, on_block=progress.watcher(what)))
     seconds = (time.perf_counter() - began) / len(X)
     leaves = {id(leaf): leaf for leaf in jax.tree.leaves(model)}
-    return Voted(predictions, training, seconds, sum(leaf.nbytes for leaf in leaves.values()))
+    memory = sum(leaf.nbytes for leaf in leaves.values())
+    found = Voted(predictions, training, seconds, memory)
+    return {name: np.asarray(value) for name, value in found._asdict().items()}
 
 
 def each(params: LinearParams) -> list[LinearParams]:

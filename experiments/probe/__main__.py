@@ -32,6 +32,7 @@ import numpy as np
 
 from experiments import jobs, run
 from experiments.lab import gate, lock, options, progress, record
+from experiments.lab.parts import Parts
 from experiments.probe import choosing, measures, protocols, results, store, testing
 from experiments.probe.groups import Groups, read_groups
 from experiments.probe.settings import Settings
@@ -112,7 +113,7 @@ def read(argv: Sequence[str] | None) -> Job:
 # --- computing ---------------------------------------------------------------------------------
 
 
-def compute(job: Job, kept: store.Store) -> tuple[dict[str, Any], dict[str, Any]]:
+def compute(job: Job, kept: Parts) -> tuple[dict[str, Any], dict[str, Any]]:
     """Choose for all seeds, then open the test set: results for JSON, and arrays of two files."""
     settings, data, seed = job.settings, job.data, job.common.seed
     tell = Told(job, kept)
@@ -148,7 +149,7 @@ def compute(job: Job, kept: store.Store) -> tuple[dict[str, Any], dict[str, Any]
 class Told:
     """Says which part begins, and the time left."""
 
-    def __init__(self, job: Job, kept: store.Store) -> None:
+    def __init__(self, job: Job, kept: Parts) -> None:
         settings = job.settings
         size = progress.scale(job.data.train.images.size)
         names = [
@@ -213,7 +214,7 @@ def finished(job: Job) -> dict[str, Any]:
         progress.say("already finished; --again computes it again")
         return found
     mark = store.mark_of_parts(Path(choosing.__file__), job.settings, job.digest)
-    kept = store.Store(job.home / "parts", mark, job.common.again)
+    kept = Parts(job.home / "parts", mark, job.common.again)
     began = time.perf_counter()
     computed, arrays = compute(job, kept)
     found = {

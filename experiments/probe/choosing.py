@@ -10,14 +10,12 @@ import jax
 import numpy as np
 
 from experiments.lab import gate, progress
+from experiments.lab.parts import NOWHERE, Arrays, Parts
 from experiments.probe import features, probing
 from experiments.probe.probing import PROBES, Chosen
 from experiments.probe.settings import Settings
-from experiments.probe.store import Arrays, Store
 from lincls import checks, knn, linear, splits
 from lincls.structs import Affine, LinearParams
-
-_NOWHERE = Store()
 
 
 class Task(NamedTuple):
@@ -96,14 +94,14 @@ def views(task: Task, weights: np.ndarray, settings: Settings) -> Iterator[View]
 # --- the linear probe --------------------------------------------------------------------------
 
 
-def choose_linear(task: Task, shots: str, settings: Settings, store: Store = _NOWHERE) -> Chosen:
+def choose_linear(task: Task, shots: str, settings: Settings, parts: Parts = NOWHERE) -> Chosen:
     """Train every strength on every part; refit the best, the strongest of equals.
 
     Raises:
         probing.Diverged: every strength, or the last training, left what has a meaning.
     """
     name = f"linear-{shots.replace('%', 'percent')}-seed{task.seed}"
-    found = store.kept(f"chosen-{name}", lambda: _linear(task, shots, settings, store, name))
+    found = parts.kept(f"chosen-{name}", lambda: _linear(task, shots, settings, parts, name))
     regs, best = settings.regs, int(found["best"])
     at_edge = len(regs) > 1 and best in (0, len(regs) - 1)
     if at_edge:
@@ -117,13 +115,13 @@ def choose_linear(task: Task, shots: str, settings: Settings, store: Store = _NO
                   float(found["gap"]), str(found["fit"]), at_edge)  # fmt: skip
 
 
-def _linear(task: Task, shots: str, settings: Settings, store: Store, name: str) -> Arrays:
+def _linear(task: Task, shots: str, settings: Settings, parts: Parts, name: str) -> Arrays:
     count, regs = settings.shot_counts[shots], settings.regs
     last_weights = task.weights(count, to_choose=False)
     settings = replace(settings, fit=settings.fit_of(int((last_weights > 0).sum())))
     folds = list(views(task, task.weights(count, to_choose=True), settings))
     grids = [
-        _grid(view, settings, store.path(f"training-{name}-{place}"))
+        _grid(view, settings, parts.path(f"training-{name}-{place}"))
         for place, view in enumerate(folds)
     ]
     accuracy = np.concatenate([found for found, _ in grids], axis=1).mean(axis=1)
@@ -145,7 +143,7 @@ def _linear(task: Task, shots: str, settings: Settings, store: Store, name: str)
     model = probing.on_rows(params, inner.rotated)
     model = model if view.affine is None else linear.on_pixels(model, view.affine)
     for place in range(len(folds)):
-        if path := store.path(f"training-{name}-{place}"):
+        if path := parts.path(f"training-{name}-{place}"):
             path.unlink(missing_ok=True)
     numbers = {"best": best, "accuracy": accuracy[best], "gap": gap}
     return {key: np.asarray(n) for key, n in numbers.items()} | {
@@ -180,30 +178,30 @@ def _train(
 # --- the kNN probes ----------------------------------------------------------------------------
 
 
-def choose_knn(task: Task, shots: str, settings: Settings, store: Store = _NOWHERE) -> list[Chosen]:
+def choose_knn(task: Task, shots: str, settings: Settings, parts: Parts = NOWHERE) -> list[Chosen]:
     """The k of every kNN probe."""
     return [
         one for metric in metrics(settings)
-        for one in choose_knn_of(metric, task, shots, settings, store)
+        for one in choose_knn_of(metric, task, shots, settings, parts)
     ]  # fmt: skip
 
 
 def choose_knn_of(
-    metric: str, task: Task, shots: str, settings: Settings, store: Store = _NOWHERE
+    metric: str, task: Task, shots: str, settings: Settings, parts: Parts = NOWHERE
 ) -> list[Chosen]:
     """Every k of every probe of a metric from one search a part; the smallest of equals."""
     count = settings.shot_counts[shots]
     weights = task.weights(count, to_choose=True)
     remembered = task.weights(count, to_choose=False)[0]
     name = f"{metric}-{shots.replace('%', 'percent')}-seed{task.seed}"
-    parts = [
-        store.kept(f"chosen-{name}-{place}", partial(_of_part, metric, view, settings))
+    each_part = [
+        parts.kept(f"chosen-{name}-{place}", partial(_of_part, metric, view, settings))
         for place, view in enumerate(_one_by_one(task, weights, settings))
     ]
     found = []
-    ks = settings.tried(min(int(part["greatest"]) for part in parts))
+    ks = settings.tried(min(int(part["greatest"]) for part in each_part))
     for probe in (each for each in settings.probes if PROBES[each][1] == metric):
-        accuracy = np.mean([part[probe][: len(ks)] for part in parts], axis=0)
+        accuracy = np.mean([part[probe][: len(ks)] for part in each_part], axis=0)
         best = int(accuracy.argmax())
         found.append(Chosen(probe, shots, task.seed, int(ks[best]), float(accuracy[best]),
                             remembered))  # fmt: skip
@@ -261,7 +259,7 @@ def vote(
 
 def choose(
     data: gate.Data, settings: Settings, seed: int, groups: np.ndarray | None = None,
-    store: Store = _NOWHERE, clock: Any = None,
+    parts: Parts = NOWHERE, clock: Any = None,
 ) -> tuple[Task, list[Chosen]]:  # fmt: skip
     """The last task, and every probe of every seed: seed by seed, shots by shots.
 
@@ -275,9 +273,9 @@ def choose(
             for kind in kinds(settings):
                 tell(part_name(task.seed, shots, kind))
                 if kind == "linear":
-                    chosen.append(choose_linear(task, shots, settings, store))
+                    chosen.append(choose_linear(task, shots, settings, parts))
                 else:
-                    chosen += choose_knn_of(kind, task, shots, settings, store)
+                    chosen += choose_knn_of(kind, task, shots, settings, parts)
     return task, chosen
 
 

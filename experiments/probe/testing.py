@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.lab import gate
+from experiments.lab.parts import Parts
 from experiments.probe import choosing, features
 from experiments.probe.choosing import Task, View
 from experiments.probe.measures import Outcome
 from experiments.probe.probing import PROBES, Chosen
 from experiments.probe.settings import Settings
-from experiments.probe.store import Store
 from lincls import linear
 
 
@@ -24,7 +24,7 @@ class Tested(NamedTuple):
 
 
 def test(
-    data: gate.Data, task: Task, chosen: Sequence[Chosen], settings: Settings, store: Store
+    data: gate.Data, task: Task, chosen: Sequence[Chosen], settings: Settings, parts: Parts
 ) -> Iterator[Tested]:
     """Each chosen probe with its predictions and scores; the test set is opened once."""
     opened = data.open_test(f"{len(chosen)} chosen probes")
@@ -32,7 +32,7 @@ def test(
     queries = choosing.prepared(opened.images, choosing.power_of(data), settings)
     scoring = Scoring(task, queries, settings)
     for one in chosen:
-        kept = store.kept(f"test-{one.name}", partial(scoring.arrays, one))
+        kept = parts.kept(f"test-{one.name}", partial(scoring.arrays, one))
         scores = kept["scores"]
         predictions = scores.argmax(axis=1).astype(np.int32)
         outcome = Outcome(predictions, labels, data.num_classes, scores, one.probe != "linear")
