@@ -62,7 +62,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path, capsys):
 
 @pytest.mark.parametrize("name", protocols.PROTOCOLS)
 def test_a_protocol_sets_flags_that_exist_and_what_is_typed_stands(name):
-    settings = protocols.applied(Settings(protocol=name, seeds=7), ["--seeds", "7"])
+    (settings,) = protocols.applied(Settings(protocol=(name,), seeds=7), ["--seeds", "7"])
     assert settings.seeds == 7
     fixed = protocols.PROTOCOLS[name].flags
     assert {key: getattr(settings, key) for key in fixed} == fixed | (
@@ -72,7 +72,7 @@ def test_a_protocol_sets_flags_that_exist_and_what_is_typed_stands(name):
 
 def test_dino_knn_votes_as_its_paper_says():
     """Votes exp(cosine / 0.07) of the k nearest rows of norm 1, here by matrix products."""
-    settings = protocols.applied(Settings(protocol="dino-knn"), [])
+    (settings,) = protocols.applied(Settings(protocol=("dino-knn",)), [])
     assert settings.tried(200).tolist() == [10, 20, 100, 200]
     X, queries = (RNG.normal(size=(n, 8)).astype(np.float32) for n in (300, 20))
     y = RNG.integers(0, 4, 300)

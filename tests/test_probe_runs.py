@@ -192,12 +192,12 @@ def interrupted(*_):
 
 def test_ctrl_c_is_one_sentence_and_a_status(file, tmp_path, whole, capsys, monkeypatch):
     with monkeypatch.context() as patch:
-        test = program.testing.test
-        patch.setattr(program.testing, "test", interrupted)
+        test = program.computing.testing.test
+        patch.setattr(program.computing.testing, "test", interrupted)
         assert program.main(words(file, tmp_path)) == 130
     told = capsys.readouterr().err.splitlines()
     assert told[-1] == "Stopped. Finished parts are kept; the same command goes on."
-    assert test is program.testing.test
+    assert test is program.computing.testing.test
     assert not found(tmp_path)
     assert program.main(words(file, tmp_path)) == 0
     assert found(tmp_path) == whole
@@ -210,7 +210,7 @@ def test_memory_that_runs_out_is_one_line(file, tmp_path, capsys, monkeypatch, e
     def runs_out(*_):
         raise error
 
-    monkeypatch.setattr(program, "compute", runs_out)
+    monkeypatch.setattr(program.computing, "compute", runs_out)
     assert program.main(words(file, tmp_path)) == 2
     assert capsys.readouterr().err.startswith("error: memory ran out.  Finished parts are kept")
     assert not found(tmp_path)

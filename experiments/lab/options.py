@@ -198,9 +198,9 @@ def add(parser: Any, settings: type, prefix: str = "", hidden: bool = False) -> 
             continue
         default: Any = field.default
         many = isinstance(default, tuple)
-        example = default[0] if many else default
+        example = (*default, "")[0] if many else default  # nothing by default: texts
         choices = field.metadata["choices"]
-        usual = "" if default == "" else f" (default: {shown(default)})"
+        usual = "" if default in ("", ()) else f" (default: {shown(default)})"
         parser.add_argument(
             word,
             type=_choice(choices) if choices else _reader(example, field.metadata["low"]),

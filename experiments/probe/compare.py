@@ -23,6 +23,11 @@ from experiments.report import words
 from lincls import evaluation, files
 from lincls.evaluation import Interval
 
+HEAD = (
+    "| other | probe, shots | first | other | difference, points | McNemar's p |",
+    "| --- | --- | ---: | ---: | --- | ---: |",
+)
+
 
 class Result(NamedTuple):
     """What a probe wrote."""
@@ -75,8 +80,8 @@ def _mean(weight: jax.Array, values: jax.Array) -> jax.Array:
     return jnp.sum(weight * values) / jnp.sum(weight)
 
 
-def lines(first: Result, other: Result) -> Iterator[str]:
-    """A line of the table for each row that both have.
+def lines(first: Result, other: Result, name: str) -> Iterator[str]:
+    """A line of the table for each row that both have; `name` is the other's.
 
     Raises:
         ValueError: other test labels, or no row in common.
@@ -85,15 +90,15 @@ def lines(first: Result, other: Result) -> Iterator[str]:
         raise ValueError(
             f"{other.folder} has other test labels than {first.folder}; compare the same test set"
         )
-    both = [name for name in first.predictions if name in other.predictions]
+    both = [row for row in first.predictions if row in other.predictions]
     if not both:
         raise ValueError(f"{first.folder} and {other.folder} have no probe and shots in common")
-    for name in both:
-        found = difference(first.predictions[name], other.predictions[name], first.labels)
-        shares = (words.percent(np.mean(each.predictions[name] == each.labels))
+    for row in both:
+        found = difference(first.predictions[row], other.predictions[row], first.labels)
+        shares = (words.percent(np.mean(each.predictions[row] == each.labels))
                   for each in (first, other))  # fmt: skip
         apart = f"{100 * found.value:+.1f} (95 % CI {words.signed(found.interval)})"
-        yield f"| {other.folder.name} | {name} | {' | '.join(shares)} | {apart} | {found.p:.2g} |"
+        yield f"| {name} | {row} | {' | '.join(shares)} | {apart} | {found.p:.2g} |"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -106,11 +111,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if len(folders) < 2:
             raise ValueError("give at least two folders to compare")
         first, *others = map(read, folders)
-        table = [line for other in others for line in lines(first, other)]
+        table = [line for other in others for line in lines(first, other, other.folder.name)]
     print(f"first: {first.folder}\n")
-    print("| other | probe, shots | first | other | difference, points | McNemar's p |")
-    print("| --- | --- | ---: | ---: | --- | ---: |")
-    print("\n".join(table))
+    print("\n".join([*HEAD, *table]))
     return 0
 
 

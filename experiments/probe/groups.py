@@ -33,7 +33,7 @@ def read_groups(path: str, settings: Settings, data: gate.Data) -> Groups:
 
 def has_array(path: str, name: str) -> bool:
     """Whether an .npz file, or a folder of .npy files, has an array."""
-    source = _source(path)
+    source = file_of(path)
     if source.is_dir():
         return (source / f"{name}.npy").is_file()
     if source.suffix != ".npz" or not source.is_file():
@@ -48,7 +48,7 @@ def read_array(path: str, name: str, num_examples: int) -> np.ndarray:
     Raises:
         ValueError: no such array, of another length, or with NaN.
     """
-    source = _source(path)
+    source = file_of(path)
     try:
         if source.is_dir():
             groups = np.load(source / f"{name}.npy", allow_pickle=False)
@@ -70,6 +70,7 @@ def read_array(path: str, name: str, num_examples: int) -> np.ndarray:
     return groups
 
 
-def _source(path: str) -> Path:
+def file_of(path: str) -> Path:
+    """The .npz file, or the folder of .npy files, that a --dataset names."""
     source = Path(path)
     return source.parent if source.suffix == ".npy" else source

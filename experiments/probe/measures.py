@@ -119,6 +119,11 @@ def _of_mean(values: np.ndarray, groups: np.ndarray | None, num_samples: int, se
     return Found(float(values.mean()), *map(float, np.quantile(drawn, [0.025, 0.975])))
 
 
+def reliability(outcome: Outcome) -> evaluation.Reliability:
+    """Accuracy against confidence in `_BINS` bins."""
+    return evaluation.reliability(probabilities(outcome), outcome.labels, _BINS)
+
+
 def is_share(name: str) -> bool:
     """Whether a measure is top-k: a share of the examples."""
     return name.startswith("top") and name[3:].isdecimal() and int(name[3:]) > 0
@@ -155,8 +160,7 @@ def with_interval(
         seed: of these draws.
     """
     if name == "ece":
-        found = evaluation.reliability(probabilities(outcome), outcome.labels, _BINS)
-        return Found(found.error)
+        return Found(reliability(outcome).error)
     if name in MEANS:
         return _of_mean(MEANS[name](outcome), groups, num_samples, seed)
     if name in ("auroc", "ap") and len(np.unique(outcome.labels)) < 2:

@@ -19,6 +19,7 @@ class Protocol(NamedTuple):
     differs: str
 
 
+NONE = "none"
 PROTOCOLS = {
     "dino-knn": Protocol(
         {"probes": ("exp",), "normalise": "unit", "ks": (10, 20, 100, 200), "num_neighbors": 200,
@@ -46,20 +47,23 @@ PROTOCOLS = {
 }  # fmt: skip
 
 
-def applied(settings: Settings, typed: Sequence[str]) -> Settings:
-    """The settings with the flags of their protocol, except for those that were typed.
+def applied(settings: Settings, typed: Sequence[str]) -> list[Settings]:
+    """The settings of each protocol: its flags, except for those that were typed.
 
     Raises:
         ValueError: an unknown protocol.
     """
-    if settings.protocol == "none":
-        return settings
-    if settings.protocol not in PROTOCOLS:
-        raise ValueError(
-            f"--protocol must be none or of {', '.join(PROTOCOLS)}; got {settings.protocol!r}"
-        )
+    return [_applied(settings, name, typed) for name in dict.fromkeys(settings.protocol)]
+
+
+def _applied(settings: Settings, name: str, typed: Sequence[str]) -> Settings:
+    alone = dataclasses.replace(settings, protocol=(name,), others=())
+    if name == NONE:
+        return alone
+    if name not in PROTOCOLS:
+        raise ValueError(f"--protocol must be {NONE} or of {', '.join(PROTOCOLS)}; got {name!r}")
     flags = {word.split("=")[0].removeprefix("--").replace("-", "_") for word in typed}
-    fixed = PROTOCOLS[settings.protocol].flags
+    fixed = PROTOCOLS[name].flags
     return dataclasses.replace(
-        settings, **{name: value for name, value in fixed.items() if name not in flags}
+        alone, **{key: value for key, value in fixed.items() if key not in flags}
     )

@@ -178,6 +178,14 @@ def caption(found: dict[str, Any]) -> str:
     )
 
 
+def of_further(name: str, found: dict[str, Any]) -> str:
+    """What the table of a further test set is about."""
+    return (
+        f"Test set {name}: {found['num_test']:,} examples, opened once for the same probes."
+        f"{unlearnable(found['only_in_test'])}"
+    )
+
+
 def _of_seeds(settings: dict[str, Any]) -> str:
     few = [word for word in settings["shots"] if word != "all"]
     if settings["seeds"] == 1:

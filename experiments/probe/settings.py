@@ -16,7 +16,14 @@ class Settings:
     """The flags of the probe."""
 
     probes: tuple[str, ...] = flag(tuple(PROBES), "which probes", choices=tuple(PROBES))
-    protocol: str = flag("none", "a published protocol: it sets the flags that are not typed")
+    others: tuple[str, ...] = flag(
+        (), "more feature files of the same task, such as other layers or models: each is probed "
+        "alike, and compared with that of --dataset",
+    )  # fmt: skip
+    protocol: tuple[str, ...] = flag(
+        ("none",), "a published protocol: it sets the flags that are not typed; several give one "
+        "table",
+    )  # fmt: skip
     normalise: str = flag(
         "scale", "scale: minus the mean, over one scale; unit: rows of norm 1 before that; "
         "standard: each feature by its own deviation, fitted inside each fold",

@@ -19,6 +19,6 @@ def mark_of_parts(source: Path, settings: Settings, digest: str) -> str:
         digest: of the data and their groups.
     """
     each = dataclasses.replace(
-        settings, probes=(), shots=(), seeds=0, metrics=(), samples=0, protocol="none"
+        settings, probes=(), shots=(), seeds=0, metrics=(), samples=0, protocol=("none",), others=()
     )
     return mark_of(source, each, 0, digest)

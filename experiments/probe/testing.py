@@ -1,4 +1,4 @@
-"""The test of the chosen probes: the test set is opened once, and every score is kept."""
+"""The test of the chosen probes: every score is kept."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -12,6 +12,7 @@ from experiments.probe import choosing, features
 from experiments.probe.choosing import Task, View
 from experiments.probe.measures import Outcome
 from experiments.probe.probing import PROBES, Chosen
+from experiments.probe.sets import TestSet
 from experiments.probe.settings import Settings
 from lincls import linear
 
@@ -24,15 +25,15 @@ class Tested(NamedTuple):
 
 
 def test(
-    data: gate.Data, task: Task, chosen: Sequence[Chosen], settings: Settings, parts: Parts
-) -> Iterator[Tested]:
-    """Each chosen probe with its predictions and scores; the test set is opened once."""
-    opened = data.open_test(f"{len(chosen)} chosen probes")
-    labels = np.asarray(opened.labels)
-    queries = choosing.prepared(opened.images, choosing.power_of(data), settings)
+    test: TestSet, data: gate.Data, task: Task, chosen: Sequence[Chosen], settings: Settings,
+    parts: Parts,
+) -> Iterator[Tested]:  # fmt: skip
+    """Each chosen probe with its predictions and scores on an opened test set."""
+    labels = np.asarray(test.split.labels)
+    queries = choosing.prepared(test.split.images, choosing.power_of(data), settings)
     scoring = Scoring(task, queries, settings)
     for one in chosen:
-        kept = parts.kept(f"test-{one.name}", partial(scoring.arrays, one))
+        kept = parts.kept(f"{test.part}-{one.name}", partial(scoring.arrays, one))
         scores = kept["scores"]
         predictions = scores.argmax(axis=1).astype(np.int32)
         outcome = Outcome(predictions, labels, data.num_classes, scores, one.probe != "linear")

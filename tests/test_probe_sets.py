@@ -1,0 +1,125 @@
+"""Several test sets, several feature files and several protocols in one run, and its page."""
+
+import json
+
+import numpy as np
+import pytest
+
+from experiments.probe import __main__ as program
+from experiments.probe import sets
+from lincls import data
+
+pytestmark = pytest.mark.usefixtures("optax_promotes")
+FLAGS = ["--smoke", "--strengths", "3", "--num-neighbors", "5", "--probes", "linear", "l2",
+         "--seeds", "1", "--metrics", "top1", "ece"]  # fmt: skip
+RNG = np.random.default_rng(12)
+NAMES = np.array(["ant", "bee", "cat", "dog"])
+MEANS = RNG.normal(size=(4, 6))
+
+
+def drawn(count, noise=1.0):
+    y = RNG.permutation(np.arange(count) % 4)
+    return (MEANS[y] + noise * RNG.normal(size=(count, 6))).astype(np.float32), NAMES[y]
+
+
+TRAIN, TEST, SHIFTED = drawn(80), drawn(40), drawn(30, 2.0)
+ARRAYS = {"X_train": TRAIN[0], "y_train": TRAIN[1], "X_test": TEST[0], "y_test": TEST[1]}
+MORE = {"X_test_shift": SHIFTED[0], "y_test_shift": SHIFTED[1]}
+
+
+def saved(path, **arrays):
+    np.savez(path, **ARRAYS | arrays)
+    return path
+
+
+def run(out, file, *more):
+    assert program.main(["--dataset", str(file), "--out", str(out), *FLAGS, *more]) == 0
+    return {path.parent: json.loads(path.read_text()) for path in out.glob("**/results.json")}
+
+
+def test_a_further_test_set_gets_the_numbers_it_has_as_the_only_one(tmp_path):
+    ((folder, both),) = run(tmp_path / "both", saved(tmp_path / "both.npz", **MORE)).items()
+    alone = saved(tmp_path / "alone.npz", X_test=SHIFTED[0], y_test=SHIFTED[1])
+    (expected,) = run(tmp_path / "alone", alone).values()
+    assert both["further"]["shift"]["results"] == expected["results"]
+    assert both["further"]["shift"]["num_test"] == 30
+    with np.load(folder / "predictions-shift.npz") as arrays:
+        right = arrays["predictions"] == arrays["labels"]
+    assert [row["top1"] for row in expected["results"]] == right.mean(axis=1).tolist()
+    lines = (folder / "results.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["test"] * 5 + ["shift"] * 4
+
+
+def test_labels_of_a_further_test_set_are_numbered_as_the_datas(tmp_path):
+    """It has two of the four classes, and as text or as numbers they are the same ones."""
+    few = np.isin(SHIFTED[1], ["bee", "dog"])
+    path = saved(tmp_path / "text.npz", X_test_few=SHIFTED[0][few], y_test_few=SHIFTED[1][few])
+    (found,) = sets.further(str(path), data.load(str(path)))
+    assert NAMES[found.split.labels].tolist() == SHIFTED[1][few].tolist()
+    numbers = {key: 10 * np.searchsorted(NAMES, ARRAYS[key]) for key in ("y_train", "y_test")}
+    y = 10 * np.searchsorted(NAMES, SHIFTED[1][few])
+    path = saved(tmp_path / "n.npz", X_test_few=SHIFTED[0][few], y_test_few=y, **numbers)
+    (found,) = sets.further(str(path), data.load(str(path)))
+    assert NAMES[found.split.labels].tolist() == SHIFTED[1][few].tolist()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "told"),
+    [
+        ({"X_test_a": SHIFTED[0]}, "X_test_a and y_test_a must be given together"),
+        ({"y_test_a": SHIFTED[1]}, "X_test_a and y_test_a must be given together"),
+        ({"X_test_a": SHIFTED[0][:, :3], "y_test_a": SHIFTED[1]}, "must have 6 features"),
+        ({"X_test_a": SHIFTED[0] > 0, "y_test_a": SHIFTED[1]}, "X_test_a"),
+        ({"X_test_a": SHIFTED[0], "y_test_a": SHIFTED[1][:3]}, "y_test_a must have shape (30,)"),
+        ({"X_test_a": SHIFTED[0], "y_test_a": np.full(30, "eel")}, "labels that the data do not"),
+        ({"X_test_a": SHIFTED[0] * np.nan, "y_test_a": SHIFTED[1]}, "X_test_a"),
+    ],
+)
+def test_a_further_test_set_that_does_not_fit_is_refused_by_name(arrays, told, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        program.main(["--dataset", str(saved(tmp_path / "bad.npz", **arrays))])
+    assert told in capsys.readouterr().err
+
+
+def test_names_of_the_test_examples_are_no_test_set(tmp_path):
+    path = saved(tmp_path / "named.npz", X_test_files=np.array(["a.png"] * 40))
+    assert sets.further(str(path), data.load(str(path))) == []
+
+
+def test_feature_files_are_probed_alike_and_compared(tmp_path, capsys):
+    first = saved(tmp_path / "layer9.npz")
+    other = saved(tmp_path / "layer3.npz", X_train=TRAIN[0][:, :2], X_test=TEST[0][:, :2])
+    both = run(tmp_path / "both", first, "--others", str(other))
+    told = capsys.readouterr().out
+    alone = run(tmp_path / "alone", other)
+    by_name = {each["name"]: each for each in both.values()}
+    assert set(by_name) == {"layer9", "layer3"}
+    assert by_name["layer3"]["results"] == next(iter(alone.values()))["results"]
+    shares = [next(row["top1"] for row in by_name[name]["results"] if row["probe"] == "l2")
+              for name in ("layer9", "layer3")]  # fmt: skip
+    assert f"| layer3 | l2, all | {100 * shares[0]:.1f} % | {100 * shares[1]:.1f} % |" in told
+    assert told.count("| layer9 | kNN, L2 |") == 1
+
+
+@pytest.mark.slow
+def test_protocols_in_one_run_give_one_table_and_each_sees_the_test_set_once(tmp_path, capsys):
+    found = run(tmp_path, saved(tmp_path / "a.npz"), "--protocol", "none", "vtab-1k")
+    told = capsys.readouterr().out
+    assert {each["name"] for each in found.values()} == {"a", "a, vtab-1k"}
+    assert [each["test_set"]["times_used"] for each in found.values()] == [1, 1]
+    assert "a: the best probes of the protocols differ by " in told
+    assert "| a, vtab-1k | linear, softmax | all |" in told
+
+
+def test_the_page_has_tables_figures_and_the_command_and_escapes_names(tmp_path):
+    file = saved(tmp_path / "a&b.npz", **MORE)
+    (folder,) = run(tmp_path, file, "--shots", "2", "all")
+    page = (folder / "index.html").read_text()
+    assert "<h1>a&amp;b: " in page
+    assert "Test set shift" in page
+    for name in ("label_efficiency", "reliability"):
+        assert f'src="{name}.svg"' in page
+        assert (folder / f"{name}.svg").is_file()
+    assert "--shots 2 all" in page
+    (alone,) = run(tmp_path / "alone", file, "--metrics", "top1")
+    assert "<figure>" not in (alone / "index.html").read_text()
