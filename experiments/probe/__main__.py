@@ -32,7 +32,7 @@ import numpy as np
 
 from experiments import run
 from experiments.lab import gate, lock, options, progress, record
-from experiments.probe import choosing, measures, protocols, results, store, testing
+from experiments.probe import auditing, choosing, measures, protocols, results, store, testing
 from experiments.probe.groups import Groups, read_groups
 from experiments.probe.settings import Settings
 from experiments.report import words
@@ -45,7 +45,7 @@ class Job(NamedTuple):
     """What was asked for, and the data."""
 
     settings: Settings
-    common: options.Common
+    common: auditing.Common
     data: gate.Data
     groups: Groups
 
@@ -98,9 +98,11 @@ def refuse(settings: Settings, data: gate.Data, groups: np.ndarray | None) -> No
 def read(argv: Sequence[str] | None) -> Job:
     """The command line and the data; whatever is wrong with them ends the program."""
     groups = {"probe": Settings}
-    parser = options.build("python -m experiments.probe", __doc__ or "", groups, lambda: "probe")
+    parser = options.build(
+        "python -m experiments.probe", __doc__ or "", groups, lambda: "probe", auditing.Common
+    )
     typed = sys.argv[1:] if argv is None else list(argv)
-    common, chosen = options.parse(parser, groups, typed)
+    common, chosen = options.parse(parser, groups, typed, auditing.Common)
     with parser.refusing():
         settings = protocols.applied(chosen["probe"], typed)
         data = gate.Data(gate.of(common))
@@ -233,6 +235,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Read the command line, compute, write the files, print the table; the exit status."""
     try:
         job = read(argv)
+        if job.common.audit:
+            return auditing.run(job.data, job.common, job.settings, job.home)
         with lock.held(
             job.folder, lambda: progress.say(f"waiting for another probe in {job.folder}")
         ):
