@@ -16,7 +16,7 @@ from lincls import data, knn
 
 pytestmark = pytest.mark.usefixtures("quick_compiles")
 
-DOUBLED = [(3, 50), (4, 52)]  # (test row, training row): of another class, and of the same
+DOUBLED = [(3, 50), (4, 53)]  # (test row, training row): of another class, and of the same
 FLIPPED = [10, 33]  # training rows
 
 
@@ -24,7 +24,7 @@ FLIPPED = [10, 33]  # training rows
 def planted():
     """Images of three bright stripes, with copies across the sets and two wrong labels."""
     rng = np.random.default_rng(5)
-    y, labels = np.arange(90) % 3, np.arange(30) % 3
+    y, labels = np.arange(90) % 3, (np.arange(30) + 1) % 3
     X, queries = (rng.integers(0, 60, (num, 6, 9, 3)).astype(np.uint8) for num in (90, 30))
     for images, own in ((X, y), (queries, labels)):
         for image, label in zip(images, own, strict=True):
@@ -65,7 +65,7 @@ def test_what_was_planted_is_found(out, planted):
     assert [(one["kind"], one["set"], one["row"], one["other_set"], one["other_row"],
              float(one["distance"])) for one in pairs] == [
         ("exact duplicate", "test", "3", "train", "50", 0.0),
-        ("near duplicate", "test", "4", "train", "52", 1.0),
+        ("near duplicate", "test", "4", "train", "53", 1.0),
     ]  # fmt: skip
     names = ["'=1+1", "-7", "$x"]  # no spreadsheet computes the first; the second is a number
     assert [(one["label"], one["other_label"]) for one in pairs] == [
@@ -142,8 +142,13 @@ def test_features_of_any_size_are_audited_as_the_probe_sees_them(planted, normal
     pairs = [one for one in found.findings if one.kind != audit.CONTRADICTED]
     assert [(one.row, one.other_row) for one in pairs] == DOUBLED
     assert pairs[0].kind == audit.EXACT
-    if normalise == "scale":
-        assert pairs[1].distance == pytest.approx(1e20, rel=1e-3)
+    X, queries = (far[name].astype(np.float64) for name in ("X_train", "X_test"))
+    if normalise == "unit":
+        X, queries = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (X, queries))
+    if normalise == "standard":
+        X, queries = X / X.std(axis=0), queries / X.std(axis=0)
+    expected = np.linalg.norm(queries[4] - X[53])
+    assert pairs[1].distance == pytest.approx(expected, rel=0.02)
 
 
 def test_vectors_and_clean_data_have_no_picture(planted):
@@ -152,6 +157,16 @@ def test_vectors_and_clean_data_have_no_picture(planted):
     assert report.picture(clean, {"train": X, "test": X}, ["a", "b", "c"], (0, 255)) is None
     vectors = gate.Data(data.from_arrays(X.reshape(90, -1), y))
     assert auditing._picture(vectors, vectors.train, computed(planted)) is None
+
+
+def test_a_picture_of_noise_is_small_too(planted):
+    noise = np.random.default_rng(6).integers(0, 256, (90, 90, 80, 3), dtype=np.uint8)
+    found = computed(planted)
+    pairs = [one for one in found.findings if one.kind == audit.EXACT] * report.PAIRS
+    doubtful = [one for one in found.findings if one.kind == audit.CONTRADICTED] * report.LABELS
+    full = found._replace(findings=pairs + doubtful)
+    picture = report.picture(full, {"train": noise, "test": noise}, ["a", "b", "c"], (0, 255))
+    assert len(picture) < 300_000
 
 
 def test_large_images_become_means_of_squares():
