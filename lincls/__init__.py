@@ -6,6 +6,7 @@ Importing it touches no device and no network, and sets no flag of JAX.
 """
 
 from lincls import (
+    audit,
     batches,
     certificate,
     checkpoint,
@@ -48,6 +49,7 @@ __all__ = [
     "Neighbors",
     "Objective",
     "Recipe",
+    "audit",
     "batches",
     "certificate",
     "checkpoint",

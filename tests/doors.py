@@ -15,12 +15,14 @@ import numpy as np
 import scipy.sparse
 
 from lincls import (
+    audit,
     batches,
     certificate,
     checkpoint,
     crossval,
     gradcheck,
     hyper,
+    knn,
     linear,
     losses,
     objective,
@@ -34,10 +36,10 @@ from lincls import (
     random_search,
     training,
 )
-from lincls.structs import Affine, Examples, Hyper, LinearParams
+from lincls.structs import Affine, Examples, Hyper, LinearParams, Neighbors
 
 MODULES = (
-    batches, certificate, checkpoint, crossval, gradcheck, hyper, linear, losses, objective,
+    audit, batches, certificate, checkpoint, crossval, gradcheck, hyper, linear, losses, objective,
     optimizers, optimum, passes, penalties, preprocessing, probe, quick, random_search, training,
 )  # fmt: skip
 RNG = np.random.default_rng(70)
@@ -51,6 +53,8 @@ HYPER = Hyper({"learning_rate": 0.1})
 RECIPE = training.Recipe(batch_size=4)
 STATE = training.start(KEY, PARAMS, RECIPE, HYPER)
 DATA = Examples(X, Y, np.ones(N, np.float32))
+MODEL = knn.fit(X, Y)
+FOUND = knn.neighbors(MODEL, None, 3)
 
 
 def masked(values):
@@ -120,6 +124,11 @@ BAD = {
              DATA._replace(y=np.eye(C, dtype=int)[Y])],
     "labelled data": [DATA._replace(y=Y + C), DATA._replace(weight=-np.ones(N))],
     "pair": [X, (X, Y, Y), "pair"],
+    "model": [None, X, (X, Y), "model", {"X": X}],
+    "labelled model": [knn.fit(X)],
+    "found": [None, X, tuple(FOUND), Neighbors(X[0], Y), FOUND._replace(indices=X),
+              FOUND._replace(distances=X[:2]), FOUND._replace(indices=FOUND.indices + N)],
+    "order": [X, Y, Y[None], "indices", None, [[1, 2]]],
     "scores of folds": [np.ones(3), np.ones((3, 1)), changed(np.ones((3, 2)), np.nan)],
 }  # fmt: skip
 
@@ -198,6 +207,14 @@ TABLE = {
     certificate.duality_gap: {"params": "params", "X": ROWS, "y": LABELS, "reg": "positive",
                               "loss": "function", "penalty": "functions",
                               "beta": "number at least 0", "weight": "weight", "affine": "affine"},
+    audit.near_distance: {"model": "model", "found": "found", "share": "number / share"},
+    audit.duplicates: {"found": "found", "y": "labels", "labels": "labels",
+                       "at_most": "number at least 0"},
+    audit.contradictions: {"found": "found", "y": "labels", "labels": "labels"},
+    audit.shapley: {"model": "model / labelled model", "queries": ROWS, "labels": "labels",
+                    "k": "count", "weight": "weight", "block_size": "count",
+                    "on_block": "function"},
+    audit.shapley_by_query: {"indices": "order", "y": "labels", "labels": "labels", "k": "count"},
     quick.fit: {"key": "key", "images": TRAINED, "labels": "labels / one class",
                 "num_classes": "count", "weight": "weight", "loss": "loss",
                 "penalty": "functions", "reg": "number", "beta": "", "num_epochs":
@@ -248,6 +265,8 @@ GOOD = {
     "x": np.ones(3), "grads": np.full(3, 2.0), "recipe": RECIPE, "state": STATE, "num_steps": 2,
     "reg": 0.1, "folds": Y, "accuracies": np.ones((3, 2)), "path": "nowhere/file.npz",
     "ks": [1, 3], "tree": {"a": X}, "like": {"a": X}, "validation": (X, Y), "patience": 1,
+    "model": MODEL, "found": FOUND, "queries": X, "k": 3,
+    "indices": np.tile(np.arange(N), (N, 1)),
 }  # fmt: skip
 GOOD_OF = {
     gradcheck.check: {"params": np.ones(3)},

@@ -11,7 +11,7 @@ from experiments.lab import gate
 from experiments.lab.parts import Parts
 from experiments.probe import __main__ as program
 from experiments.probe import choosing, features, groups, probing, testing
-from experiments.probe.sets import TestSet
+from experiments.probe.sets import EvaluationSet
 from lincls import data, linear
 from lincls.structs import LinearParams
 
@@ -60,7 +60,7 @@ def predicted(arrays, dtype=np.float32, **numbers):
     arrays = {k: v.astype(dtype) if k[0] == "X" else v for k, v in arrays.items()}
     given = gate.Data(data.from_arrays(*arrays.values()))
     task, chosen = choosing.choose(given, settings, 0)
-    test = TestSet("test", given.open_test("the test"), None)
+    test = EvaluationSet("test", given.open_test("the test"), None)
     tested = list(testing.test(test, given, task, chosen, settings, Parts()))
     return {name: np.stack([getattr(one.outcome, name) for one in tested])
             for name in ("scores", "predictions")}  # fmt: skip

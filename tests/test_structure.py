@@ -44,6 +44,7 @@ ORDER = [
     "quick",
     "random_search",
     "knn",
+    "audit",
     "crossval",
     "probe",
     "forecast",

@@ -29,7 +29,7 @@ import jax
 from experiments import run
 from experiments.lab import lock, options, progress, record
 from experiments.lab.parts import Parts
-from experiments.probe import asking, choosing, computing, store, together, writing
+from experiments.probe import asking, auditing, choosing, computing, store, together, writing
 from experiments.probe.asking import Job
 from experiments.report import probe as report
 from experiments.report import words
@@ -70,7 +70,9 @@ def _told(job: Job, found: dict[str, Any]) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the command line, compute, write the files, print the tables; the exit status."""
     try:
-        jobs = asking.read(argv, __doc__ or "")
+        jobs = asking.read(argv, __doc__ or "", auditing.Common)
+        if jobs[0].common.audit:
+            return max(auditing.run(j.data, j.common, j.settings, j.home) for j in jobs)
         found = [_one_of(job, place, len(jobs)) for place, job in enumerate(jobs, 1)]
         if len(jobs) > 1:
             print("\n".join(["", *together.lines([job.folder for job in jobs], found)]))

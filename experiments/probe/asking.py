@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,7 +14,7 @@ from experiments import jobs
 from experiments.lab import gate, options
 from experiments.probe import choosing, measures, protocols, sets, store
 from experiments.probe.groups import Groups, read_groups
-from experiments.probe.sets import TestSet
+from experiments.probe.sets import EvaluationSet
 from experiments.probe.settings import Settings
 from lincls import checks, files
 
@@ -23,10 +24,10 @@ class Job:
     """What was asked for, and the data."""
 
     settings: Settings
-    common: options.Common
+    common: Any  # options.Common, or a class with more flags
     data: gate.Data
     groups: Groups
-    further: Sequence[TestSet] = ()
+    further: Sequence[EvaluationSet] = ()
 
     @cached_property
     def digest(self) -> str:
@@ -79,15 +80,17 @@ def refuse(settings: Settings, data: gate.Data, groups: np.ndarray | None) -> No
     checks.rows(data.train.images, "features")
 
 
-def read(argv: Sequence[str] | None, description: str) -> list[Job]:
+def read(argv: Sequence[str] | None, description: str, shared: type = options.Common) -> list[Job]:
     """The command line and the data, a job for each feature file and protocol.
 
-    Whatever is wrong with them ends the program.
+    Whatever is wrong with them ends the program.  `shared` has the flags beside the settings.
     """
     groups = {"probe": Settings}
-    parser = options.build("python -m experiments.probe", description, groups, lambda: "probe")
+    parser = options.build(
+        "python -m experiments.probe", description, groups, lambda: "probe", shared
+    )
     typed = sys.argv[1:] if argv is None else list(argv)
-    common, chosen = options.parse(parser, groups, typed)
+    common, chosen = options.parse(parser, groups, typed, shared)
     with parser.refusing():
         return list(_asked(common, chosen["probe"], typed))
 

@@ -11,7 +11,7 @@ from experiments.probe import choosing, measures, results, sets, testing
 from experiments.probe.asking import Job
 from experiments.probe.choosing import Task
 from experiments.probe.probing import Chosen
-from experiments.probe.sets import TestSet
+from experiments.probe.sets import EvaluationSet
 from experiments.probe.settings import Settings
 
 Named = dict[str, np.ndarray]
@@ -36,7 +36,7 @@ def compute(job: Job, parts: Parts) -> Found:
     task, chosen = choosing.choose(data, settings, job.common.seed, job.groups.train, parts, tell)
     tell(f"the test of {len(chosen)} probes")
     opened = data.open_test(f"{len(chosen)} chosen probes")
-    main = TestSet(sets.MAIN, opened, job.groups.test)
+    main = EvaluationSet(sets.MAIN, opened, job.groups.test)
     numbers, said = tested(job, main, task, chosen, parts)
     arrays = {"predictions": said} | _heads(job, chosen)
     further = {}
@@ -54,7 +54,7 @@ def _examples(task: Task, shots: str, settings: Settings) -> float:
 
 
 def tested(
-    job: Job, test: TestSet, task: Task, chosen: Sequence[Chosen], parts: Parts
+    job: Job, test: EvaluationSet, task: Task, chosen: Sequence[Chosen], parts: Parts
 ) -> tuple[dict[str, Any], Named]:
     """The results on one test set, and the predictions."""
     settings, data = job.settings, job.data

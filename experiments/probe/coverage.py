@@ -35,7 +35,7 @@ class Cell(NamedTuple):
     group: int = 1  # examples in a group
 
 
-class TestSet(NamedTuple):
+class EvaluationSet(NamedTuple):
     """What a measure is computed from, and its true value."""
 
     outcome: measures.Outcome
@@ -99,7 +99,7 @@ def true_value(cell: Cell, accuracy: np.ndarray, mistaken: np.ndarray) -> float:
     return float(np.mean(2 * right / (share + predicted)))
 
 
-def of_predictions(rng: np.random.Generator, cell: Cell, num_tests: int) -> Iterator[TestSet]:
+def of_predictions(rng: np.random.Generator, cell: Cell, num_tests: int) -> Iterator[EvaluationSet]:
     """Test sets.  A group has one class, and an accuracy of its own around that of the class."""
     cumulated = np.zeros(0)
     for number in range(num_tests):
@@ -119,7 +119,7 @@ def of_predictions(rng: np.random.Generator, cell: Cell, num_tests: int) -> Iter
         taken = np.minimum((draws > cumulated[labels]).sum(axis=1), cell.classes - 1)
         predicted = np.where(rng.random(len(labels)) < chance, labels, taken)
         groups = np.repeat(np.arange(num_groups), cell.group) if cell.group > 1 else None
-        yield TestSet(measures.Outcome(predicted, labels, cell.classes), groups, truth)
+        yield EvaluationSet(measures.Outcome(predicted, labels, cell.classes), groups, truth)
 
 
 # --- scores of known order ---------------------------------------------------------------------
@@ -136,13 +136,13 @@ def scored(rng: np.random.Generator, cell: Cell, num_examples: int) -> measures.
     return measures.Outcome(scores.argmax(axis=1), labels, cell.classes, scores)
 
 
-def of_scores(rng: np.random.Generator, cell: Cell, num_tests: int) -> Iterator[TestSet]:
+def of_scores(rng: np.random.Generator, cell: Cell, num_tests: int) -> Iterator[EvaluationSet]:
     large = scored(rng, cell, _LARGE)
     truth = measures.ESTIMATES[cell.measure](large).value
     for _ in range(num_tests):
         outcome = scored(rng, cell, cell.examples)
         groups = np.arange(len(outcome.labels)) // cell.group if cell.group > 1 else None
-        yield TestSet(outcome, groups, truth)
+        yield EvaluationSet(outcome, groups, truth)
 
 
 # --- the table ---------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ def of_scores(rng: np.random.Generator, cell: Cell, num_tests: int) -> Iterator[
 def simulate(cell: Cell, num_tests: int, seed: int = 0) -> tuple[int, float]:
     """How many of the intervals contain the true value, and their mean length."""
     rng = np.random.default_rng(seed)
-    draw: Callable[..., Iterator[TestSet]] = of_predictions
+    draw: Callable[..., Iterator[EvaluationSet]] = of_predictions
     if cell.measure in ("auroc", "ap"):
         draw = of_scores
     held, length = 0, 0.0

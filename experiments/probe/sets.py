@@ -16,7 +16,7 @@ MAIN = "test"  # what files call the test set of the data themselves
 
 
 @dataclass(frozen=True)
-class TestSet:
+class EvaluationSet:
     """Examples that are opened once, when everything has been chosen."""
 
     name: str
@@ -34,7 +34,7 @@ class TestSet:
         return files.digest([np.asarray(self.split.images), self.split.labels, grouped])
 
 
-def further(path: str, dataset: Dataset) -> list[TestSet]:
+def further(path: str, dataset: Dataset) -> list[EvaluationSet]:
     """The test sets `X_test_NAME`, `y_test_NAME` of an .npz file or a folder of .npy files.
 
     Labels are those of the data: a class that neither part of them has is refused.
@@ -44,7 +44,7 @@ def further(path: str, dataset: Dataset) -> list[TestSet]:
     """
     arrays = _arrays(path)
     return [
-        TestSet(name, _split(name, X, y, arrays, dataset), _groups(path, name, len(X)))
+        EvaluationSet(name, _split(name, X, y, arrays, dataset), _groups(path, name, len(X)))
         for name, X, y in _pairs(arrays)
     ]
 

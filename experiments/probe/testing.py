@@ -12,7 +12,7 @@ from experiments.probe import choosing, features
 from experiments.probe.choosing import Task, View
 from experiments.probe.measures import Outcome
 from experiments.probe.probing import PROBES, Chosen
-from experiments.probe.sets import TestSet
+from experiments.probe.sets import EvaluationSet
 from experiments.probe.settings import Settings
 from lincls import linear
 
@@ -25,7 +25,7 @@ class Tested(NamedTuple):
 
 
 def test(
-    test: TestSet, data: gate.Data, task: Task, chosen: Sequence[Chosen], settings: Settings,
+    test: EvaluationSet, data: gate.Data, task: Task, chosen: Sequence[Chosen], settings: Settings,
     parts: Parts,
 ) -> Iterator[Tested]:  # fmt: skip
     """Each chosen probe with its predictions and scores on an opened test set."""
