@@ -7,7 +7,7 @@ import pytest
 
 from experiments.probe import __main__ as program
 from experiments.probe import sets
-from lincls import data
+from lincls import data, placement
 
 pytestmark = pytest.mark.usefixtures("optax_promotes")
 FLAGS = ["--smoke", "--strengths", "3", "--num-neighbors", "5", "--probes", "linear", "l2",
@@ -123,3 +123,22 @@ def test_the_page_has_tables_figures_and_the_command_and_escapes_names(tmp_path)
     assert "--shots 2 all" in page
     (alone,) = run(tmp_path / "alone", file, "--metrics", "top1")
     assert "<figure>" not in (alone / "index.html").read_text()
+
+
+# --- memory ------------------------------------------------------------------------------------
+
+
+def test_strengths_without_room_together_are_trained_in_groups_and_give_the_same(
+    tmp_path, monkeypatch, capsys
+):
+    """6 strengths x 3 folds x 4 classes x 6 axes: room for two strengths at once."""
+    flags = ["--strengths", "6", "--folds", "3", "--probes", "linear", "--fit", "early", "--steps",
+             "40", "--examples", "400"]  # fmt: skip
+    file = saved(tmp_path / "a.npz")
+    (whole,) = run(tmp_path / "whole", file, *flags).values()
+    assert "groups" not in capsys.readouterr().err
+    a_strength = 4 * 3 * 4 * 6  # bytes of W
+    monkeypatch.setattr(placement, "available", lambda *_: int(2.5 * 2 * 12 * a_strength))
+    (found,) = run(tmp_path / "parts", file, *flags).values()
+    assert "6 strengths in 3 groups, for memory" in capsys.readouterr().err
+    assert found["results"] == whole["results"]

@@ -142,9 +142,9 @@ def _linear(task: Task, shots: str, settings: Settings, parts: Parts, name: str)
     gap = probing.relative_gap(params, inner.rotated, inner.y, view.weights[0], regs[best])
     model = probing.on_rows(params, inner.rotated)
     model = model if view.affine is None else linear.on_pixels(model, view.affine)
-    for place in range(len(folds)):
-        if path := parts.path(f"training-{name}-{place}"):
-            path.unlink(missing_ok=True)
+    if parts.folder:
+        for file in parts.folder.glob(f"training-{name}-*"):
+            file.unlink(missing_ok=True)
     numbers = {"best": best, "accuracy": accuracy[best], "gap": gap}
     return {key: np.asarray(n) for key, n in numbers.items()} | {
         "W": np.asarray(model.W), "b": np.asarray(model.b), "accuracies": accuracy,
@@ -153,8 +153,28 @@ def _linear(task: Task, shots: str, settings: Settings, parts: Parts, name: str)
 
 
 def _grid(view: View, settings: Settings, saved: Path | None) -> tuple[np.ndarray, np.ndarray]:
-    """Accuracies (R, p) of every strength on every part, and (R,) where one diverged."""
-    regs, num_parts = settings.regs, len(view.weights)
+    """Accuracies (R, p) of every strength on every part, and (R,) where one diverged.
+
+    Strengths that have no room in memory together are trained one group after another.
+    """
+    task = view.task
+    size = len(view.weights) * task.num_classes * task.rotated.Z.shape[1]
+    groups = np.array_split(settings.regs, probing.num_groups(len(settings.regs), size))
+    if len(groups) > 1:
+        progress.say(f"    {len(settings.regs)} strengths in {len(groups)} groups, for memory")
+    found = [
+        _of_strengths(view, settings, regs, saved and saved.with_suffix(f".{place}.npz"))
+        for place, regs in enumerate(groups)
+    ]
+    accuracies, diverged = map(np.concatenate, zip(*found, strict=True))
+    return accuracies, diverged
+
+
+def _of_strengths(
+    view: View, settings: Settings, regs: np.ndarray, saved: Path | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """`_grid` of some strengths: only what they are judged by is kept."""
+    num_parts = len(view.weights)
     params, diverged = _train(view, settings, regs, saved)
     grid = LinearParams(*(np.reshape(leaf, (len(regs), num_parts, *leaf.shape[1:]))
                           for leaf in params))  # fmt: skip

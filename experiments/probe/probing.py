@@ -19,6 +19,7 @@ from lincls import (
     optimizers,
     optimum,
     passes,
+    placement,
     preprocessing,
     training,
 )
@@ -39,6 +40,8 @@ _USUAL_REG = 1e-3  # where `Plan.learning_rate` is the step size; weaker penalti
 _FEW_BATCHES = 4  # sets of at most so many have little noise and bear longer steps
 _STEADY = 3000  # examples on which `Plan.steps` are taken; more examples take fewer
 _MOST_STEPS = 400  # of L-BFGS a strength
+_TIMES = 12  # W: what a training holds of it; 9 were measured, and the rest is for gradients
+_SHARE = 0.5  # of the free memory that trainings may take
 _RISEN = 1.5  # a loss so many times that of W = 0 belongs to a training that diverged
 
 
@@ -77,6 +80,21 @@ class Chosen(NamedTuple):
 
 
 # --- the linear probe --------------------------------------------------------------------------
+
+
+def num_groups(num_strengths: int, size: int) -> int:
+    """In how many groups the strengths are trained, so that their states fit into memory.
+
+    Args:
+        num_strengths: R.
+        size: numbers in the weights W of one strength, of all its trainings together.
+    """
+    free = placement.available()
+    if free is None:
+        return 1
+    needed = _TIMES * size * np.dtype(np.float32).itemsize
+    at_once = max(1, int(_SHARE * free / needed))
+    return -(-num_strengths // min(at_once, num_strengths))
 
 
 class Rotated(NamedTuple):
