@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from lincls import audit, distances, knn
+from lincls import audit, distances, knn, placement
 from lincls.audit import values as values_of_audit
 from lincls.structs import Neighbors
 from tests import oracles_knn
@@ -132,6 +132,15 @@ def test_the_full_order_begins_with_the_neighbours(task):
     for one, other in zip(found.neighbors, knn.neighbors(model, queries, 5), strict=True):
         np.testing.assert_array_equal(one, other)
     assert done == [(16, 40), (32, 40), (40, 40)]
+
+
+def test_rows_on_a_mesh_and_in_64_bits_have_the_same_values(task):
+    X, y, queries, labels = task
+    once = values(task)
+    model = knn.fit(*placement.shard(placement.mesh(), X, y))
+    np.testing.assert_array_equal(audit.shapley(model, queries, labels, 5).values, once)
+    wide = values((X.astype(np.float64), y, queries.astype(np.float64), labels))
+    np.testing.assert_array_equal(wide, once)
 
 
 def test_a_label_that_no_training_example_has_adds_nothing(task):

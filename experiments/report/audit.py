@@ -37,8 +37,7 @@ def sentences(body: dict[str, Any]) -> list[str]:
     told = [
         f"{data['source']}: {data['num_train']:,} training and {data['num_test']:,} test examples, "
         f"normalise {settings['normalise']}.",
-        f"Near: a Euclidean distance of at most {body['near']:.3g}, which is "
-        f"{settings['near']:g} of the median nearest distance.",
+        _near(body["near"], settings["near"]),
         f"Contradicted: none of the {settings['k']} nearest training examples has the label.",
         f"The test set was opened {_times(body['test_set']['times_used'])}; nothing was chosen.",
     ]
@@ -52,6 +51,13 @@ def sentences(body: dict[str, Any]) -> list[str]:
         f"{values['below_zero']:,} of {data['num_train']:,} values are below 0. The least is "
         f"{least['value']:.2g}, of training row {least['row']}.",
     ]
+
+
+def _near(length: float, share: float) -> str:
+    if not length:
+        return "No nearest distance is above 0, so no distance counts as near."
+    told = f"Near: a Euclidean distance of at most {length:.3g}"
+    return f"{told}, which is {share:g} of the median nearest distance."
 
 
 def _times(number: int) -> str:

@@ -42,7 +42,7 @@ def shapley(
     examples.  So 1/k of a vote is lost for each neighbour that S lacks.  The values of all
     training examples sum to the utility of the whole set, because that of no example is 0.
 
-    It needs the full order of the training set for each test example: N log N work, about 3 ms
+    It needs the full order of the training set for each test example: N log N work, about 4 ms
     for N = 10,000 on two cores, against 0.2 ms for ten neighbours.  Memory holds one block of
     test examples.  Values are float64: those of far examples are differences of order 1 / N**2.
 
