@@ -28,6 +28,7 @@ class Task(NamedTuple):
     y: np.ndarray
     num_classes: int
     held: np.ndarray  # (P, N) bool: P = 1 validation part, or the folds
+    folder: Path | None = None  # where large arrays lie
 
     def weights(self, shots: int | float | None, *, to_choose: bool) -> np.ndarray:
         """(P, N) of the trainings that choose, (1, N) of the last one."""
@@ -36,22 +37,25 @@ class Task(NamedTuple):
 
 
 def tasks(
-    data: gate.Data, settings: Settings, seed: int, groups: np.ndarray | None = None
-) -> Iterator[Task]:
-    """One task per seed; the features are prepared once."""
+    data: gate.Data, settings: Settings, seed: int, groups: np.ndarray | None = None,
+    folder: Path | None = None,
+) -> Iterator[Task]:  # fmt: skip
+    """One task per seed; the features are prepared once, those of a large file in the folder."""
     y = np.asarray(data.train.labels)
-    X = prepared(data.train.images, power_of(data), settings)
+    X = prepared(data.train.images, power_of(data), settings, folder)
     features.warn_of_far_rows(X, settings.normalise)
-    rotated = probing.rotate(X)
+    rotated = probing.rotate(X, folder)
     for number in range(seed, seed + settings.seeds):
         key = jax.random.key(number)
         held = held_out(key, y, settings, groups)
-        yield Task(number, key, X, rotated, y, data.num_classes, held)
+        yield Task(number, key, X, rotated, y, data.num_classes, held, folder)
 
 
-def prepared(images: np.ndarray, power: int, settings: Settings) -> np.ndarray:
+def prepared(
+    images: np.ndarray, power: int, settings: Settings, folder: Path | None = None
+) -> np.ndarray:
     """Rows (N, D) as the probes take them."""
-    return features.prepared(images, power, settings.normalise == "unit")
+    return features.prepared(images, power, settings.normalise == "unit", folder)
 
 
 def power_of(data: gate.Data) -> int:
@@ -86,8 +90,9 @@ def views(task: Task, weights: np.ndarray, settings: Settings) -> Iterator[View]
         return
     for part, weight in enumerate(weights):
         affine = features.standard(task.X, weight)
-        X = features.moved(task.X, affine)
-        own = task._replace(X=X, rotated=probing.rotate(X), held=task.held[part : part + 1])
+        X = features.moved(task.X, affine, task.folder)
+        rotated = probing.rotate(X, task.folder)
+        own = task._replace(X=X, rotated=rotated, held=task.held[part : part + 1])
         yield View(own, weight[None], affine)
 
 
@@ -255,7 +260,7 @@ def nearest(
     metric: str, task: Task, weight: np.ndarray, queries: np.ndarray, settings: Settings
 ) -> features.Near:
     """The nearest of the rows of weight above 0."""
-    there = weight > 0
+    there = slice(None) if (weight > 0).all() else weight > 0
     watch = progress.watcher(f"{metric}, {len(queries):,} queries")
     return features.search(
         metric, task.X[there], task.y[there], queries, settings.num_neighbors,
@@ -288,7 +293,7 @@ def choose(
     """
     chosen: list[Chosen] = []
     tell = clock or (lambda name: progress.say(f"{name}: choosing"))
-    for task in tasks(data, settings, seed, groups):
+    for task in tasks(data, settings, seed, groups, parts.folder):
         for shots in settings.shot_counts:
             for kind in kinds(settings):
                 tell(part_name(task.seed, shots, kind))

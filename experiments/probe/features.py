@@ -1,24 +1,58 @@
 """Rows before a probe sees them: their size and norm, and who is drawn for a few shots."""
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from experiments.lab import choices, progress
-from lincls import checks, knn, preprocessing
+from lincls import checks, knn, placement, preprocessing
 from lincls.structs import Affine, AnyArray
 
+_BLOCK = 4096  # rows of a large array that are made at a time
 _ROOM = 32  # float32 has room for squares and their sums between 2**-32 and 2**32
 _FAR = 1000  # times the median
 
 
-def prepared(images: AnyArray, power: int, unit: bool) -> np.ndarray:
+def prepared(images: AnyArray, power: int, unit: bool, folder: Path | None = None) -> np.ndarray:
     """Rows (N, D) over 2**power, of norm 1 if so chosen, in the byte order of this machine."""
     X = checks.rows(images, "features")
-    X = scaled(X.astype(X.dtype.newbyteorder("="), copy=False), power)
-    return unit_rows(X) if unit else X
+    if X.dtype.isnative and not power and not unit:
+        return np.asanyarray(X)
+
+    def of_block(rows: AnyArray) -> np.ndarray:
+        rows = scaled(rows.astype(rows.dtype.newbyteorder("="), copy=False), power)
+        return unit_rows(rows) if unit else rows
+
+    return by_blocks(X, of_block, folder) if placement.is_large(X) else of_block(X)
+
+
+def by_blocks(
+    X: AnyArray, of_block: Callable[[Any], np.ndarray], folder: Path | None = None
+) -> np.ndarray:
+    """What a function makes of X (N, D), block after block of rows.
+
+    Args:
+        X: rows; what is made of a large file lies in a file as well.
+        of_block: of rows (n, D), gives rows (n, A).
+        folder: of that file, which nobody else sees and which ends with the array.
+    """
+    first = of_block(X[:1])
+    shape = (len(X), first.shape[1])
+    made: np.ndarray
+    if placement.is_large(X):
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            made = np.memmap(file, first.dtype, "w+", shape=shape)
+    else:
+        made = np.empty(shape, first.dtype)
+    for start in range(0, len(X), _BLOCK):
+        made[start : start + _BLOCK] = of_block(X[start : start + _BLOCK])
+    return made
 
 
 def warn_of_far_rows(X: AnyArray, normalise: str) -> None:
@@ -38,9 +72,13 @@ def standard(X: np.ndarray, weight: np.ndarray) -> Affine:
     return preprocessing.fit(X, weight, per_feature=True)
 
 
-def moved(X: np.ndarray, affine: Affine) -> np.ndarray:
+def moved(X: np.ndarray, affine: Affine, folder: Path | None = None) -> np.ndarray:
     """(X - shift) * scale in float32."""
-    return (np.asarray(X, np.float32) - affine.shift) * affine.scale
+
+    def of_block(rows: AnyArray) -> np.ndarray:
+        return (np.asarray(rows, np.float32) - affine.shift) * affine.scale
+
+    return by_blocks(X, of_block, folder) if placement.is_large(X) else of_block(X)
 
 
 def far_rows(X: AnyArray) -> np.ndarray:

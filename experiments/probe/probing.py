@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import optax
 
+from experiments.probe import features
 from lincls import (
     batches,
     certificate,
@@ -105,27 +106,30 @@ class Rotated(NamedTuple):
     axes: np.ndarray  # (D, A) orthonormal columns
 
 
-def rotate(X: np.ndarray) -> Rotated:
+def rotate(X: np.ndarray, folder: Path | None = None) -> Rotated:
     """Rows minus their mean, over one scale, on the axes in which they are uncorrelated.
 
     A rotation leaves sum(W**2), and so the optimum, as it is.  But a step size per coordinate,
     which RMSprop has, then is one per principal axis, and the few long axes of embeddings no
     longer hold back the many short ones.  Fewer rows than features have no more axes than
     rows: W has no part outside of them at the optimum.
+
+    Args:
+        X: (N, D); the rotated rows of a large file lie in a file as well.
+        folder: of that file.
     """
     affine = preprocessing.fit(X)
 
-    def blocks() -> Any:
-        for start in range(0, len(X), _BLOCK):
-            rows = np.asarray(X[start : start + _BLOCK], np.float32)
-            yield (rows - affine.shift) * affine.scale
+    def centred(rows: np.ndarray) -> np.ndarray:
+        return (np.asarray(rows, np.float32) - affine.shift) * affine.scale
 
     if len(X) < X.shape[1]:
-        axes = thin_axes(np.concatenate(list(blocks())))
+        axes = thin_axes(centred(X))
     else:
-        covariance = sum(rows.T @ rows for rows in blocks())
+        blocks = (centred(X[i : i + _BLOCK]) for i in range(0, len(X), _BLOCK))
+        covariance = sum(rows.T @ rows for rows in blocks)
         axes = np.linalg.eigh(np.asarray(covariance, np.float64))[1].astype(np.float32)
-    return Rotated(np.concatenate([rows @ axes for rows in blocks()]), affine, axes)
+    return Rotated(features.by_blocks(X, lambda rows: centred(rows) @ axes, folder), affine, axes)
 
 
 def thin_axes(Z: np.ndarray) -> np.ndarray:
@@ -170,8 +174,13 @@ class Cut(NamedTuple):
 
 
 def cut(data: Rotated, y: np.ndarray, weights: np.ndarray) -> Cut:
-    """Leave out examples without weight in any training; few examples get axes of their own."""
-    seen = np.flatnonzero(weights.any(axis=0))
+    """Leave out examples without weight in any training; few examples get axes of their own.
+
+    Of a large file all rows stay where they are, unless few enough are seen for memory.
+    """
+    seen, most = np.flatnonzero(weights.any(axis=0)), placement.limits().device_bytes
+    if placement.is_large(data.Z) and len(seen) * data.Z[:1].nbytes > most:
+        seen = np.arange(len(y))
     Z = data.Z if len(seen) == len(y) else data.Z[seen]
     axes = thin_axes(Z) if len(seen) < Z.shape[1] else None
     return Cut(Z if axes is None else Z @ axes, y[seen], weights[:, seen], axes)
@@ -262,8 +271,8 @@ def relative_gap(
     params: LinearParams, data: Rotated, y: np.ndarray, weight: np.ndarray, reg: float
 ) -> float:
     """How far the objective of W (C, A) is above its minimum at most, as a share of it."""
-    there = weight > 0
-    found = certificate.duality_gap(params, data.Z[there], y[there], reg=reg)
+    Z, y = (data.Z, y) if (weight > 0).all() else (data.Z[weight > 0], y[weight > 0])
+    found = certificate.duality_gap(params, Z, y, reg=reg)
     return max(0.0, found.size) / found.primal
 
 
@@ -274,6 +283,8 @@ def linear_accuracies(
     found = []
     for p, part in enumerate(held):
         rows = Examples(data.Z[part], y[part], np.ones(part.sum(), np.float32))
+        if placement.is_large(data.Z):
+            rows = Examples(data.Z, y, part.astype(np.float32))
         of_part = jax.tree.map(lambda leaf, p=p: leaf[:, p], params)
         identity = preprocessing.identity(data.Z.shape[1])
         found.append(np.asarray(passes.accuracies(of_part, rows, identity)))

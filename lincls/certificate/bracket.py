@@ -9,14 +9,13 @@ import scipy.optimize
 from lincls import checks, losses, penalties, placement, preprocessing
 from lincls.certificate import duals
 from lincls.certificate.duals import Dual, Strengths
-from lincls.structs import Affine, AnyArray, AnyRows, LinearParams, Sharded
+from lincls.certificate.examples import Part, Task, matrix, parts, products, pushed, task
+from lincls.structs import Affine, AnyArray, AnyRows, LinearParams
 
 _NEWTON_STEPS = 200
 _FEW_STEPS = 20
 _BALANCED = 1e-10  # a gradient in the bias so small is 0
 _FEW = 8.0  # scores that differ by so much have probabilities that a trust region can follow
-_BLOCK = 4096  # rows that are float64 at the same time
-_KEPT_BYTES = 2**29  # of rows in float64 that a task keeps for the next parameters
 
 
 class Gap(NamedTuple):
@@ -30,18 +29,6 @@ class Gap(NamedTuple):
     def size(self) -> float:
         """At most this much of the objective can still be gained; 0 at the optimum."""
         return self.primal - self.dual
-
-
-class Task(NamedTuple):
-    """The examples of weight above 0 and the classes that they have."""
-
-    X: AnyRows  # (N, D)
-    kept: list[np.ndarray]  # the rows in float64, preprocessed, or nothing where they are many
-    there: np.ndarray  # (N,) bool: weight above 0; n of them
-    affine: Affine
-    present: np.ndarray  # (C,) bool; P of them
-    of_label: np.ndarray  # (n, P) one-hot
-    v: np.ndarray  # (n,) weights of sum 1
 
 
 def duality_gap(
@@ -133,19 +120,6 @@ def duality_gap(
     return Gap(primal + float(strengths.value(W[~of.present])), least, everywhere)
 
 
-def task(X: AnyRows, y: Any, weight: np.ndarray, affine: Affine, num_classes: int) -> Task:
-    """What a bracket needs of checked examples: rows X, labels y (N,), and weights (N,)."""
-    there, y = weight > 0, np.asarray(y)
-    present = np.bincount(y[there], minlength=num_classes) > 0
-    numbers = np.maximum(np.cumsum(present) - 1, 0)
-    of_label = np.eye(int(present.sum()))[numbers[y[there]]]
-    v = weight[there] / weight.sum()
-    X = X if isinstance(X, Sharded | np.memmap) else np.asarray(X)
-    found = Task(X, [], there, affine, present, of_label, v)
-    small = X.size * 8 <= _KEPT_BYTES
-    return found._replace(kept=list(_rows(found)) if small else [])
-
-
 def near_optimum(
     params: LinearParams, of: Task, dual: Dual, strengths: Strengths
 ) -> tuple[float, float]:
@@ -160,113 +134,101 @@ def near_optimum(
         dual, strengths: of `duals.dual_of` and `duals.strengths`.
     """
     W, b = (np.asarray(leaf, np.float64) for leaf in params)
-    products = _products(W, of)
-    primal = of.v @ dual.value(products + b, _padded(of))
-    products, b = products[:, of.present], b[of.present]
-    b = _balanced(products, of, dual, b, _FEW_STEPS)
-    least = _best_dual(products, b, of, dual, strengths, search=False)
-    return float(primal + strengths.value(W)), least
+    found = products(W, of)
+    primal = _mean_loss(_Scores(found, b), of, dual) + float(strengths.value(W))
+    if not of.present.all():
+        found, b = found[:, of.present], b[of.present]
+    b = _balanced(found, of, dual, b, _FEW_STEPS)
+    return primal, _best_dual(_Scores(found, b), of, dual, strengths, search=False)
 
 
-def _padded(of: Task) -> np.ndarray:
-    """The one-hot labels (n, C) with a column for each class, present or not."""
-    padded = np.zeros((len(of.v), len(of.present)))
-    padded[:, of.present] = of.of_label
-    return padded
+class _Scores(NamedTuple):
+    """scale * products + bias."""
+
+    products: np.ndarray  # (n, P)
+    bias: np.ndarray  # (P,)
+    scale: float = 1.0
+
+    def parts(self, of: Task) -> Iterator[Part]:
+        """The scores, part by part."""
+        for part in parts(self.products, of):
+            yield part._replace(values=self.scale * part.values + self.bias)
 
 
 def _bracket(
     W: np.ndarray, of: Task, dual: Dual, strengths: Strengths
 ) -> tuple[float, float, np.ndarray]:
     """primal, dual and bias of `duality_gap` where every class has examples."""
-    products = _products(W, of)
-    shares = of.v @ of.of_label
-    bias, met = np.log(shares) - np.log(shares).mean(), []
-    for scale in _scales(products):
-        bias = _best_bias(scale * products, of, dual, bias)
-        loss = float(of.v @ dual.value(scale * products + bias, of.of_label))
-        met.append((loss + float(strengths.value(scale * W)), scale, bias))
+    found = products(W, of)
+    bias, met = np.log(of.shares) - np.log(of.shares).mean(), []
+    for scale in _scales(found, of):
+        bias = _best_bias(found, of, dual, bias, scale)
+        scores = _Scores(found, bias, scale)
+        met.append((_mean_loss(scores, of, dual) + float(strengths.value(scale * W)), scores))
         bias = 2 * bias
-    primal, _, bias = met[-1]
-    tried = {scale: at for _, scale, at in (met[-1], min(met, key=lambda one: one[0]))}
-    values = [_best_dual(c * products, b, of, dual, strengths) for c, b in tried.items()]
-    return primal, max(values), bias
+    primal, last = met[-1]
+    least = min(met, key=lambda one: one[0])[1]
+    tried = [last] if least is last else [last, least]
+    values = [_best_dual(scores, of, dual, strengths) for scores in tried]
+    return primal, max(values), last.bias
 
 
-def _scales(products: np.ndarray) -> list[float]:
+def _scales(products: np.ndarray, of: Task) -> list[float]:
     """.., 1/4, 1/2, 1: from where the scores of an example differ by no more than a few."""
-    spread = float(np.ptp(products, axis=1).max())
+    spread = max(float(np.ptp(part.values, axis=1).max()) for part in parts(products, of))
     halvings = max(0, int(np.ceil(np.log2(max(spread, 1.0) / _FEW))))
     return [0.5**i for i in range(halvings, -1, -1)]
 
 
-def _rows(of: Task) -> Iterator[np.ndarray]:
-    """The rows of weight above 0 in float64, preprocessed, a block at a time."""
-    if of.kept:
-        yield from of.kept
-        return
-    shift, scale = (np.asarray(number, np.float64) for number in of.affine)
-    for start in range(0, len(of.there), _BLOCK):
-        places = start + np.flatnonzero(of.there[start : start + _BLOCK])
-        rows = placement.rows_at(of.X, places) if isinstance(of.X, Sharded) else of.X[places]
-        yield (np.asarray(rows, np.float64) - shift) * scale
+def _mean_loss(scores: _Scores, of: Task, dual: Dual) -> float:
+    return float(sum(p.v @ dual.value(p.values, p.of_label) for p in scores.parts(of)))
 
 
-def _products(W: np.ndarray, of: Task) -> np.ndarray:
-    """W x of every example, (n, C)."""
-    return np.concatenate([rows @ W.T for rows in _rows(of)])
-
-
-def _push(A: np.ndarray, of: Task) -> np.ndarray:
-    """G = sum_i A_i x_i^T, (P, D)."""
-    total, start = np.zeros((A.shape[1], of.X.shape[1])), 0
-    for rows in _rows(of):
-        total += A[start : start + len(rows)].T @ rows
-        start += len(rows)
-    return total
-
-
-def _of_bias(
-    b: np.ndarray, products: np.ndarray, of: Task, dual: Dual
-) -> tuple[float, np.ndarray, np.ndarray]:
-    """Mean loss, its gradient and its curvature in b.
+def _of_bias(scores: _Scores, of: Task, dual: Dual) -> tuple[float, np.ndarray, np.ndarray]:
+    """Mean loss, its gradient and its curvature in the bias.
 
     Moving all biases alike changes nothing; (sum b)**2 / (2 C) fixes that direction at 0.
     """
-    scores = products + b
-    point = dual.point(scores, of.of_label)
-    loss = of.v @ dual.value(scores, of.of_label) + b.sum() ** 2 / (2 * len(b))
-    gradient = of.v @ dual.residual(point, of.of_label) + b.mean()
-    return float(loss), gradient, dual.curvature(point, of.of_label, of.v) + 1 / len(b)
+    b = scores.bias
+    loss, gradient = b.sum() ** 2 / (2 * len(b)), np.full(len(b), b.mean())
+    curvature = np.full((len(b), len(b)), 1 / len(b))
+    for part in scores.parts(of):
+        point = dual.point(part.values, part.of_label)
+        loss += part.v @ dual.value(part.values, part.of_label)
+        gradient += part.v @ dual.residual(point, part.of_label)
+        curvature += dual.curvature(point, part.of_label, part.v)
+    return float(loss), gradient, curvature
 
 
-def _best_bias(products: np.ndarray, of: Task, dual: Dual, bias: np.ndarray) -> np.ndarray:
-    """The bias of least mean loss for given W x, of sum 0; `bias` is where to begin."""
+def _best_bias(
+    products: np.ndarray, of: Task, dual: Dual, bias: np.ndarray, scale: float
+) -> np.ndarray:
+    """The bias of least mean loss for given scale * W x, of sum 0; `bias` is where to begin."""
 
     def value(b: np.ndarray) -> tuple[float, np.ndarray]:
-        return _of_bias(b, products, of, dual)[:2]
+        return _of_bias(_Scores(products, b, scale), of, dual)[:2]
 
     def curvature(b: np.ndarray) -> np.ndarray:
-        return _of_bias(b, products, of, dual)[2]
+        return _of_bias(_Scores(products, b, scale), of, dual)[2]
 
     bias = scipy.optimize.minimize(
         value, bias, jac=True, hess=curvature, method="trust-exact",
         options={"gtol": _BALANCED, "maxiter": _NEWTON_STEPS},
     ).x  # fmt: skip
-    return _balanced(products, of, dual, bias, 3)
+    return _balanced(products, of, dual, bias, 3, scale)
 
 
 def _balanced(
-    products: np.ndarray, of: Task, dual: Dual, bias: np.ndarray, num_steps: int
+    products: np.ndarray, of: Task, dual: Dual, bias: np.ndarray, num_steps: int, scale: float = 1.0
 ) -> np.ndarray:
     """The bias after Newton steps for as long as they make its gradient smaller, of sum 0.
 
     Near the optimum the loss is flat to its last digit; its gradient is not.
     """
-    _, gradient, curvature = _of_bias(bias, products, of, dual)
+    _, gradient, curvature = _of_bias(_Scores(products, bias, scale), of, dual)
     for _ in range(num_steps):
         step = np.linalg.lstsq(curvature, gradient)[0]
-        _, there, curvature = _of_bias(bias - step, products, of, dual)
+        _, there, curvature = _of_bias(_Scores(products, bias - step, scale), of, dual)
         if not np.abs(there).max() < np.abs(gradient).max():
             break
         bias, gradient = bias - step, there
@@ -274,26 +236,37 @@ def _balanced(
 
 
 def _best_dual(
-    products: np.ndarray,
-    b: np.ndarray,
-    of: Task,
-    dual: Dual,
-    strengths: Strengths,
-    *,
-    search: bool = True,
+    scores: _Scores, of: Task, dual: Dual, strengths: Strengths, *, search: bool = True
 ) -> float:
     """The greatest dual value of the residuals of these scores, and of parts of them.
 
     Near the optimum the whole of them, or as much as is feasible, is best: no search is needed.
     """
-    point = dual.feasible(dual.point(products + b, of.of_label), of.of_label, of.v)
-    push = _push(dual.residual(point, of.of_label) * of.v[:, None], of)
+    point = _feasible(scores, of, dual)
+    push = pushed(of, lambda place: _residual(point, place, of, dual))
     most = float(strengths.largest_part(push))
 
     def lost(u: float) -> float:
-        return float(strengths.conjugate(u * push) - dual.worth(u, point, of.of_label, of.v))
+        worth = sum(dual.worth(u, p.values, p.of_label, p.v) for p in parts(point, of))
+        return float(strengths.conjugate(u * push) - worth)
 
     if not search:
         return max(0.0, -lost(most))
     found = scipy.optimize.minimize_scalar(lost, bounds=(0, most), method="bounded")
     return -min(0.0, lost(most), float(found.fun))
+
+
+def _feasible(scores: _Scores, of: Task, dual: Dual) -> np.ndarray:
+    """Dual variables (n, P) near those of the scores, with sum_i v_i a_i = 0."""
+    point, totals = matrix(scores.products.shape), np.zeros((2, len(scores.bias)))
+    for part in scores.parts(of):
+        point[part.place] = dual.point(part.values, part.of_label)
+        totals += dual.totals(point[part.place], part.of_label, part.v)
+    for part in parts(point, of):
+        point[part.place] = dual.feasible(part.values, part.of_label, totals)
+    return point
+
+
+def _residual(point: np.ndarray, place: slice, of: Task, dual: Dual) -> np.ndarray:
+    of_label = (of.labels[place, None] == np.flatnonzero(of.present)).astype(np.float64)
+    return np.asarray(dual.residual(point[place], of_label))

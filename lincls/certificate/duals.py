@@ -32,7 +32,10 @@ class Dual(Protocol):
     def curvature(self, point: Any, of_label: Any, v: Any) -> Any:
         """The second derivative of the mean loss in the bias (C, C)."""
 
-    def feasible(self, point: Any, of_label: Any, v: Any) -> Any:
+    def totals(self, point: Any, of_label: Any, v: Any) -> Any:
+        """What `feasible` needs of all examples, (2, C); it adds up over parts of them."""
+
+    def feasible(self, point: Any, of_label: Any, totals: Any) -> Any:
         """The nearest variables known with sum_i v_i a_i = 0."""
 
     def worth(self, u: Any, point: Any, of_label: Any, v: Any) -> Any:
@@ -64,9 +67,12 @@ class _Softmax:
         xp = p.__array_namespace__()
         return xp.diag(v @ p) - (p * v[:, None]).T @ p
 
-    def feasible(self, p: Any, of_label: Any, v: Any) -> Any:
+    def totals(self, p: Any, of_label: Any, v: Any) -> Any:
+        return p.__array_namespace__().stack([v @ of_label, v @ p])
+
+    def feasible(self, p: Any, of_label: Any, totals: Any) -> Any:
         xp = p.__array_namespace__()
-        shares, means = v @ of_label, v @ p
+        shares, means = totals
         part = xp.minimum(1.0, (shares / xp.maximum(means, xp.finfo(p.dtype).tiny)).min())
         return part * p + xp.maximum(shares - part * means, 0)
 
@@ -98,13 +104,16 @@ class _SquaredHinge:
         pairs = 2 * ((q > 0) * v[:, None]).T @ of_label
         return xp.diag(pairs.sum(axis=0) + pairs.sum(axis=1)) - pairs - pairs.T
 
-    def feasible(self, q: Any, of_label: Any, v: Any) -> Any:
+    def totals(self, q: Any, of_label: Any, v: Any) -> Any:
+        return q.__array_namespace__().stack([v @ of_label, v @ self.residual(q, of_label)])
+
+    def feasible(self, q: Any, of_label: Any, totals: Any) -> Any:
         """Flows between classes: what enters class c too much leaves it to where too little does.
 
         sum_i v_i a_i is what enters each class less what leaves it, so it becomes 0 by larger q.
         """
         xp = q.__array_namespace__()
-        excess, shares = v @ self.residual(q, of_label), v @ of_label
+        shares, excess = totals
         enters, lacks = xp.maximum(excess, 0) / shares, xp.maximum(-excess, 0)
         return q + (of_label @ enters)[:, None] * lacks / xp.maximum(
             lacks.sum(), xp.finfo(q.dtype).tiny

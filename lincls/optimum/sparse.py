@@ -109,7 +109,8 @@ def _looked(task: _Task, tol: jax.Array, state: _State) -> _State:
     """The state with its duality gap."""
     problem, (theta, scores) = task.problem, state.now
     point = task.dual.point(scores, problem.of_label)
-    point = task.dual.feasible(point, problem.of_label, problem.v)
+    totals = task.dual.totals(point, problem.of_label, problem.v)
+    point = task.dual.feasible(point, problem.of_label, totals)
     residual = task.dual.residual(point, problem.of_label) * problem.v[:, None]
     push = residual.T @ problem.Z[:, :-1]
     u = task.strengths.largest_part(push)
