@@ -1,0 +1,98 @@
+"""What a probe of so many features will take, before there are any: bytes, operations, time.
+
+    python -m experiments.probe.plan --rows 1281167 --features 2048 --classes 1000
+
+The other flags are those of the probe.  A line is a training or a search, with how often it runs.
+Times come from the same programs on few rows, on this machine, without compilation.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.lab import choices, options
+from experiments.lab.options import flag
+from experiments.probe import choosing, probing
+from experiments.probe.settings import Settings
+from lincls import batches, forecast
+from lincls.objective import Objective
+from lincls.structs import Hyper
+from lincls.training import Recipe
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes of the data."""
+
+    rows: int = flag(1_281_167, "training examples", low=2)
+    features: int = flag(2048, "numbers of each", low=1)
+    classes: int = flag(1000, "classes", low=2)
+    test_rows: int = flag(50_000, "test examples", low=1)
+
+
+def lines(sizes: Sizes, settings: Settings) -> Iterator[str]:
+    """What each part of a probe with all examples takes, of one seed."""
+    seeds = "" if settings.seeds == 1 else f"Each of {settings.seeds} seeds takes as much. "
+    yield f"{seeds}float32 features take {sizes.rows * sizes.features * 4 / 1e9:.3g} GB."
+    for kind in choosing.kinds(settings):
+        yield from _linear(sizes, settings) if kind == "linear" else _knn(kind, sizes, settings)
+
+
+def _linear(sizes: Sizes, settings: Settings) -> Iterator[str]:
+    if settings.fit_of(sizes.rows) == "optimum":
+        yield "Linear: every strength goes to its optimum; how many steps that takes, the data decide."
+        return
+    folds, axes = settings.num_folds or 1, min(sizes.rows, sizes.features)
+    num = probing.num_groups(settings.strengths, folds * sizes.classes * axes)
+    together = -(-settings.strengths // num)
+    for times, trainings, what in ((num, together * folds, "search"), (1, 1, "refit")):
+        told = _training(sizes, axes, trainings, settings)
+        yield f"Linear, {what}, {_times(times)}: {told}"
+
+
+def _training(sizes: Sizes, axes: int, trainings: int, settings: Settings) -> forecast.Forecast:
+    size, steps = probing.schedule(sizes.rows, settings.plan)
+    sampling = batches.full if size == sizes.rows else batches.shuffled
+    rates = np.full(trainings, settings.learning_rate)
+    return forecast.training(
+        jax.ShapeDtypeStruct((sizes.rows, axes), "float32"),
+        Recipe(Objective(), probing.normalised, sampling, size),
+        Hyper({"learning_rate": rates, "num_steps": steps}, np.ones(trainings)),
+        num_steps=steps, num_classes=sizes.classes, weight_of_each=True,
+    )  # fmt: skip
+
+
+def _knn(metric: str, sizes: Sizes, settings: Settings) -> Iterator[str]:
+    share = 1 / settings.num_folds if settings.num_folds else settings.validation
+    held = round(share * sizes.rows)
+    chosen = (settings.num_folds or 1, sizes.rows - held, held)
+    for times, among, queries in (chosen, (1, sizes.rows, sizes.test_rows)):
+        rows = jax.ShapeDtypeStruct((among, sizes.features), "float32")
+        k = min(settings.num_neighbors, among)
+        told = forecast.neighbors(rows, queries, k, metric=choices.METRICS[metric])
+        yield f"kNN, {_times(times)}: {told}"
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the lines; the exit status."""
+    groups: dict[str, Any] = {"probe": Settings}
+    parser = options.build(
+        "python -m experiments.probe.plan", __doc__ or "", groups, lambda: "plan", Sizes
+    )
+    sizes, chosen = options.parse(parser, groups, argv, Sizes)
+    with parser.refusing():
+        for line in lines(sizes, chosen["probe"]):
+            print(line, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
