@@ -44,7 +44,7 @@ def lines(sizes: Sizes, settings: Settings) -> Iterator[str]:
 
 def _linear(sizes: Sizes, settings: Settings) -> Iterator[str]:
     if settings.fit_of(sizes.rows) == "optimum":
-        yield "Linear: each strength goes to its optimum; the data decide how many steps that takes."
+        yield "Linear: each strength goes to its optimum; the data decide in how many steps."
         return
     folds, axes = settings.num_folds or 1, min(sizes.rows, sizes.features)
     num = probing.num_groups(settings.strengths, folds * sizes.classes * axes)
