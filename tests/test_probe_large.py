@@ -97,10 +97,9 @@ with placement.limited(device_bytes=2**26, piece_bytes=2**25):
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_DATA"), reason="no limit of memory here")
 def test_two_hundred_thousand_rows_of_200_classes_in_1_2_gb(tmp_path):
     file = saved(tmp_path / "big.npz", (200_000, 20_000), 256, 200, 8.0)
-    words = (
-        f"--dataset {file} --out {tmp_path} --probes linear --metrics top1 --strengths 3".split()
-    )
-    words += ["--seeds", "1", "--steps", "200", "--epochs", "1"]
+    words = ["--dataset", str(file), "--out", str(tmp_path), "--probes", "linear", "--metrics",
+             "top1", "--strengths", "3", "--seeds", "1", "--steps", "200",
+             "--epochs", "1"]  # fmt: skip
     command = [sys.executable, "-c", LIMITED, str(1200 * 2**20), *words]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
@@ -109,20 +108,8 @@ def test_two_hundred_thousand_rows_of_200_classes_in_1_2_gb(tmp_path):
 
 
 def test_a_plan_says_bytes_operations_and_times_before_there_are_data(capsys):
-    flags = [
-        "--rows",
-        "9000",
-        "--features",
-        "32",
-        "--classes",
-        "7",
-        "--test-rows",
-        "100",
-        "--strengths",
-        "4",
-        "--seeds",
-        "1",
-    ]
+    flags = ["--rows", "9000", "--features", "32", "--classes", "7", "--test-rows", "100",
+             "--strengths", "4", "--seeds", "1"]  # fmt: skip
     assert plan.main([*flags, "--probes", "linear", "l2", "--folds", "3"]) == 0
     told = capsys.readouterr().out
     assert "float32 features take 0.00115 GB." in told
