@@ -8,7 +8,7 @@ Features are standardised by their mean row and one scale.  The relative duality
 is computed by lincls.
 
 scikit-learn: LogisticRegression, L-BFGS, from strength to strength with a warm start.  torch: Adam
-with a cosine from 1e-3 to 0, minibatches of 512, at least 1,000 of them, one strength after the other.
+with a cosine from 1e-3 to 0, minibatches of 512 and at least 1,000 of them, strength by strength.
 """
 
 import argparse
