@@ -36,7 +36,7 @@ from lincls.structs import AnyArray, Neighbors
 
 _PAIRS = 2**15  # distances in a compiled call, at most
 _FROM_HOST = 2**11  # of them, where the rows come from the host
-_CACHED = 512  # pairs whose rows stay in a core's cache
+_CACHED = 64  # pairs whose rows stay in a core's cache
 _PAIR_COST = 32.0  # of an exact distance of a pair, measured, in units of `Metric.cost`
 _ROUNDING = 2.0**-16  # two programs may round a floating distance differently, by less than this
 
