@@ -328,10 +328,24 @@ def test_parts_of_the_training_data_are_one_search(metric, monkeypatch):
     table = oracles_knn.distances(metric.name, X[:6], X)
     assert_nearest(knn.neighbors(model, X[:6], 7), table, 7)
     groups = np.repeat(np.arange(5), -(-N // 5))[:N]  # a part and more is a query's own group
-    found = knn.neighbors(model, None, 7, groups=groups, block_size=64)
+    found = knn.neighbors(model, None, 7, groups=groups, block_size=100)  # some are in two parts
     plain = knn.neighbors(knn.fit(X, metric=metric, prune=False), None, 7, groups=groups)
     np.testing.assert_array_equal(found.indices, plain.indices)
     np.testing.assert_array_equal(found.distances, plain.distances)
+
+
+@exact
+def test_training_rows_have_their_sketches_already(metric, monkeypatch):
+    monkeypatch.setattr(sketches, "PART", 1000)
+    X = smooth(np.random.default_rng(0))
+    model, size = knn.fit(X, metric=metric), sketches.part_size(N)
+    places = np.array([size, size + 3, size + 3, 2 * size - 1])
+    with jax.enable_x64(True):
+        known = sketches.at(model.sketching, model.sketch, places, N)
+        made = sketches.apply(model.sketching, model.learned, X[places])
+        assert sketches.at(model.sketching, model.sketch, places - 1, N) is None
+    rtol = 0 if metric is distances.l1 else 0.01  # sums of another order, then rounded
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol), known, made)
 
 
 @pytest.mark.parametrize(

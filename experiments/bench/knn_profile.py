@@ -29,7 +29,7 @@ from lincls.knn import driver, pruning
 from lincls.structs import Neighbors
 
 PARTS = {  # functions of `pruning`, by what they do
-    "apply": "sketches of queries", "_keys": "keys", "_least_pairs": "least keys",
+    "sketch_of": "sketches of queries", "_keys": "keys", "_least_pairs": "least keys",
     "near_pairs": "near", "exact_distances": "exact distances", "fine_bounds": "fine bounds",
     "_kth_smallest": "lists", "_without": "lists", "_by_column": "lists", "_first": "lists",
     "_as_neighbors": "lists",

@@ -136,11 +136,15 @@ def as_made(sketch: Measured) -> Measured:
     return sketch
 
 
+def rows_at(sketch: Measured, places: Array) -> Measured:
+    return Measured(*(part[places] for part in sketch))
+
+
 def radii(sketch: Measured) -> Array:
     return sketch.radii
 
 
-l2 = Sketching(learn_directions, apply_directions, as_made, radii, keys_l2, reach_l2)
+l2 = Sketching(learn_directions, apply_directions, as_made, rows_at, radii, keys_l2, reach_l2)
 
 
 def learn_cosine(X: AnyArray) -> Directions | None:
@@ -163,4 +167,4 @@ def reach_cosine(directions: Directions, q: Measured, limits: np.ndarray) -> Rea
     return reach_l2(directions, q, 2 * (limits.astype(np.float64) + rounding))
 
 
-cosine = Sketching(learn_cosine, apply_cosine, as_made, radii, keys_l2, reach_cosine)
+cosine = Sketching(learn_cosine, apply_cosine, as_made, rows_at, radii, keys_l2, reach_cosine)

@@ -102,6 +102,16 @@ def tiled(sketch: Levels) -> Levels:
     return Levels(sketch.coarse._replace(rows=rows), sketch.fine)
 
 
+def rows_at(sketch: Levels, places: Array) -> Levels:
+    """The sketches at some places of those that `tiled` made, not tiled."""
+    coarse, fine = sketch
+    rows = coarse.rows[places // LANES, :, places % LANES]
+    return Levels(
+        Sketch(rows, coarse.radii[places], coarse.sums[places]),
+        Sketch(*(part[places] for part in fine)),
+    )
+
+
 def keys_l1(groups: Levels, q: Levels, x: Levels) -> Float[Array, "M N"]:
     """step * sum_g (|t_g(a) - t_g(b)| + t_g(a)) - r(b).
 
@@ -135,4 +145,4 @@ def refine_l1(groups: Levels, q: Sketch, x: Sketch) -> Float[Array, "P"]:
     return jnp.maximum(bound - rounded_up(q.radii + x.radii), 0)
 
 
-l1 = Sketching(learn_groups, apply_groups, tiled, None, keys_l1, reach_l1, refine_l1)
+l1 = Sketching(learn_groups, apply_groups, tiled, rows_at, None, keys_l1, reach_l1, refine_l1)

@@ -28,7 +28,7 @@ from jaxtyping import Array
 
 from lincls.knn.model import KNN
 from lincls.knn.pairs import exact_distances, fine_bounds
-from lincls.knn.sketches import TOGETHER, Part, Sketching, apply, part_size
+from lincls.knn.sketches import TOGETHER, Part, Sketching, apply, at, part_size
 from lincls.structs import AnyArray, Neighbors
 
 _DENSE = 1 / 8  # of the groups; from there on all keys are read faster than some
@@ -64,12 +64,16 @@ class Pairs(NamedTuple):
 
 
 def search_pruned(
-    model: KNN, queries: AnyArray, k: int, query_groups: Any, groups: Any
-) -> Neighbors | None:
-    """As `search_block`, with host arrays; None where bounds leave too many pairs for speed."""
+    model: KNN, queries: AnyArray, k: int, query_groups: Any, groups: Any,
+    places: np.ndarray | None = None,
+) -> Neighbors | None:  # fmt: skip
+    """As `search_block`, with host arrays; None where bounds leave too many pairs for speed.
+
+    Queries that are the training rows at some places have their sketches already.
+    """
     queries = jnp.asarray(queries)  # outside of the scope, so pixels stay in 32 bits
     with jax.enable_x64(True):
-        sketch = apply(model.sketching, model.learned, queries)
+        sketch = sketch_of(model, queries, places)
         block = SketchedBlock(queries, sketch, query_groups, groups)
         found: list[Pairs] = []
         limit, start = np.full(queries.shape[0], np.inf), 0
@@ -84,6 +88,14 @@ def search_pruned(
             found, limit = _first([*found, *seen, pairs], k, limit)
             start += keys.num_rows
     return _as_neighbors(found[0], k, (queries.shape[0], model.X.shape[0]))
+
+
+def sketch_of(model: KNN, queries: Array, places: np.ndarray | None) -> Any:
+    """Sketches of queries, made for them or those of the training rows at some places."""
+    known = None
+    if places is not None:
+        known = at(model.sketching, model.sketch, places, model.X.shape[0])
+    return apply(model.sketching, model.learned, queries) if known is None else known
 
 
 def pays(model: KNN, k: int) -> bool:

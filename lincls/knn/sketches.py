@@ -42,6 +42,7 @@ class Sketching(NamedTuple):
         learn: rows (N, D) to a pytree of numbers, or None where no sketch pays.
         apply: (learned, rows (M, D)) to sketches, a pytree with leading axis M; in float64.
         lay: training sketches to the form that `keys` reads fastest.
+        at: (training sketches as laid, places (M,)) to the sketches there, as `apply` makes them.
         radii: laid sketches to how far each may be from what it stands for, (N,) float32, or
             None where the keys hold that.
         keys: (learned, query sketches, training sketches as laid) to (M, N) float32, one
@@ -54,6 +55,7 @@ class Sketching(NamedTuple):
     learn: Callable[[Any], Any]
     apply: Callable[[Any, Any], Any]
     lay: Callable[[Any], Any]
+    at: Callable[[Any, Any], Any]
     radii: Callable[[Any], Any] | None
     keys: Callable[[Any, Any, Any], Any]
     reach: Callable[[Any, Any, Any], Any]
@@ -151,3 +153,14 @@ def _sketch_part(sketching: Sketching, learned: Any, X: AnyArray, size: int) -> 
 def apply(sketching: Sketching, learned: Any, X: AnyArray) -> Any:
     """Sketches of rows, not laid."""
     return sketching.apply(learned, X)
+
+
+def at(sketching: Sketching, parts: tuple[Part, ...], places: np.ndarray, num_rows: int) -> Any:
+    """Sketches of the training rows at some places, or None where they lie in several parts."""
+    number, places = np.divmod(places.astype(np.int32), np.int32(part_size(num_rows)))
+    return None if np.ptp(number) else _at(sketching, parts[number[0]].sketch, places)
+
+
+@partial(jax.jit, static_argnames="sketching")
+def _at(sketching: Sketching, laid: Any, places: Array) -> Any:
+    return sketching.at(laid, places)
