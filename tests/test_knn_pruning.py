@@ -397,6 +397,19 @@ def test_groups_and_leave_one_out(metric):
         np.testing.assert_array_equal(a.distances, b.distances)
 
 
+@pytest.mark.parametrize("largest", [50, 2**31 - 1, 2**52, 0.5])
+def test_pairs_are_sorted_by_row_distance_and_column(largest):
+    rng = np.random.default_rng(0)
+    exact = rng.integers(0, 5, 300) * (largest / 4 if largest < 1 else largest // 4)
+    found = pruning._sorted(
+        pruning.Pairs(rng.integers(0, 4, 300), rng.integers(0, 2**20, 300), exact)
+    )
+    expected = np.lexsort((found.columns, found.exact, found.rows))
+    np.testing.assert_array_equal(expected, np.arange(300))
+    assert found.exact.dtype == exact.dtype
+    np.testing.assert_array_equal(np.sort(found.exact), np.sort(exact))
+
+
 def test_which_models_have_sketches():
     few, narrow = np.zeros((N - 1, D), np.uint8), np.zeros((N, D - 1), np.uint8)
     assert knn.fit(few).sketching is None

@@ -265,13 +265,26 @@ def _by_column(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.nd
 
 def _first(found: list[Pairs], k: int, limit: np.ndarray) -> tuple[list[Pairs], np.ndarray]:
     """The k first of each row by (distance, column), and the limits (M,) that they set."""
-    pairs = Pairs(*map(np.concatenate, zip(*found, strict=True)))
-    order = np.lexsort((pairs.columns, pairs.exact, pairs.rows))
-    pairs = Pairs(*(part[order] for part in pairs))
+    pairs = _sorted(Pairs(*map(np.concatenate, zip(*found, strict=True))))
     rank = _rank(pairs.rows)
     limit, last = limit.copy(), rank == k - 1
     limit[pairs.rows[last]] = pairs.exact[last]
     return [Pairs(*(part[rank < k] for part in pairs))], limit
+
+
+def _sorted(pairs: Pairs) -> Pairs:
+    """By row, distance and column; whole numbers as one of 64 bits, which sorts far faster."""
+    rows, columns, exact = pairs
+    widths = [int(part.max(initial=0)).bit_length() for part in (exact, columns)]
+    of_rows = int(rows.max(initial=0)).bit_length()
+    if not np.issubdtype(exact.dtype, np.integer) or of_rows + sum(widths) > 63:
+        order = np.lexsort((columns, exact, rows))
+        return Pairs(*(part[order] for part in pairs))
+    numbers = (rows << widths[0] | exact.astype(np.int64)) << widths[1] | columns
+    numbers.sort()
+    columns, numbers = numbers & (1 << widths[1]) - 1, numbers >> widths[1]
+    exact = (numbers & (1 << widths[0]) - 1).astype(exact.dtype)
+    return Pairs(numbers >> widths[0], columns, exact)
 
 
 def _rank(rows: np.ndarray) -> np.ndarray:
