@@ -221,7 +221,7 @@ def _places(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _float32_above(limit: np.ndarray) -> np.ndarray:
-    """A finite float32 that no lower bound of a distance up to the limit exceeds."""
+    """A finite float32 above the limit as any program may round a distance."""
     return np.minimum(limit * (1 + _ROUNDING), np.finfo(np.float32).max).astype(np.float32)
 
 
