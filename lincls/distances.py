@@ -18,13 +18,12 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Num
 
-from lincls import checks, precision
+from lincls import checks, precision, sums
 from lincls.structs import AnyArray, AnyRows
 
 # Signed products of shifted pixels are at most 2**14, pixel differences squared at most 255**2;
 # 2**31 - 2**24 is the largest integer that has a floating key (see `knn.search.order_keys`).
 MAX_NARROW_FEATURES = (2**31 - 2**24) // 255**2
-_LANES = 128  # features that are summed side by side in L1, at most
 _CACHED = 2**22  # bytes
 _FEW = 192  # features; XLA breaks up longer sums of arrays, which costs a factor of ten
 _POINTS_AT_ONCE = 2048  # in a loop over points, so that temporaries stay small
@@ -96,24 +95,6 @@ def _floating(X: AnyArray) -> Array:
     return X.astype(jnp.float32) if X.dtype.itemsize < 4 else X
 
 
-def _sum_lanes(terms: Array, narrow: Any, dtype: Any) -> Array:
-    """Sums of rows (P, D): each lane's terms by 256 in `narrow`, which holds them, then `dtype`.
-
-    Padding costs five times the sums, so lanes and terms are numbers that divide D, if there are.
-    """
-    lanes = _divisor(terms.shape[1], 32, _LANES) or _LANES
-    in_lane = -(-terms.shape[1] // lanes)
-    width = lanes * (_divisor(in_lane, 8, 256) or min(256, in_lane))
-    terms = jnp.pad(terms, ((0, 0), (0, -terms.shape[1] % width)))
-    terms = terms.reshape(terms.shape[0], -1, width // lanes, lanes)
-    return jnp.sum(jnp.sum(terms, axis=2, dtype=narrow).astype(dtype), axis=(1, 2), dtype=dtype)
-
-
-def _divisor(number: int, least: int, most: int) -> int:
-    """The largest divisor of a number from `least` to `most`, or 0."""
-    return next((n for n in range(most, least - 1, -1) if number % n == 0), 0)
-
-
 # --- L2: the sum of squares ------------------------------------------------------------------
 
 
@@ -176,8 +157,11 @@ def _prepare_l2(X: AnyArray) -> Any:
 def _l2_pairs(q: Any, x: Any) -> Array:
     if not isinstance(x, Pixels):
         return jnp.sum(jnp.square(q - x), axis=1)
-    gap = q.rows.astype(jnp.int32) - x.rows.astype(jnp.int32)
-    return jnp.sum(jnp.square(gap), axis=1, dtype=x.square_norms.dtype)
+    return sums.in_slices(_square_gap, q.rows, x.rows, x.square_norms.dtype)
+
+
+def _square_gap(a: Array, b: Array) -> Array:
+    return jnp.square(a.astype(jnp.int32) - b.astype(jnp.int32))
 
 
 def _products(q: Array, x: Array, dtype: Any) -> Array:
@@ -220,8 +204,18 @@ def _prepare_l1(X: AnyArray) -> Array:
 def _l1_pairs(q: Array, x: Array) -> Array:
     if x.dtype != jnp.uint8:
         return jnp.sum(jnp.abs(q - x), axis=1)
-    gap = jnp.maximum(q, x) - jnp.minimum(q, x)
-    return _sum_lanes(gap.astype(jnp.uint16), jnp.uint16, integer_dtype(x))
+    return sums.in_slices(_gap, q, x, integer_dtype(x))
+
+
+def _gap(a: Array, b: Array) -> Array:
+    return (jnp.maximum(a, b) - jnp.minimum(a, b)).astype(jnp.uint16)
+
+
+def _l1_of_one(q: Array, x: Array) -> Array:
+    """Distances of one point (1, D) from all."""
+    if x.dtype != jnp.uint8:
+        return jnp.sum(jnp.abs(q - x), axis=1)
+    return sums.in_lanes(_gap(q, x), jnp.uint16, integer_dtype(x))
 
 
 def _l1_of_few(q: Array, x: Array) -> Array:
@@ -244,7 +238,7 @@ def _l1_of_few(q: Array, x: Array) -> Array:
 def _l1_pairwise(q: Array, x: Array) -> Array:
     if x.dtype == jnp.uint8 and x.shape[1] <= _FEW:
         return _l1_of_few(q, x)
-    return lax.map(lambda point: _l1_pairs(point[None], x), q)
+    return lax.map(lambda point: _l1_of_one(point[None], x), q)
 
 
 l1 = Metric("l1", _prepare_l1, _l1_pairwise, _l1_pairs, cost=16.0, degree=1)

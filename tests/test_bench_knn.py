@@ -1,6 +1,7 @@
 """The benchmark of neighbours: its oracles, its clock, its data and what it says, on tiny data."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from experiments.bench import (
     knn_engines,
     knn_memory,
     knn_oracles,
+    knn_profile,
     knn_telling,
     knn_timing,
     timing,
@@ -209,3 +211,15 @@ def test_memory_is_that_of_a_process_of_its_own(dtype):
     assert 2**24 < found["before"] <= found["built"] <= found["peak"]
     assert found["within"]
     assert found["allowed"] == int(1.35 * found["data"]) + 2**30
+
+
+def test_the_profile_gives_all_processor_time_to_some_part():
+    rng = np.random.default_rng(0)
+    X = (rng.normal(size=(4096, 4)) @ rng.normal(size=(4, 256)) * 20 + 128).astype(np.uint8)
+    search = partial(knn_profile.among_training, X[:8], 5)
+    found = knn_profile.profile(X, search, "l2")
+    assert set(found) <= {*knn_profile.PARTS.values(), knn_profile.OTHER}
+    assert found["exact distances"] > 0
+    lines = knn_profile.table({"l2": found}, 8).splitlines()
+    shares = [float(line.split(" %")[0].split()[-1]) for line in lines[1:-1]]
+    assert sum(shares) == pytest.approx(100, abs=0.5)

@@ -1,13 +1,13 @@
 """Pruned search against the 64-bit oracle, on data where a sloppy bound loses a neighbour."""
 
-from functools import cache, partial
+from functools import cache
 
 import jax
 import numpy as np
 import pytest
 
 from lincls import distances, knn
-from lincls.knn import driver, pruning, sketches
+from lincls.knn import directions, driver, feature_groups, pairs, pruning, sketches
 from tests import oracles_knn
 from tests.shares import further
 
@@ -105,42 +105,62 @@ def test_all_of_them(metric):
     assert_nearest(found, table_of(metric, smooth)[:3], N)
 
 
+def block_and_keys(model, queries):
+    """A block of queries, and its keys with the only part."""
+    sketch = sketches.apply(model.sketching, model.learned, queries)
+    block = pruning.SketchedBlock(queries, sketch, None, None)
+    return block, pruning.keys_of(model, block, model.sketch[0], 0)
+
+
+def within_reach(model, queries, limit):
+    """Whether the key of each pair is within reach of its query's limit, (M, N)."""
+    with jax.enable_x64(True):
+        block, keys = block_and_keys(model, queries)
+        reach = model.sketching.reach(model.learned, block.sketch, limit)
+    radii = None if keys.part.radii is None else keys.part.radii.ravel()
+    most = reach.most(np.arange(len(limit))[:, None], radii)
+    return ~(keys.each > most)[:, :N]
+
+
 @exact
 @on_data
-def test_no_bound_exceeds_its_distance(metric, make):
+def test_every_pair_up_to_a_limit_is_within_its_reach(metric, make):
     _, queries = data_and_queries(make)
     model = fitted(metric, make)
     if model.sketching is None:
         return
-    with jax.enable_x64(True):
-        q, part = model.sketching.apply(model.learned, queries), model.sketch[0]
-        lower = np.asarray(model.sketching.lower(model.learned, q, part))
-        rows, columns = np.divmod(np.arange(len(queries) * N), N)
     table = table_of(metric, make)
-    assert np.all(lower <= table)
-    if metric is distances.l1:
-        refine, fine = model.sketching.refine, part.fine
-        with jax.enable_x64(True):
-            program = partial(pruning._refined, refine, model.learned, q.fine, fine)
-            refined = pruning.of_pairs(program, rows, columns)
-        assert np.all(refined.reshape(table.shape) <= table)
-    if make is smooth:
-        assert np.median(lower / np.maximum(table, 1)) > 0.2  # and it says something
+    for rank in (0, 1, 9, 99, N // 2, N - 1):
+        limit = np.sort(table, axis=1)[:, rank]
+        near = within_reach(model, queries, limit)
+        assert np.all(near[table <= limit[:, None]])
+        if make is smooth and rank < 99:
+            assert near.mean() < 0.3  # and it says something
+
+
+@on_data
+def test_no_fine_bound_exceeds_its_distance(make):
+    _, queries = data_and_queries(make)
+    model = fitted(distances.l1, make)
+    fine = model.sketch[0].sketch.fine
+    with jax.enable_x64(True):
+        q = model.sketching.apply(model.learned, queries)
+        rows, columns = np.divmod(np.arange(len(queries) * N), N)
+        refined = pairs.fine_bounds(model, q.fine, fine, rows, columns)
+    table = table_of(distances.l1, make)
+    assert np.all(refined.reshape(table.shape) <= table)
 
 
 @exact
 def test_bounds_leave_few_candidates_where_data_allow_it(metric):
     _, queries = data_and_queries(smooth)
     model = fitted(metric, smooth)
+    limit = np.sort(table_of(metric, smooth), axis=1)[:, 4]
     with jax.enable_x64(True):
-        sketch = sketches.apply(model.sketching, model.learned, queries)
-        block = pruning.SketchedBlock(queries, sketch, None, None)
-        no_limit = np.full(len(queries), np.inf)
-        found = pruning.bounds_and_limit(model, block, model.sketch[0], 0, 5, no_limit)
-    lower, _, limit = found
-    left = lower <= limit[:, None]
-    assert left.sum(axis=1).min() >= 5
-    assert left.mean() < 0.1
+        near = pruning.near_pairs(model, *block_and_keys(model, queries), limit)
+    left = np.bincount(near[0], minlength=len(queries))
+    assert left.min() >= 5
+    assert left.mean() < 0.1 * N
 
 
 def embeddings(num, spread, dtype):
@@ -171,10 +191,9 @@ def test_floating_neighbours_equal_the_oracle_up_to_rounding(metric, spread, dty
     np.testing.assert_allclose(found.distances, expected, rtol=1e-5, atol=1e-6)
     chosen = np.take_along_axis(table, found.indices, axis=1)
     np.testing.assert_allclose(chosen, expected, rtol=1e-5, atol=1e-6)
-    with jax.enable_x64(True):
-        q = sketches.apply(model.sketching, model.learned, queries)
-        lower = np.asarray(model.sketching.lower(model.learned, q, model.sketch[0]))
-    assert np.all(lower <= table * (1 + 1e-5) + 1e-6)
+    for rank in (0, 9, N - 1):
+        limit = np.sort(table, axis=1)[:, rank] * (1 + 1e-5) + 1e-6
+        assert np.all(within_reach(model, queries, limit)[table <= limit[:, None]])
     assert (model.learned.axes is None) == spread
 
 
@@ -204,7 +223,7 @@ def test_a_query_too_far_for_float32_has_the_neighbours_of_float64():
 @pytest.mark.parametrize("num_features", [33_026, further(33_025)])
 def test_wide_rows_are_pruned_exactly(metric, num_features, monkeypatch):
     monkeypatch.setattr(sketches, "SAMPLE", 16)
-    monkeypatch.setattr(sketches, "_MOST_FINE", 64)
+    monkeypatch.setattr(feature_groups, "_MOST_FINE", 64)
     X = np.zeros((32, num_features), np.uint8)
     X[::2] = 255
     X[np.arange(32), np.arange(32)] ^= np.arange(32, dtype=np.uint8)
@@ -309,10 +328,24 @@ def test_parts_of_the_training_data_are_one_search(metric, monkeypatch):
     table = oracles_knn.distances(metric.name, X[:6], X)
     assert_nearest(knn.neighbors(model, X[:6], 7), table, 7)
     groups = np.repeat(np.arange(5), -(-N // 5))[:N]  # a part and more is a query's own group
-    found = knn.neighbors(model, None, 7, groups=groups, block_size=64)
+    found = knn.neighbors(model, None, 7, groups=groups, block_size=100)  # some are in two parts
     plain = knn.neighbors(knn.fit(X, metric=metric, prune=False), None, 7, groups=groups)
     np.testing.assert_array_equal(found.indices, plain.indices)
     np.testing.assert_array_equal(found.distances, plain.distances)
+
+
+@exact
+def test_training_rows_have_their_sketches_already(metric, monkeypatch):
+    monkeypatch.setattr(sketches, "PART", 1000)
+    X = smooth(np.random.default_rng(0))
+    model, size = knn.fit(X, metric=metric), sketches.part_size(N)
+    places = np.array([size, size + 3, size + 3, 2 * size - 1])
+    with jax.enable_x64(True):
+        known = sketches.at(model.sketching, model.sketch, places, N)
+        made = sketches.apply(model.sketching, model.learned, X[places])
+        assert sketches.at(model.sketching, model.sketch, places - 1, N) is None
+    rtol = 0 if metric is distances.l1 else 0.01  # sums of another order, then rounded
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol), known, made)
 
 
 @pytest.mark.parametrize(
@@ -342,9 +375,9 @@ def test_a_large_host_array_is_not_copied(metric, make, limited):
 
 
 def test_directions_of_a_large_host_array_are_sought_once(monkeypatch, limited):
-    sought, learn = [], sketches.learn_directions
-    counting = sketches.l2_directions._replace(learn=lambda X: sought.append(1) or learn(X))
-    monkeypatch.setattr(sketches, "l2_directions", counting)
+    sought, learn = [], directions.learn_directions
+    counting = directions.l2._replace(learn=lambda X: sought.append(1) or learn(X))
+    monkeypatch.setattr(directions, "l2", counting)
     limited(copy_bytes=2**10)
     model = knn.fit(noise(np.random.default_rng(0)))
     assert model.sketching is None
@@ -364,21 +397,34 @@ def test_groups_and_leave_one_out(metric):
         np.testing.assert_array_equal(a.distances, b.distances)
 
 
+@pytest.mark.parametrize("largest", [50, 2**31 - 1, 2**52, 0.5])
+def test_pairs_are_sorted_by_row_distance_and_column(largest):
+    rng = np.random.default_rng(0)
+    exact = rng.integers(0, 5, 300) * (largest / 4 if largest < 1 else largest // 4)
+    found = pruning._sorted(
+        pruning.Pairs(rng.integers(0, 4, 300), rng.integers(0, 2**20, 300), exact)
+    )
+    expected = np.lexsort((found.columns, found.exact, found.rows))
+    np.testing.assert_array_equal(expected, np.arange(300))
+    assert found.exact.dtype == exact.dtype
+    np.testing.assert_array_equal(np.sort(found.exact), np.sort(exact))
+
+
 def test_which_models_have_sketches():
     few, narrow = np.zeros((N - 1, D), np.uint8), np.zeros((N, D - 1), np.uint8)
     assert knn.fit(few).sketching is None
     assert knn.fit(narrow).sketching is None
     rows = np.zeros((N, D), np.uint8)
-    assert knn.fit(rows).sketching == sketches.l2_directions
+    assert knn.fit(rows).sketching == directions.l2
     assert knn.fit(rows, prune=False).sketching is None
-    assert knn.fit(rows, metric=distances.l1).sketching == sketches.l1_groups
+    assert knn.fit(rows, metric=distances.l1).sketching == feature_groups.l1
     assert knn.fit(rows.astype(np.float32), metric=distances.l1).sketching is None
 
 
 def test_few_shapes_are_compiled():
     X, _ = data_and_queries(smooth)
     model = fitted(distances.l2, smooth)
-    programs = [sketches.apply, pruning._bounds, pruning._exact, pruning._refined]
+    programs = [sketches.apply, pruning._keys, pairs._exact, pairs._refined]
     before = sum(program._cache_size() for program in programs)
     for num_queries in (1, 7, 8, 9, 64, 65, 299, 300):
         for k in (1, 2, 10, 11, 20):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from experiments import bench_knn, bench_train, choose_k, run
-from experiments.bench import estimators, knn_memory
+from experiments.bench import estimators, knn_memory, knn_profile
 from experiments.check_homework import __main__ as check_homework
 from experiments.classify import __main__ as classify
 from experiments.lab import gate, options
@@ -33,7 +33,8 @@ OF_DATA = {
 PROGRAMS = {
     **OF_DATA, "bench_train": bench_train.main, "check_homework": check_homework.main,
     "classify": classify.main, "compare": compare.main, "coverage": coverage.main,
-    "estimators": estimators.main, "knn_memory": knn_memory.main, "readme": readme.main,
+    "estimators": estimators.main, "knn_memory": knn_memory.main, "knn_profile": knn_profile.main,
+    "readme": readme.main,
 }  # fmt: skip
 
 
@@ -57,7 +58,7 @@ def refused(capsys, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_flag_that_does_not_exist_is_refused_in_one_line(refused, name):
     words = {"classify": ["train", "photos"], "check_homework": ["a.py"], "compare": ["a", "b"],
-             "knn_memory": ["array", "uint8", "300", "4"]}  # fmt: skip
+             "knn_memory": ["array", "uint8", "300", "4"], "knn_profile": ["digits"]}  # fmt: skip
     assert "--colour" in refused(PROGRAMS[name], *words.get(name, []), "--colour", "red")
 
 
@@ -84,6 +85,7 @@ def test_programs_say_which_words_they_need(refused, tmp_path):
     assert "dtype" in refused(knn_memory.main, "array", "int64", "300", "4")
     assert "at least 256" in refused(knn_memory.main, "array", "uint8", "3", "4")
     assert "digit; did you mean digits?" in refused(estimators.main, "digit")
+    assert "searched without bounds" in refused(knn_profile.main, "digits")
     for words in ([], ["{"], ["[]"], ['{"rank": 0}']):
         assert "task" in refused(work.main, *words)
     assert "FILE" in refused(check_homework.main)

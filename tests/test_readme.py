@@ -38,6 +38,7 @@ OTHERS = (
     "class_counts",
     "classify",
     "knn_memory",
+    "knn_profile",
     "bench.estimators",
 )  # without `options`; tested elsewhere
 COMMANDS = sorted({one for one in COMMANDS if not any(name in one for name in OTHERS)})

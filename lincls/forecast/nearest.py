@@ -11,7 +11,8 @@ from lincls.distances import Metric
 from lincls.forecast import layout as layouts
 from lincls.forecast.layout import Layout, Rows
 from lincls.forecast.told import Forecast, size
-from lincls.knn import driver, sketches
+from lincls.knn import directions, driver, feature_groups, sketches
+from lincls.knn.model import sketching_of
 from lincls.knn.routes import Route, route
 from lincls.knn.search import compiled_search_block
 from lincls.structs import Sharded
@@ -102,7 +103,7 @@ def _model(rows: Rows, layout: Layout, metric: Metric, num_rows: int, *, bounded
 
     points = jax.tree.map(like, jax.eval_shape(metric.prepare, array))
     bounded = bounded and jax.default_backend() == "cpu"
-    sketching = sketches.for_metric(metric, layouts.blank(rows)) if bounded else None
+    sketching = sketching_of(metric, layouts.blank(rows)) if bounded else None
     return knn.KNN(X, None, points, metric, None, sketching)
 
 
@@ -133,14 +134,14 @@ def _sketch_bytes(task: _Task) -> int:
     """Bytes of the sketches of all rows, and of what is learned for them, at most."""
     num_features = task.rows.num_features
     if task.metric == distances.l1:
-        groups = sum(sketches.num_groups(num_features))
+        groups = sum(feature_groups.num_groups(num_features))
         row, learned = groups + 2 * 8, (2 * num_features + 8) * groups
     else:
-        axes = sketches.num_axes(num_features)
-        kept = axes if task.rows.dtype == np.uint8 else max(axes, num_features)
-        row, learned = 2 * (kept + 1) + 8, 8 * num_features * (axes + 1)
+        axes = directions.num_axes(num_features)
+        kept = axes + 1 if task.rows.dtype == np.uint8 else max(axes + 1, num_features)
+        row, learned = 2 * directions.num_columns(kept) + 8, 8 * num_features * (axes + 1)
     filling = 32 * math.ceil(task.rows.num_rows / sketches.PART)
-    return (task.rows.num_rows + filling) * row + learned
+    return (task.rows.num_rows + filling) * (row + 1) + learned
 
 
 def _prepared_bytes(metric: Metric, rows: Rows) -> int:

@@ -51,14 +51,19 @@ class Queries(NamedTuple):
     groups: Any
     places: np.ndarray  # (Q,)
     dtype: Any
+    own: bool  # whether the rows are those of the training set
 
 
 class Block(NamedTuple):
-    """Queries (B, D) with their groups (B,) or None; the first are those at `places`."""
+    """Queries (B, D) with their groups (B,) or None; the first are those at `places`.
+
+    `own` says where all of them are among the training rows, if they are of them.
+    """
 
     rows: Any
     groups: Any
     places: np.ndarray
+    own: np.ndarray | None
 
 
 def neighbors(
@@ -104,7 +109,7 @@ def neighbors(
         block_size = min(checks.count(block_size, "block_size", high=sys.maxsize), rows.shape[0])
     on_block = checks.function(on_block, "on_block") or _ignore
     places, dtype = np.arange(rows.shape[0]), precision.common(model.X, rows)
-    asked = Queries(rows, query_groups, places, dtype)
+    asked = Queries(rows, query_groups, places, dtype, own=queries is None)
     found = _search(model, asked, k, groups, block_size, on_block)
     if precision.overflowed(model, found) and dtype != np.float64:
         asked = asked._replace(dtype=np.dtype(np.float64))
@@ -148,7 +153,7 @@ def _pruned(
         return missed < len(found) + _MISSES
 
     def search(block: Block) -> Neighbors | None:
-        return search_pruned(model, block.rows, k, block.groups, groups)
+        return search_pruned(model, block.rows, k, block.groups, groups, block.own)
 
     blocks = itertools.takewhile(worth_trying, _blocks(queries, size))
     with contextlib.closing(_in_threads(search, blocks)) as answers:
@@ -331,10 +336,11 @@ def bucket(k: int) -> int:
 
 def _blocks(queries: Queries, size: int) -> Iterator[Block]:
     """Blocks of exactly `size` queries; the last one repeats its last."""
-    rows, groups, places, dtype = queries
+    rows, groups, places, dtype, own = queries
     for start in range(0, len(places), size):
         some = places[start : start + size]
         filled = np.pad(some, (0, size - len(some)), mode="edge")
         of_block = placement.rows_at(rows, filled) if isinstance(rows, Sharded) else rows[filled]
         of_block = precision.widened(of_block, dtype)
-        yield Block(of_block, None if groups is None else groups[filled], some)
+        of_groups = None if groups is None else groups[filled]
+        yield Block(of_block, of_groups, some, filled if own else None)

@@ -7,12 +7,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lincls import checks, distances, placement
 from lincls.distances import Metric
-from lincls.knn import precision, sketches
+from lincls.knn import directions, feature_groups, precision, sketches
 from lincls.knn.sketches import Sketching
-from lincls.structs import Sharded
+from lincls.structs import AnyArray, Sharded
 
 _MOST_CLASSES = 2**20  # more than there are examples are labels of another kind
 
@@ -99,7 +100,7 @@ def remember(model: KNN, *, prune: bool) -> KNN:
             return dataclasses.replace(model, points=placement.per_shard(metric.prepare, X))
     with distances.exact_scope(X):
         bounded = prune and jax.default_backend() == "cpu" and not placement.is_large(X)
-        sketching = sketches.for_metric(metric, X) if bounded else None
+        sketching = sketching_of(metric, X) if bounded else None
         if sketching is not None and placement.stays_on_host(X):
             model, sketching = _sketched(model, sketching), None  # what does not pay, never does
         if placement.is_large(X) or model.sketching is not None:
@@ -107,6 +108,20 @@ def remember(model: KNN, *, prune: bool) -> KNN:
         X = placement.on_device(X)
         model = dataclasses.replace(model, X=X, points=metric.prepare(X))
         return model if sketching is None else _sketched(model, sketching)
+
+
+def sketching_of(metric: Metric, X: AnyArray) -> Sketching | None:
+    """The sketching of a metric on the rows X, or None where the plain search is the fastest.
+
+    Sketches serve L2 and cosine on any rows and L1 on uint8, from 4,096 rows of 256 features on.
+    """
+    if X.shape[0] < 2 * sketches.SAMPLE or not 256 <= X.shape[1] <= sketches.MOST_WIDE:
+        return None
+    if metric == distances.l1:
+        known = X.dtype == np.uint8 and X.shape[1] <= feature_groups.MOST_FEATURES
+        return feature_groups.l1 if known else None
+    known_by_metric = {distances.l2: directions.l2, distances.cosine: directions.cosine}
+    return known_by_metric.get(metric)
 
 
 def _count_classes(y: Any) -> int:
