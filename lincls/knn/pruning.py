@@ -14,14 +14,8 @@ steps 2 and 3 read only those groups whose least key is small enough.
 Many training examples come in parts, one after the other; the k-th smallest distance in the
 parts before is the limit of a part, so step 2 is for the first.
 
-<<<<<<< HEAD
-Steps 2 and 4 work on lists of pairs (query, example), made on the host.  A compiled loop gathers
-the rows of as many pairs as stay in the cache, and stops after the last pair.  The steps are
-programs of their own, because XLA otherwise fuses one into another's inner loop.
-=======
 Steps 2 and 4 work on lists of pairs (`pairs`).  The steps are programs of their own, because XLA
 otherwise fuses one into another's inner loop.
->>>>>>> knn-cv
 """
 
 from functools import partial
