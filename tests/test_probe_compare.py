@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 import scipy.stats
+from sklearn.linear_model import Ridge
 
-from experiments.probe import choosing, compare, features, protocols
+from experiments.probe import __main__ as program
+from experiments.probe import choosing, compare, features, least_squares, protocols
 from experiments.probe.settings import Settings
 from lincls import evaluation
 
@@ -87,3 +89,30 @@ def test_dino_knn_votes_as_its_paper_says():
         np.testing.assert_array_equal(found[place], expected.argmax(axis=1))
     shares = [each / each.sum(axis=1, keepdims=True) for each in (votes, expected)]
     np.testing.assert_allclose(*shares, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("rows", "size"), [(40, 6), (12, 30)])
+def test_least_squares_is_that_of_big_vision(rows, size):
+    """Its arithmetic by another way: scikit-learn's Ridge on whitened rows with a constant 100."""
+    X, y = RNG.normal(3, 2, size=(rows, size)), RNG.integers(0, 3, rows)
+    queries = RNG.normal(3, 2, size=(20, size))
+    found = least_squares.fit(X, y, 4, 2.0**10)
+    Z, Q = ((each - X.mean(axis=0)) / (X.std(axis=0) + 1e-5) for each in (X, queries))
+    Z, Q = (np.pad(each, ((0, 0), (0, 1)), constant_values=100.0) for each in (Z, Q))
+    ridge = Ridge(alpha=2.0**10, fit_intercept=False).fit(Z, 2 * np.eye(4)[y] - 1)
+    np.testing.assert_allclose(queries @ found.W.T + found.b, ridge.predict(Q), atol=1e-4)
+
+
+def test_the_few_shot_protocol_of_big_vision_runs(tmp_path, capsys):
+    y = RNG.permutation(np.arange(160) % 4)
+    X = (RNG.normal(size=(4, 6))[y] + RNG.normal(size=(160, 6))).astype(np.float32)
+    np.savez(tmp_path / "a.npz", X_train=X[:120], y_train=y[:120], X_test=X[120:], y_test=y[120:])
+    words = ["--dataset", str(tmp_path / "a.npz"), "--out", str(tmp_path)]
+    assert program.main([*words, "--protocol", "fewshot-lsr"]) == 0
+    told = capsys.readouterr().out
+    assert told.count("| linear, least squares | ") == 4
+    assert "strength 1.0e+03 |" in told
+    (folder,) = (path.parent for path in tmp_path.glob("a/probe/*/heads.npz"))
+    with np.load(folder / "heads.npz") as heads, np.load(folder / "predictions.npz") as said:
+        scores = X[120:] @ heads["W"][-1].T + heads["b"][-1]  # 25 shots, the last draw
+        np.testing.assert_array_equal(scores.argmax(axis=1), said["predictions"][-1])

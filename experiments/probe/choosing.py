@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.lab import gate, progress
 from experiments.lab.parts import NOWHERE, Arrays, Parts
-from experiments.probe import features, probing
+from experiments.probe import features, least_squares, probing
 from experiments.probe.probing import PROBES, Chosen
 from experiments.probe.settings import Settings
 from lincls import checks, knn, linear, splits
@@ -200,6 +200,31 @@ def _train(
     )  # fmt: skip
 
 
+def choose_least_squares(
+    task: Task, shots: str, settings: Settings, parts: Parts = NOWHERE
+) -> Chosen:
+    """Fit at the fixed strength; nothing is chosen, and the held-out accuracy is told."""
+    count = settings.shot_counts[shots]
+    name = f"lsr-{shots.replace('%', 'percent')}-seed{task.seed}"
+
+    def fitted(weight: np.ndarray) -> LinearParams:
+        X, y = task.X[weight > 0], task.y[weight > 0]
+        return least_squares.fit(X, y, task.num_classes, settings.lsr_strength)
+
+    def compute() -> Arrays:
+        trainings = zip(task.weights(count, to_choose=True), task.held, strict=True)
+        right = [
+            np.mean(np.asarray(linear.predict(fitted(weight), task.X[held])) == task.y[held])
+            for weight, held in trainings
+        ]
+        W, b = fitted(task.weights(count, to_choose=False)[0])
+        return {"W": np.asarray(W), "b": np.asarray(b), "accuracy": np.asarray(np.mean(right))}
+
+    found = parts.kept(f"chosen-{name}", compute)
+    model = LinearParams(found["W"], found["b"])
+    return Chosen("lsr", shots, task.seed, settings.lsr_strength, float(found["accuracy"]), model)
+
+
 # --- the kNN probes ----------------------------------------------------------------------------
 
 
@@ -299,14 +324,16 @@ def choose(
                 tell(part_name(task.seed, shots, kind))
                 if kind == "linear":
                     chosen.append(choose_linear(task, shots, settings, parts))
+                elif kind == "lsr":
+                    chosen.append(choose_least_squares(task, shots, settings, parts))
                 else:
                     chosen += choose_knn_of(kind, task, shots, settings, parts)
     return task, chosen
 
 
 def kinds(settings: Settings) -> list[str]:
-    """What is chosen apart: the linear probe, and the kNN probes of each metric."""
-    return [*(["linear"] if "linear" in settings.probes else []), *metrics(settings)]
+    """What is chosen apart: each linear probe, and the kNN probes of each metric."""
+    return [*(each for each in ("linear", "lsr") if each in settings.probes), *metrics(settings)]
 
 
 def part_name(seed: int, shots: str, kind: str) -> str:

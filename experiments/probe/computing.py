@@ -82,7 +82,7 @@ def tested(
 
 def _heads(job: Job, chosen: Sequence[Chosen]) -> dict[str, Named]:
     """The linear probes, for raw features; nothing where there are none."""
-    heads = [one for one in chosen if one.probe == "linear"]
+    heads = [one for one in chosen if one.is_linear]
     if not heads:
         return {}
     return {"heads": {

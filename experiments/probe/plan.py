@@ -39,7 +39,10 @@ def lines(sizes: Sizes, settings: Settings) -> Iterator[str]:
     seeds = "" if settings.seeds == 1 else f"Each of {settings.seeds} seeds takes as much. "
     yield f"{seeds}float32 features take {sizes.rows * sizes.features * 4 / 1e9:.3g} GB."
     for kind in choosing.kinds(settings):
-        yield from _linear(sizes, settings) if kind == "linear" else _knn(kind, sizes, settings)
+        if kind == "lsr":
+            yield f"Least squares: one system of {min(sizes.rows, sizes.features) + 1:,} equations."
+        else:
+            yield from _linear(sizes, settings) if kind == "linear" else _knn(kind, sizes, settings)
 
 
 def _linear(sizes: Sizes, settings: Settings) -> Iterator[str]:

@@ -31,6 +31,7 @@ from lincls.training import Recipe
 OnStep = Callable[[int, int], Any]
 PROBES = {  # name -> what a table calls it, and the metric of its search
     "linear": ("linear, softmax", None),
+    "lsr": ("linear, least squares", None),
     "l1": ("kNN, L1", "l1"),
     "l2": ("kNN, L2", "l2"),
     "cosine": ("kNN, cosine", "cosine"),
@@ -73,6 +74,10 @@ class Chosen(NamedTuple):
     gap: float = np.nan  # of the linear probe: it is at most so far above the optimum, relatively
     fit: str = ""  # of the linear probe: early or optimum
     at_edge: bool = False  # whether it is the first or the last that was tried
+
+    @property
+    def is_linear(self) -> bool:
+        return isinstance(self.model, LinearParams)
 
     @property
     def name(self) -> str:

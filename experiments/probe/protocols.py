@@ -38,6 +38,12 @@ PROTOCOLS = {
         "Zhai et al., arXiv 1910.04867, section 2; google-research/task_adaptation",
         "give 1,000 training examples; 800 and 200 of them choose, and all are refitted",
     ),
+    "fewshot-lsr": Protocol(
+        {"probes": ("lsr",), "shots": ("1", "5", "10", "25"), "seeds": 3, "metrics": ("top1",),
+         "lsr_strength": 1024.0},
+        "big_vision, evaluators/fewshot_lsr.py and configs/common_fewshot.py",
+        "nothing but the random draw of the examples",
+    ),
     "mteb": Protocol(
         {"probes": ("linear",), "shots": ("8",), "seeds": 10,
          "metrics": ("top1", "macro_f1", "ap")},

@@ -18,8 +18,8 @@ def row(
     """A result as JSON has it.  A number that is not there, or not finite, is None."""
     found: dict[str, Any] = {
         "name": one.name, "probe": one.probe, "shots": one.shots, "seed": one.seed,
-        "strength": one.value if one.probe == "linear" else None,
-        "k": None if one.probe == "linear" else int(one.value), "selection": one.accuracy,
+        "strength": one.value if one.is_linear else None,
+        "k": None if one.is_linear else int(one.value), "selection": one.accuracy,
         "gap": _number(one.gap), "fit": one.fit or None, "at_edge": one.at_edge,
     }  # fmt: skip
     for name in metrics:

@@ -15,7 +15,10 @@ _FEW = 5000  # examples whose optimum takes no longer than RMSprop
 class Settings:
     """The flags of the probe."""
 
-    probes: tuple[str, ...] = flag(tuple(PROBES), "which probes", choices=tuple(PROBES))
+    probes: tuple[str, ...] = flag(
+        ("linear", "l1", "l2", "cosine", "exp"), "which probes; lsr is least squares",
+        choices=tuple(PROBES),
+    )  # fmt: skip
     others: tuple[str, ...] = flag(
         (), "more feature files of the same task, such as other layers or models: each is probed "
         "alike, and compared with that of --dataset",
@@ -57,6 +60,7 @@ class Settings:
     strengths: int = flag(40, "strengths of the L2 penalty, as powers of one ratio", low=1, smoke=5)
     weakest: float = flag(1e-6, "the least of them, for features of average variance 1", low=1e-9)
     strongest: float = flag(10.0, "the greatest of them", low=1e-9)
+    lsr_strength: float = flag(1024.0, "the strength of lsr, which is not chosen", low=1e-9)
     epochs: float = flag(2.0, "passes of the linear probe over its examples", low=0)
     examples: int = flag(120_000, "examples it sees at least", low=1, smoke=20_000)
     steps: int = flag(

@@ -36,7 +36,7 @@ def test(
         kept = parts.kept(f"{test.part}-{one.name}", partial(scoring.arrays, one))
         scores = kept["scores"]
         predictions = scores.argmax(axis=1).astype(np.int32)
-        outcome = Outcome(predictions, labels, data.num_classes, scores, one.probe != "linear")
+        outcome = Outcome(predictions, labels, data.num_classes, scores, not one.is_linear)
         yield Tested(one, outcome)
 
 
@@ -49,7 +49,7 @@ class Scoring:
 
     def arrays(self, one: Chosen) -> dict[str, np.ndarray]:
         """The scores (M, C) float32 of a chosen probe."""
-        if one.probe == "linear":
+        if one.is_linear:
             found = np.asarray(linear.scores(one.model, self._queries))
         else:
             near, num_classes = self._near(one), self._task.num_classes
