@@ -47,6 +47,7 @@ ORDER = [
     "audit",
     "crossval",
     "probe",
+    "multilabel",
     "forecast",
     "models",
     "estimators",
