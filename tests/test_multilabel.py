@@ -3,6 +3,7 @@
 import warnings
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import sklearn.metrics
@@ -11,8 +12,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from lincls import certificate, distances, evaluation, linear, multilabel, optimum, splits
-from lincls.multilabel import solver
+from lincls.multilabel import bounds, solver
+from lincls.optimum import rows as scopes
 from lincls.preprocessing import fit as affine_of
+from lincls.preprocessing import identity
 from lincls.structs import LinearParams
 
 pytestmark = pytest.mark.usefixtures("quick_compiles")
@@ -81,6 +84,33 @@ def test_the_gap_bounds_parameters_that_are_far_from_the_optimum(steps):
         halves = LinearParams(np.stack([-w, w]) / 2, np.zeros(2))
         gap = certificate.duality_gap(halves, X, Y[:, c].astype(int), reg=2e-2, weight=weight)
         assert found.gap[0, c] >= found.loss[0, c] - gap.primal - 1e-9
+
+
+def test_the_bound_is_that_of_w_whatever_its_bias():
+    best = multilabel.optima(X, Y, regs=[1e-2], tol=1e-6)
+    least = best.loss[0]
+    for scale in (0.7, 1.0, 1.2):
+        W = scale * best.params.W[0]
+        given = X, identity(D), Y, np.full(N, 1 / N), W
+        duals = [np.subtract(*bounds.objective_and_gap(*given, np.full(C, b), 1e-2))
+                 for b in (-2.0, 0.0, 1.5)]  # fmt: skip
+        np.testing.assert_allclose(duals, np.broadcast_to(duals[0], (3, C)), atol=1e-6)
+        assert (duals[0] > 0).all()  # which would hide a difference
+        assert (duals[0] <= least + 1e-9).all()
+
+
+@pytest.mark.parametrize("shift", [-3.0, 0.0, 3.0])
+def test_probabilities_that_are_not_balanced_are_mended_exactly(shift, monkeypatch):
+    monkeypatch.setattr(bounds, "_best_move", lambda scores, share, v: np.zeros(C))
+    v, scores = RNG.random(N), RNG.normal(size=(N, C)) + shift
+    v /= v.sum()
+    with scopes.precision(np.dtype(np.float64)):
+        given = map(jnp.asarray, (scores, v @ Y, v))
+        q, rest = map(np.asarray, bounds._balanced(*given))
+    np.testing.assert_allclose(v @ q, v @ Y, rtol=1e-12)
+    np.testing.assert_allclose(q + rest, 1, rtol=1e-12)
+    assert (q >= 0).all()
+    assert (rest >= 0).all()
 
 
 def test_weight_0_leaves_out_and_weight_2_counts_twice():
@@ -216,7 +246,7 @@ LABELS = np.column_stack([
     SCORES[:, :C] + RNG.normal(size=(N, C)) > [0, 0.5, 1, 2], np.arange(N) == 3,
     np.arange(N) != 5, np.zeros(N),
 ]).astype(bool)  # fmt: skip
-PREDICTED = SCORES > 0.5
+PREDICTED = (SCORES > 0.5) & (np.arange(C + 3) != C)
 
 
 def f1(average):

@@ -8,10 +8,11 @@ import pytest
 import sklearn.metrics
 from sklearn.linear_model import LogisticRegression
 
+from experiments.bench import multilabel as bench
 from experiments.lab import gate
 from experiments.lab.parts import Parts
 from experiments.probe import __main__ as program
-from experiments.probe.multilabel import computing, source
+from experiments.probe.multilabel import computing, coverage, source
 from experiments.probe.multilabel.settings import Settings
 from lincls import evaluation
 
@@ -69,6 +70,7 @@ def test_the_whole_program(file, capsys):
 
 def check_measures(row, scores, predictions):
     """The numbers of a result are scikit-learn's of what was said of the test examples."""
+    np.testing.assert_array_equal(predictions, scores > (0 if row["probe"] == "linear" else 0.5))
     for name, value in (
         ("ap", sklearn.metrics.average_precision_score(Y[N:], scores)),
         ("micro_f1", sklearn.metrics.f1_score(Y[N:], predictions, average="micro")),
@@ -194,3 +196,15 @@ def test_a_folder_of_npy_files_is_read_too(tmp_path):
     assert found.class_names == ("0", "1", "2")
     (tmp_path / "y_train.npy").write_bytes(b"damaged")
     assert not source.has_matrices(tmp_path)
+
+
+def test_the_bench_prints_a_row_for_each(capsys):
+    assert bench.main(["--rows", "60", "--features", "3", "--classes", "2"]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert len(rows) == 4
+    assert all(float(row.split("|")[3]) <= 0.02 for row in rows)
+
+
+def test_the_coverage_of_few_test_sets(capsys):
+    assert coverage.main(["--tests", "2"]) == 0
+    assert capsys.readouterr().out.count("| mAP |") == 4

@@ -10,6 +10,7 @@ import pytest
 
 from experiments import bench_knn, bench_train, choose_k, run
 from experiments.bench import estimators, knn_memory
+from experiments.bench import multilabel as bench_multilabel
 from experiments.check_homework import __main__ as check_homework
 from experiments.classify import __main__ as classify
 from experiments.lab import gate, options
@@ -17,6 +18,7 @@ from experiments.many import __main__ as many
 from experiments.many import work
 from experiments.probe import __main__ as probe
 from experiments.probe import compare, coverage
+from experiments.probe.multilabel import coverage as multilabel_coverage
 from experiments.report import readme
 
 ROOT = Path(__file__).parent.parent
@@ -34,6 +36,7 @@ PROGRAMS = {
     **OF_DATA, "bench_train": bench_train.main, "check_homework": check_homework.main,
     "classify": classify.main, "compare": compare.main, "coverage": coverage.main,
     "estimators": estimators.main, "knn_memory": knn_memory.main, "readme": readme.main,
+    "bench_multilabel": bench_multilabel.main, "multilabel_coverage": multilabel_coverage.main,
 }  # fmt: skip
 
 

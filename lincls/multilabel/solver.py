@@ -168,7 +168,7 @@ def _of_strength(
     tol, asked = wanted.tol, varied
     for _ in range(_TIMES):
         theta = solve(theta, reg, np.where(asked, tol, np.inf), wanted.max_steps)
-        W = np.where(varied[:, None], theta[:, :-1] @ laid.axes.T, 0).astype(_FLOAT)
+        W = theta[:, :-1] @ laid.axes.T  # 0 where nothing was asked
         b = np.where(varied, theta[:, -1], certain).astype(_FLOAT)
         loss, gap = bound(W, b, reg)
         asked, tol = varied & (gap > wanted.tol * loss), tol / 10
