@@ -42,7 +42,11 @@ class Job(NamedTuple):
 
 def home(common: options.Common) -> Path:
     """The folder of a data set's results, within --out whatever the data are called."""
-    name = gate.of(common).name
+    return home_of(common, gate.of(common).name)
+
+
+def home_of(common: options.Common, name: str) -> Path:
+    """The folder of the results of data of a name."""
     plain = re.sub(r"[^\w.-]+", "-", name).strip(".-")[:100] or "data"
     return Path(common.out) / (f"{plain}-smoke" if common.smoke else plain)
 

@@ -25,6 +25,7 @@ from lincls import (
     knn,
     linear,
     losses,
+    multilabel,
     objective,
     optimizers,
     optimum,
@@ -39,8 +40,9 @@ from lincls import (
 from lincls.structs import Affine, Examples, Hyper, LinearParams, Neighbors
 
 MODULES = (
-    audit, batches, certificate, checkpoint, crossval, gradcheck, hyper, linear, losses, objective,
-    optimizers, optimum, passes, penalties, preprocessing, probe, quick, random_search, training,
+    audit, batches, certificate, checkpoint, crossval, gradcheck, hyper, linear, losses,
+    multilabel, objective, optimizers, optimum, passes, penalties, preprocessing, probe, quick,
+    random_search, training,
 )  # fmt: skip
 RNG = np.random.default_rng(70)
 N, D, C = 12, 3, 2
@@ -54,6 +56,9 @@ RECIPE = training.Recipe(batch_size=4)
 STATE = training.start(KEY, PARAMS, RECIPE, HYPER)
 DATA = Examples(X, Y, np.ones(N, np.float32))
 MODEL = knn.fit(X, Y)
+MATRIX = np.stack([Y, np.arange(N) % 3 == 0], axis=1).astype(int)
+FOLDS = np.arange(N) // 6
+ANSWERS = multilabel.fit_knn(X, MATRIX, FOLDS, [1, 3])
 FOUND = knn.neighbors(MODEL, None, 3)
 
 
@@ -80,6 +85,15 @@ BAD = {
     "narrowed rows": [changed(X, 1e300), np.float64(X) * 1e-60, 1e9 + np.float64(X) * 1e-3],
     "labels": [Y[:, None], np.eye(C, dtype=int)[Y], Y.astype(float), Y.astype(str), Y[:-1],
                Y - 1, masked(Y), None, "labels"],
+    "label matrix": [Y, MATRIX[:0], MATRIX[:, :0], 2 * MATRIX, MATRIX - 1,
+                     changed(MATRIX, np.nan), changed(MATRIX, 0.5), MATRIX.astype(str), "labels",
+                     None, masked(MATRIX), scipy.sparse.csr_matrix(MATRIX), MATRIX[None],
+                     MATRIX.astype(object), MATRIX * 1j],
+    "other labels": [MATRIX[:-1]],
+    "judging labels": [np.zeros_like(MATRIX), np.ones_like(MATRIX)],
+    "answers": [None, MODEL, X, tuple(ANSWERS)],
+    "list of strengths": [0.1, [], [0.1, 0.0], [[0.1]], [0.1, np.nan], ["0.1"], None],
+    "list of counts": [3, [], [0], [1.5], ["3"], [N], None],
     "known labels": [Y + C, Y.astype(np.int64) + 2**33],
     "weight": [np.ones(N + 1), np.ones((N, 1)), -np.ones(N), np.zeros(N), masked(np.ones(N)),
                changed(np.ones(N), np.nan), changed(np.ones(N), 1e-50), "weight", np.full(N, 1j)],
@@ -140,6 +154,8 @@ PARTS = {
 ROWS = "rows / fitted rows"
 TRAINED = f"{ROWS} / narrowed rows"
 LABELS = "labels / known labels"
+ANSWERED = "label matrix / other labels"
+JUDGED = f"{ANSWERED} / judging labels"
 LOSS = {"scores": "scores", "labels": LABELS, "margin": "real tree"}
 TABLE = {
     linear.init: {"key": "key", "num_features": "count", "num_classes": "count", "scale": "number"},
@@ -225,6 +241,16 @@ TABLE = {
     probe.fit_linear: {"X": TRAINED, "y": "labels", "folds": "folds", "regs": "", "loss": "loss",
                        "weight": "weight", "tol": "number"},
     probe.fit_knn: {"X": ROWS, "y": "labels", "folds": "folds", "ks": "", "metric": ""},
+    multilabel.rarest: {"Y": "label matrix"},
+    multilabel.optima: {"X": TRAINED, "Y": ANSWERED, "regs": "list of strengths",
+                        "weight": "weight", "affine": "affine", "tol": "number",
+                        "max_steps": "negative"},
+    multilabel.fit_linear: {"X": TRAINED, "Y": JUDGED, "folds": "folds",
+                            "regs": "list of strengths", "per_feature": "", "tol": "number"},
+    multilabel.fit_knn: {"X": ROWS, "Y": JUDGED, "folds": "folds",
+                         "ks": "list of counts", "metric": "", "per_feature": ""},
+    multilabel.shares: {"found": "answers", "X": ROWS},
+    multilabel.probabilities: {"params": "params", "X": "rows"},
     random_search.draw: {"key": "key", "num_features": "count", "num_classes": "count",
                          "scale": "positive"},
     random_search.search: {"key": "key", "X": TRAINED, "y": "labels", "num_classes": "count",
@@ -264,14 +290,19 @@ GOOD = {
     "data": DATA, "hyper": HYPER, "dtype": np.float32, "times": 2, "fn": lambda x: (x**2).sum(),
     "x": np.ones(3), "grads": np.full(3, 2.0), "recipe": RECIPE, "state": STATE, "num_steps": 2,
     "reg": 0.1, "folds": Y, "accuracies": np.ones((3, 2)), "path": "nowhere/file.npz",
-    "ks": [1, 3], "tree": {"a": X}, "like": {"a": X}, "validation": (X, Y), "patience": 1,
-    "model": MODEL, "found": FOUND, "queries": X, "k": 3,
+    "ks": [1, 3], "regs": [0.1], "tree": {"a": X}, "like": {"a": X}, "validation": (X, Y),
+    "patience": 1, "model": MODEL, "found": FOUND, "queries": X, "k": 3,
     "indices": np.tile(np.arange(N), (N, 1)),
 }  # fmt: skip
 GOOD_OF = {
     gradcheck.check: {"params": np.ones(3)},
     gradcheck.taylor: {"params": np.ones(3)},
     training.fit: {"validation": (X, Y)},
+    multilabel.rarest: {"Y": MATRIX},
+    multilabel.optima: {"Y": MATRIX},
+    multilabel.fit_linear: {"Y": MATRIX, "folds": FOLDS},
+    multilabel.fit_knn: {"Y": MATRIX, "folds": FOLDS},
+    multilabel.shares: {"found": ANSWERS},
 }
 
 

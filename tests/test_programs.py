@@ -9,14 +9,16 @@ import pandas as pd
 import pytest
 
 from experiments import bench_knn, bench_train, choose_k, run
-from experiments.bench import estimators, knn_memory, knn_profile
+from experiments.bench import estimators, knn_memory, knn_profile, probes, same
+from experiments.bench import multilabel as bench_multilabel
 from experiments.check_homework import __main__ as check_homework
 from experiments.classify import __main__ as classify
 from experiments.lab import gate, options
 from experiments.many import __main__ as many
 from experiments.many import work
 from experiments.probe import __main__ as probe
-from experiments.probe import compare, coverage
+from experiments.probe import compare, coverage, plan
+from experiments.probe.multilabel import coverage as multilabel_coverage
 from experiments.report import readme
 
 ROOT = Path(__file__).parent.parent
@@ -34,7 +36,8 @@ PROGRAMS = {
     **OF_DATA, "bench_train": bench_train.main, "check_homework": check_homework.main,
     "classify": classify.main, "compare": compare.main, "coverage": coverage.main,
     "estimators": estimators.main, "knn_memory": knn_memory.main, "knn_profile": knn_profile.main,
-    "readme": readme.main,
+    "readme": readme.main, "probes": probes.main, "same": same.main, "plan": plan.main,
+    "bench_multilabel": bench_multilabel.main, "multilabel_coverage": multilabel_coverage.main,
 }  # fmt: skip
 
 
@@ -57,7 +60,7 @@ def refused(capsys, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_flag_that_does_not_exist_is_refused_in_one_line(refused, name):
-    words = {"classify": ["train", "photos"], "check_homework": ["a.py"], "compare": ["a", "b"],
+    words = {"classify": ["train", "photos"], "check_homework": ["a.py"], "compare": ["a", "b"], "same": ["a", "b"], "probes": ["a.npz"],
              "knn_memory": ["array", "uint8", "300", "4"], "knn_profile": ["digits"]}  # fmt: skip
     assert "--colour" in refused(PROGRAMS[name], *words.get(name, []), "--colour", "red")
 

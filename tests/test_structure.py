@@ -48,6 +48,7 @@ ORDER = [
     "audit",
     "crossval",
     "probe",
+    "multilabel",
     "forecast",
     "models",
     "estimators",

@@ -31,6 +31,7 @@ from experiments.lab import lock, options, progress, record
 from experiments.lab.parts import Parts
 from experiments.probe import asking, auditing, choosing, computing, store, together, writing
 from experiments.probe.asking import Job
+from experiments.probe.multilabel import program as multilabel
 from experiments.report import probe as report
 from experiments.report import words
 
@@ -70,6 +71,8 @@ def _told(job: Job, found: dict[str, Any]) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the command line, compute, write the files, print the tables; the exit status."""
     try:
+        if multilabel.is_meant(argv):
+            return multilabel.run(argv)
         jobs = asking.read(argv, __doc__ or "", auditing.Common)
         if jobs[0].common.audit:
             return max(auditing.run(j.data, j.common, j.settings, j.home) for j in jobs)

@@ -103,6 +103,32 @@ def targeted(scores: Any, targets: Any) -> tuple[AnyArray, AnyArray]:
     return scores, targets
 
 
+def label_matrix(Y: Any, name: str = "Y", num_examples: int | None = None) -> np.ndarray:
+    """Return several labels a row as bool (N, C): entry (i, c) says whether row i has class c.
+
+    Raises:
+        TypeError: a tracer, text, or what is no array.
+        ValueError: another shape, no examples or classes, an entry other than 0 and 1.
+    """
+    if not is_concrete(Y):
+        raise TypeError(f"{name} must hold values; call this outside of jit, grad and vmap")
+    Y = np.asarray(as_array(Y, name))
+    if Y.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must be 0 and 1, got {Y.dtype}")
+    length = "N" if num_examples is None else num_examples
+    if Y.ndim != 2 or not Y.size or (num_examples is not None and len(Y) != num_examples):
+        raise ValueError(
+            f"{name} must have shape ({length}, C), a column of 0 and 1 for each class, got "
+            f"{Y.shape}"
+        )
+    other = ~((Y == 0) | (Y == 1))
+    if other.any():
+        raise ValueError(
+            f"{name} must be 0 and 1, got {Y[other][0]} in row {int(other.any(axis=1).argmax())}"
+        )
+    return Y.astype(bool)
+
+
 def params(params: Any, name: str = "params") -> LinearParams:
     """Return W (C, D) and b (C,), or with the same leading axes (G, ...) on both, as floats.
 

@@ -19,6 +19,12 @@ from lincls.evaluation.metrics import (
     reliability,
     top_k_accuracy,
 )
+from lincls.evaluation.multilabel import (
+    multilabel_average_precision,
+    multilabel_macro_f1,
+    multilabel_micro_f1,
+    per_class_average_precision,
+)
 from lincls.evaluation.ranking import auroc, average_precision
 
 __all__ = [
@@ -38,7 +44,11 @@ __all__ = [
     "mcnemar",
     "mean",
     "mean_per_class",
+    "multilabel_average_precision",
+    "multilabel_macro_f1",
+    "multilabel_micro_f1",
     "per_class_accuracy",
+    "per_class_average_precision",
     "reliability",
     "top_k_accuracy",
     "wilson_interval",

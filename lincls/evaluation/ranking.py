@@ -47,7 +47,7 @@ def average_precision(
     Args:
         scores, labels, groups: as for `auroc`.
     """
-    return _over_classes(scores, labels, groups, _average_precision)
+    return _over_classes(scores, labels, groups, class_average_precision)
 
 
 def _over_classes(
@@ -92,7 +92,7 @@ def _auroc(scores: np.ndarray, is_class: np.ndarray) -> tuple[float, np.ndarray]
     return pairs / max(num * num_others, 1), left / np.maximum((num - is_class) * others, 1)
 
 
-def _average_precision(scores: np.ndarray, is_class: np.ndarray) -> tuple[float, np.ndarray]:
+def class_average_precision(scores: np.ndarray, is_class: np.ndarray) -> tuple[float, np.ndarray]:
     """The average precision, and those (N,) without each example."""
     order = np.argsort(-scores, kind="stable")
     hits = is_class[order]

@@ -88,7 +88,8 @@ def minimise(
         problem: the examples.
         theta: (P, A + 1), where to begin.
         reg, tol, max_steps: scalars; tol is the relative gap at which it ends.
-        moments: of `second_moments`; None for no preconditioner.
+        moments: of `second_moments`; its diagonal (A + 1,) where the axes are principal ones;
+            None for no preconditioner.
         loss: a differentiable convex loss.
     """
     task = _Task(problem, reg, loss)
@@ -186,8 +187,11 @@ def _scaled(task: _Task, gradient: jax.Array) -> jax.Array:
 
 
 def _factor(task: _Task, scores: jax.Array, moments: jax.Array) -> jax.Array:
-    """Cholesky factor of the expected curvature."""
+    """Cholesky factor of the expected curvature; of a diagonal itself."""
     matrix = _curvature(task, scores) * moments
+    if moments.ndim == 1:
+        least = jnp.finfo(matrix.dtype).eps * 10 * jnp.sum(matrix)
+        return matrix + _ridge(task, len(matrix)) + least
     least = jnp.finfo(matrix.dtype).eps * 10 * jnp.trace(matrix)
     return jnp.linalg.cholesky(matrix + jnp.diag(_ridge(task, len(matrix)) + least))
 
@@ -197,6 +201,8 @@ def _ridge(task: _Task, length: int) -> jax.Array:
 
 
 def _preconditioned(factor: jax.Array, gradient: jax.Array) -> jax.Array:
+    if factor.ndim == 1:
+        return gradient / factor
     return jax.scipy.linalg.cho_solve((factor, True), gradient.T).T
 
 

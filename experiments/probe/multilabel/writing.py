@@ -1,0 +1,91 @@
+"""The files and the table of a probe of several labels a row."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from experiments.lab import record
+from experiments.probe import results
+from experiments.probe.multilabel.computing import METRICS, Found
+from experiments.probe.multilabel.settings import PROBES
+from lincls import files
+
+_ABOUT = ("name", "probe", "seed", "strength", "k", "selection", "gap", "at_edge")
+
+
+def save(folder: Path, found: dict[str, Any], computed: Found) -> None:
+    """All files of a result, and results.json last: where it stands, all stands."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / record.RESULTS).unlink(missing_ok=True)
+    for name, arrays in computed.arrays.items():
+        files.write(folder / f"{name}.npz", lambda f, a=arrays: files.save_npz(f, **a))  # type: ignore[misc]
+    texts = {
+        "results.csv": _csv(found["results"]),
+        "table.md": "\n".join([*table(found), ""]),
+        record.RESULTS: json.dumps(found, indent=2, allow_nan=False) + "\n",
+    }
+    for name, text in texts.items():
+        files.write(folder / name, lambda f, t=text: f.write(t.encode()))  # type: ignore[misc]
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    """A line for each result and metric."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*_ABOUT, "metric", "value", "low", "high"])
+    for row in rows:
+        for name in METRICS:
+            numbers = (row[name + end] for end in ("", "_low", "_high"))
+            writer.writerow([*(row[key] for key in _ABOUT), name, *numbers])
+    return text.getvalue()
+
+
+def table(found: dict[str, Any]) -> list[str]:
+    """Caption and table in Markdown: the first seed, and the spread over all."""
+    titles = ["probe", *METRICS.values(), "mAP over seeds", "chosen"]
+    lines = [titles, ["---", *["---:"] * (len(titles) - 2), "---"], *_cells(found)]
+    return [caption(found), "", *(f"| {' | '.join(line)} |" for line in lines)]
+
+
+def _cells(found: dict[str, Any]) -> Iterator[list[str]]:
+    first = [row for row in found["results"] if row["seed"] == found["seed"]]
+    for row, spread in zip(first, found["spread"], strict=True):
+        numbers = [results.cell(name, row) for name in METRICS]
+        chosen = f"k = {row['k']}" if row["k"] else f"strength {row['strength']:.1e}"
+        edge = " (edge of the grid)" if row["at_edge"] else ""
+        yield [PROBES[row["probe"]][0], *numbers, results.over_seeds(spread, "ap"), chosen + edge]
+
+
+def caption(found: dict[str, Any]) -> str:
+    """What the table is about, in a paragraph."""
+    data, settings = found["data"], found["settings"]
+    on = f"a validation part of {settings['validation']:.0%}"
+    if settings["folds"]:
+        on = f"{settings['folds']} folds, stratified by the rarest label"
+    units = "groups of test examples" if found["test_groups"] else "test examples"
+    times = found["test_set"]["times_used"]
+    return (
+        f"{data['source']}: {data['num_train']:,} training and {data['num_test']:,} test examples, "
+        f"{len(data['class_names'])} classes, {found['labels_a_row']:.1f} labels a training row, "
+        f"normalise {settings['normalise']}. Percent with 95 % CI over the {units}; seed "
+        f"{found['seed']}. F1 at probability or share 0.5. Strength and k chosen by mAP on {on}; "
+        f"the test set was opened {'once' if times == 1 else f'{times} times'}."
+        f"{_left_out(found)}"
+    )
+
+
+def _left_out(found: dict[str, Any]) -> str:
+    """Which classes a mean does not contain; empty for none."""
+    told = ""
+    if names := found["untested"]:
+        shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+        told += f" mAP leaves out classes that all test rows have, or none: {shown}."
+    if found["not_judged"]:
+        told += (
+            f" In choosing, {found['not_judged']} of {found['pairs']} pairs of a fold and a class "
+            "had one answer only and were left out."
+        )
+    return told
