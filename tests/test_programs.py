@@ -60,7 +60,8 @@ def refused(capsys, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_flag_that_does_not_exist_is_refused_in_one_line(refused, name):
-    words = {"classify": ["train", "photos"], "check_homework": ["a.py"], "compare": ["a", "b"], "same": ["a", "b"], "probes": ["a.npz"],
+    words = {"classify": ["train", "photos"], "check_homework": ["a.py"], "compare": ["a", "b"],
+             "same": ["a", "b"], "probes": ["a.npz"],
              "knn_memory": ["array", "uint8", "300", "4"], "knn_profile": ["digits"]}  # fmt: skip
     assert "--colour" in refused(PROGRAMS[name], *words.get(name, []), "--colour", "red")
 
