@@ -41,7 +41,7 @@ def test_random_filters_are_patches_of_mean_0_and_features_are_quarters(tmp_path
 @pytest.mark.parametrize("engine", ["lincls", "sklearn"])
 def test_an_engine_is_measured_on_a_small_file(engine, tmp_path, capsys, optax_promotes):
     y = RNG.permutation(np.arange(150) % 3)
-    X = (2 * RNG.normal(size=(3, 5))[y] + RNG.normal(size=(150, 5))).astype(np.float32)
+    X = (7 + 2 * RNG.normal(size=(3, 5))[y] + RNG.normal(size=(150, 5))).astype(np.float32)
     file = tmp_path / "a.npz"
     np.savez(file, X_train=X[:100], y_train=y[:100], X_test=X[100:], y_test=y[100:])
     assert probes.main([str(file), "--one", "--engines", engine, "--strengths", "3"]) == 0

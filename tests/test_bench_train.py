@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from experiments import bench_train
@@ -34,3 +35,10 @@ def test_an_unknown_part_is_refused(capsys):
     with pytest.raises(SystemExit):
         bench_train.main(["--parts", "two_epochs"])
     assert "one_epoch" in capsys.readouterr().err
+
+
+def test_the_strengths_of_every_grid_are_numbers_that_float32_holds():
+    for number in bench_train.GRIDS:
+        regs = trainers.strengths(number)
+        assert regs[0] == trainers.REG
+        assert np.float32(regs[-1]) > 1e-12

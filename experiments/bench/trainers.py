@@ -72,10 +72,15 @@ def embeddings(
     return X[:num_examples], y[:num_examples], X[num_examples:], y[num_examples:]
 
 
+def strengths(number: int) -> np.ndarray:
+    """So many of them, from REG on over six decades."""
+    return np.geomspace(REG, 1e-6 * REG, number)
+
+
 def lincls_grid(task: Task, num_settings: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """`training.fit` on as many strengths at once; the first is REG."""
-    regs = REG * 2.0 ** -np.arange(num_settings)
-    hyper = Hyper({"learning_rate": task.rate}, REG if num_settings == 1 else regs)
+    regs = REG if num_settings == 1 else strengths(num_settings)
+    hyper = Hyper({"learning_rate": task.rate}, regs)
     recipe = Recipe(Objective(LOSSES[task.loss]), batch_size=task.batch_size)
     state, _ = training.fit(
         training.start(KEY, zeros(task), recipe, hyper), task.X, task.y, recipe, hyper,

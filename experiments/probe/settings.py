@@ -62,7 +62,7 @@ class Settings:
     strongest: float = flag(10.0, "the greatest of them", low=1e-9)
     lsr_strength: float = flag(1024.0, "the strength of lsr, which is not chosen", low=1e-9)
     epochs: float = flag(2.0, "passes of the linear probe over its examples", low=0)
-    examples: int = flag(120_000, "examples it sees at least", low=1, smoke=20_000)
+    examples: int = flag(400_000, "examples it sees at least", low=1, smoke=20_000)
     steps: int = flag(
         2000, "steps it takes at least, on up to 3,000 examples; on N more, 3,000 / N of them",
         low=1, smoke=200,
