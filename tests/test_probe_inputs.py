@@ -185,6 +185,6 @@ def test_a_strength_that_diverges_is_not_chosen(small, monkeypatch, capsys):
 
 def test_small_sets_are_full_batches_and_great_ones_take_no_more_steps_than_their_examples():
     plan = choosing.Settings().plan
-    assert probing.schedule(160, plan) == (160, 2000)
+    assert probing.schedule(160, plan) == (160, 2500)
     assert probing.schedule(2000, plan) == (512, 2000)
-    assert probing.schedule(50_000, plan) == (512, 234)
+    assert probing.schedule(50_000, plan) == (512, 781)

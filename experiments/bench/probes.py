@@ -11,7 +11,6 @@ scikit-learn: LogisticRegression, L-BFGS, from strength to strength with a warm 
 with a cosine from 1e-3 to 0, minibatches of 512 and at least 1,000 of them, strength by strength.
 """
 
-import argparse
 import json
 import resource
 import subprocess
@@ -19,6 +18,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,8 +27,9 @@ import numpy as np
 
 from experiments.bench import timing
 from experiments.lab import gate, options
+from experiments.lab.options import flag
 from experiments.probe import choosing
-from experiments.probe.settings import Settings
+from experiments.probe.settings import Settings as Probe
 from lincls import certificate, data, linear, preprocessing
 from lincls.structs import LinearParams
 
@@ -36,7 +37,24 @@ COLUMNS = ("features", "engine", "accuracy", "strength", "objective", "relative 
            "first, s", "again, s", "processor s", "memory, GB")  # fmt: skip
 
 
+ENGINES = ("lincls", "sklearn", "torch")
 _LEAST_STEPS = 1000  # of torch, on few rows
+
+
+@dataclass(frozen=True)
+class Common:
+    """The flag of a process of its own."""
+
+    one: bool = flag(False, "the first engine on the first file, here, as JSON")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The flags of the comparison."""
+
+    engines: tuple[str, ...] = flag(ENGINES, "who fits the probe", choices=ENGINES)
+    strengths: int = flag(8, "strengths tried", low=1)
+    epochs: int = flag(20, "passes of torch", low=1)
 
 
 class Task(NamedTuple):
@@ -111,15 +129,15 @@ def _predicted(params: LinearParams, X: np.ndarray) -> np.ndarray:
     return np.asarray((X @ np.asarray(params.W).T + np.asarray(params.b)).argmax(axis=1))
 
 
-def measured(engine: str, file: str, strengths: int, epochs: int) -> dict[str, Any]:
+def measured(engine: str, file: str, asked: Settings) -> dict[str, Any]:
     """One engine on one file, in this process."""
     dataset = data.load(file)
-    settings = Settings(probes=("linear",), seeds=1, strengths=strengths)
+    settings = Probe(probes=("linear",), seeds=1, strengths=asked.strengths)
     X, y = np.asarray(dataset.train.images), np.asarray(dataset.train.labels)
     affine = preprocessing.fit(X)
     Z = ((X - affine.shift) * affine.scale).astype(np.float32)
     held = choosing.held_out(jax.random.key(0), y, settings)[0]
-    task = Task(Z, y, held, settings.regs, len(dataset.class_names), epochs)
+    task = Task(Z, y, held, settings.regs, len(dataset.class_names), asked.epochs)
     queries = np.asarray(dataset.test.images)
 
     def ours() -> Head:
@@ -158,32 +176,35 @@ def row(name: str, engine: str, found: dict[str, Any]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table, a line as soon as it is known; the exit status."""
-    parser = options.Parser(prog="python -m experiments.bench.probes")
-    parser.description, parser.formatter_class = __doc__, argparse.RawDescriptionHelpFormatter
+    groups = {"probes": Settings}
+    parser = options.build(
+        "python -m experiments.bench.probes", __doc__ or "", groups, lambda: "probes", Common
+    )
     parser.add_argument("files", nargs="+", metavar="FILE")
-    parser.add_argument("--engines", nargs="+", default=["lincls", "sklearn", "torch"])
-    parser.add_argument("--strengths", type=options.whole(1), default=8)
-    parser.add_argument("--epochs", type=options.whole(1), default=20, help="of torch")
-    parser.add_argument("--one", action="store_true", help="of one engine as JSON, here")
-    given = parser.parse_args(argv)
-    if given.one:
+    typed = sys.argv[1:] if argv is None else list(argv)
+    common, chosen = options.parse(parser, groups, typed, Common)
+    files, settings = parser.parse_args(typed).files, chosen["probes"]
+    if common.one:
         with warnings.catch_warnings(), parser.refusing(KeyError):
             warnings.simplefilter("ignore")  # scikit-learn's, where the step limit is met
-            print(json.dumps(measured(given.engines[0], given.files[0], given.strengths,
-                                      given.epochs)))  # fmt: skip
+            print(json.dumps(measured(settings.engines[0], files[0], settings)))
         return 0
     print(f"| {' | '.join(COLUMNS)} |")
     print(f"| --- | --- |{' ---: |' * (len(COLUMNS) - 2)}")
-    for file in given.files:
-        for engine in given.engines:
-            command = [sys.executable, "-m", "experiments.bench.probes", file, "--one"]
-            command += ["--engines", engine, "--strengths", str(given.strengths)]
-            command += ["--epochs", str(given.epochs)]
-            done = subprocess.run(command, capture_output=True, text=True)
+    for file in files:
+        for engine in settings.engines:
+            done = _in_a_process(engine, file, settings)
             if done.returncode:
                 parser.error(f"{engine} on {file}: {done.stderr.strip().splitlines()[-1]}")
             print(row(Path(file).stem, engine, json.loads(done.stdout)), flush=True)
     return 0
+
+
+def _in_a_process(engine: str, file: str, settings: Settings) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "experiments.bench.probes", file, "--one"]
+    command += ["--engines", engine, "--strengths", str(settings.strengths)]
+    command += ["--epochs", str(settings.epochs)]
+    return subprocess.run(command, capture_output=True, text=True)
 
 
 if __name__ == "__main__":
