@@ -56,6 +56,9 @@ WRONG = {
     "labels": [Y[:, None], np.eye(3)[Y], Y - 1, Y / 2, Y.astype(str), masked(Y), Y[:5], *NO_ARRAYS],
     "labels of scores": [Y + 1, Y[:, None], Y - 1, Y / 2, masked(Y), Y[:5], Y.astype(str)],
     "classes": [Y[:, None], np.eye(3)[Y], masked(Y), with_nan(Y), np.array([None, "a"] * 6), "abc"],
+    "label matrix": [2 * SHARES, SHARES[:, 0], SHARES[:5], SHARES - 0.5, with_nan(SHARES),
+                     masked(SHARES), SHARES.astype(str), *NO_ARRAYS[:2]],
+    "scores of a matrix": [Y, SCORES[:5], SCORES.astype(str), with_nan(SCORES), masked(SCORES)],
     "predictions": [Y + 0.5, Y.astype(str), Y[:, None], masked(Y), with_nan(Y), Y[:5]],
     "predicted labels": [Y + 1, Y - 1, Y.astype(str), Y[:, None], masked(Y), Y + 0.5],
     "folds": [Y[:, None], Y / 2, Y - 2, Y.astype(str), masked(Y), with_nan(Y)],
@@ -90,6 +93,13 @@ VOTES = {"labels": (LABELS, "neighbour labels"), "num_classes": (3, "count")}
 SCORED = {"scores": (SCORES, "scores"), "labels": (Y, "labels of scores")}
 PREDICTED = {"predictions": (Y, "predictions"), "labels": (Y, "classes")}
 COUNTED = {"predictions": (Y, "predicted labels"), "labels": (Y, "labels of scores")}
+RANKED = {
+    "scores": (SCORES, "scores of a matrix"), "labels": (SHARES.astype(int), "label matrix"),
+}  # fmt: skip
+CHOSEN = {
+    "predictions": (SHARES.astype(int), "label matrix"),
+    "labels": (SHARES.astype(int), "label matrix"),
+}
 TABLE = {
     knn.fit: {"X": (X, "rows"), "y": (Y, "labels"), "metric": (distances.l1, "metric")},
     knn.neighbors: {
@@ -151,6 +161,10 @@ TABLE = {
     evaluation.macro_f1: COUNTED | {"num_classes": (3, "count")},
     evaluation.auroc: SCORED,
     evaluation.average_precision: SCORED,
+    evaluation.per_class_average_precision: RANKED,
+    evaluation.multilabel_average_precision: RANKED,
+    evaluation.multilabel_micro_f1: CHOSEN,
+    evaluation.multilabel_macro_f1: CHOSEN,
     evaluation.interval: {
         "estimate": (evaluation.mean(Y == 1), "estimate"), "confidence": (0.9, "confidence"),
     },

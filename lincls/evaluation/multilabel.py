@@ -106,7 +106,7 @@ def _scored(scores: AnyArray, labels: AnyArray) -> tuple[np.ndarray, np.ndarray]
 
 def _predicted(predictions: AnyArray, labels: AnyArray) -> tuple[np.ndarray, np.ndarray]:
     labels = checks.label_matrix(labels, "labels")
-    predictions = checks.label_matrix(predictions, "predictions", len(labels))
+    predictions = checks.label_matrix(predictions, "predictions")
     if predictions.shape != labels.shape:
         raise ValueError(
             f"predictions must have the shape {labels.shape} of labels, got {predictions.shape}"

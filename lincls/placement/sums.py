@@ -25,10 +25,12 @@ def over_blocks(fn: Callable[[Any], Any], blocks: Any, num_blocks: int) -> Any:
     """
     here = jax.tree.leaves(blocks)[0].shape[0]
     one = jax.tree.map(lambda leaf: leaf[0], blocks)
+    if here == 1:  # a slice of several: XLA would read a single block in place, and fuse otherwise
+        blocks = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), blocks)
     like, unravel = ravel_pytree(jax.tree.map(_zeros, jax.eval_shape(fn, one)))
 
     def of_block(i: jax.Array) -> jax.Array:
-        block = jax.tree.map(lambda leaf: leaf[jnp.minimum(i, here - 1)], blocks)
+        block = jax.tree.map(lambda leaf: leaf[i], blocks)
         return jax.lax.cond(
             i < here, lambda: ravel_pytree(fn(block))[0], lambda: jnp.zeros_like(like)
         )
