@@ -18,7 +18,7 @@ from lincls import files
 
 HERE = Path(__file__).parent
 _BINS = ("total", "right", "confidence")
-APART = 1.03  # between the error bars of two probes at the same number of examples
+APART = 1.07  # between the error bars of two probes at the same number of examples
 
 
 def write(folder: Path, found: dict[str, Any], tables: dict[str, dict[str, Any]]) -> Path:
@@ -107,7 +107,7 @@ def _curve(
     bars = None
     if all(end is not None for side in ends for end in side):
         bars = np.abs(unit * np.array(ends) - mean)
-    drawn = axes.errorbar(np.array(counts) * APART**place, mean, bars, capsize=3,
+    drawn = axes.errorbar(np.array(counts) * APART**place, mean, bars, capsize=3, elinewidth=1.2,
                           marker=style.MARKERS[place % len(style.MARKERS)])  # fmt: skip
     drawn.lines[0].set_label(PROBES[rows[0]["probe"]][0])
 
