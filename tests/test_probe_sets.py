@@ -86,6 +86,14 @@ def test_names_of_the_test_examples_are_no_test_set(tmp_path):
     assert sets.further(str(path), data.load(str(path))) == []
 
 
+def test_a_folder_of_arrays_has_further_test_sets_and_may_hold_other_files(tmp_path):
+    for name, array in (ARRAYS | MORE).items():
+        np.save(tmp_path / f"{name}.npy", array)
+    np.save(tmp_path / "paths.npy", np.array([{"a": 1}], object), allow_pickle=True)
+    (found,) = sets.further(str(tmp_path), data.load(str(tmp_path)))
+    assert (found.name, len(found.split.labels)) == ("shift", 30)
+
+
 def test_feature_files_are_probed_alike_and_compared(tmp_path, capsys):
     first = saved(tmp_path / "layer9.npz")
     other = saved(tmp_path / "layer3.npz", X_train=TRAIN[0][:, :2], X_test=TEST[0][:, :2])

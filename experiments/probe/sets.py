@@ -1,6 +1,6 @@
 """The test sets of a file: its own, and further ones that are called `X_test_NAME`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -50,11 +50,24 @@ def further(path: str, dataset: Dataset) -> list[EvaluationSet]:
 
 
 def _arrays(path: str) -> Mapping[str, np.ndarray]:
+    """The arrays of a file with further test sets; none where it has no such names."""
     source = groups.file_of(path)
     if source.is_dir():
-        found = {file.stem: file for file in source.glob("*.npy")}
-        return {name: np.load(file, mmap_mode="r") for name, file in found.items()}
-    return files.read_npz(source, mapped=True) if source.suffix == ".npz" else {}
+        named = {file.stem: file for file in source.glob("*.npy")}
+        used = {key for keys in KEYS.values() for key in keys} & named.keys()
+        wanted = [*used, *_further(named)] if _further(named) else []
+        return {name: np.load(named[name], mmap_mode="r") for name in wanted}
+    if source.suffix != ".npz":
+        return {}
+    with np.load(source, allow_pickle=False) as arrays:
+        names = arrays.files
+    return files.read_npz(source, mapped=True) if _further(names) else {}
+
+
+def _further(names: Iterable[str]) -> list[str]:
+    """The names that belong to a further test set."""
+    bases = KEYS["test_images"] + KEYS["test_labels"]
+    return [name for name in names if any(name.startswith(f"{base}_") for base in bases)]
 
 
 def _pairs(arrays: Mapping[str, np.ndarray]) -> Iterator[tuple[str, Any, Any]]:
