@@ -220,7 +220,8 @@ def _as_labels(labels: Any, name: str) -> np.ndarray:
         labels = labels[:, 0]
     if labels.ndim != 1:
         remedy = f"for one-hot labels use {name}.argmax(axis=1)"
-        remedy = remedy if _is_one_hot(labels) else "each example needs exactly one class"
+        several = "each example needs exactly one class; lincls.multilabel takes several"
+        remedy = remedy if _is_one_hot(labels) else several
         raise ValueError(f"{name} must have shape (N,), got {labels.shape}; {remedy}")
     if labels.dtype.kind == "S":
         return np.char.decode(labels, "utf-8")
