@@ -28,10 +28,11 @@ import numpy as np
 from experiments.bench import timing
 from experiments.lab import gate, options
 from experiments.lab.options import flag
-from experiments.probe import choosing
+from experiments.probe import choosing, features
 from experiments.probe.settings import Settings as Probe
-from lincls import certificate, data, linear, preprocessing
-from lincls.structs import LinearParams
+from lincls import certificate, data, preprocessing
+from lincls.data.dataset import Dataset
+from lincls.structs import Affine, LinearParams
 
 COLUMNS = ("features", "engine", "accuracy", "strength", "objective", "relative gap",
            "first, s", "again, s", "processor s", "memory, GB")  # fmt: skip
@@ -60,12 +61,13 @@ class Settings:
 class Task(NamedTuple):
     """Training rows, standardised, and who is held out of them to choose on."""
 
+    dataset: Dataset
+    affine: Affine
     X: np.ndarray  # (N, D)
     y: np.ndarray
     held: np.ndarray  # (N,) bool
-    regs: np.ndarray  # strongest first
-    num_classes: int
-    epochs: int
+    settings: Probe
+    epochs: int  # of torch
 
 
 class Head(NamedTuple):
@@ -96,7 +98,7 @@ def by_torch(task: Task) -> Head:
     def one(there: np.ndarray, reg: float) -> LinearParams:
         torch.manual_seed(0)
         X, y = torch.from_numpy(task.X[there]), torch.from_numpy(task.y[there].astype(np.int64))
-        head = torch.nn.Linear(X.shape[1], task.num_classes)
+        head = torch.nn.Linear(X.shape[1], len(task.dataset.class_names))
         batches = -(-len(X) // 512)
         steps = batches * max(task.epochs, -(-_LEAST_STEPS // batches))
         adam = torch.optim.Adam(head.parameters(), lr=1e-3)
@@ -118,49 +120,55 @@ def _chosen(
     task: Task, fitted: Callable[[np.ndarray, Sequence[float]], list[LinearParams]]
 ) -> Head:
     """The strength of the best accuracy on the validation part, refitted on everything."""
-    grid = fitted(~task.held, list(task.regs))
+    grid = fitted(~task.held, list(task.settings.regs))
     X, y = task.X[task.held], task.y[task.held]
     best = int(np.argmax([np.mean(_predicted(params, X) == y) for params in grid]))
     everyone = np.ones(len(task.y), bool)
-    return Head(fitted(everyone, [task.regs[best]])[0], float(task.regs[best]))
+    return Head(fitted(everyone, [task.settings.regs[best]])[0], float(task.settings.regs[best]))
 
 
 def _predicted(params: LinearParams, X: np.ndarray) -> np.ndarray:
     return np.asarray((X @ np.asarray(params.W).T + np.asarray(params.b)).argmax(axis=1))
 
 
-def measured(engine: str, file: str, asked: Settings) -> dict[str, Any]:
-    """One engine on one file, in this process."""
+def by_lincls(task: Task) -> Head:
+    """What the program chooses and refits, at the task's strengths."""
+    found = choosing.choose(gate.Data(task.dataset), task.settings, 0)[1][0]
+    W, b = (np.asarray(leaf, np.float64) for leaf in found.model)
+    affine = task.affine
+    return Head(LinearParams(W / affine.scale, b + W @ affine.shift), found.value)
+
+
+RUNS = {"lincls": by_lincls, "sklearn": by_sklearn, "torch": by_torch}
+
+
+def task_of(file: str, asked: Settings) -> Task:
+    """The data of a file, standardised."""
     dataset = data.load(file)
     settings = Probe(probes=("linear",), seeds=1, strengths=asked.strengths)
     X, y = np.asarray(dataset.train.images), np.asarray(dataset.train.labels)
     affine = preprocessing.fit(X)
-    Z = ((X - affine.shift) * affine.scale).astype(np.float32)
     held = choosing.held_out(jax.random.key(0), y, settings)[0]
-    task = Task(Z, y, held, settings.regs, len(dataset.class_names), asked.epochs)
-    queries = np.asarray(dataset.test.images)
+    return Task(dataset, affine, features.moved(X, affine), y, held, settings, asked.epochs)
 
-    def ours() -> Head:
-        found = choosing.choose(gate.Data(dataset), settings, 0)[1][0]
-        W, b = (np.asarray(leaf, np.float64) for leaf in found.model)
-        return Head(LinearParams(W / affine.scale, b + W @ affine.shift), found.value)
 
-    run = ours if engine == "lincls" else {"sklearn": by_sklearn, "torch": by_torch}[engine]
-    call = run if engine == "lincls" else lambda: run(task)  # type: ignore[call-arg]
+def measured(engine: str, file: str, asked: Settings) -> dict[str, Any]:
+    """One engine on one file, in this process; lincls once more, without compilation."""
+    task = task_of(file, asked)
+    run, dataset = RUNS[engine], task.dataset
     began = time.process_time()
-    first, head = timing.timed(call)  # type: ignore[arg-type]
+    first, head = timing.timed(lambda: run(task))
     again = first
     if engine == "lincls":
         began = time.process_time()
-        again, head = timing.timed(call)  # type: ignore[arg-type]
+        again, head = timing.timed(lambda: run(task))
     took = time.process_time() - began
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     params = LinearParams(*(np.asarray(leaf, np.float32) for leaf in head.params))
-    moved = ((queries - affine.shift) * affine.scale).astype(np.float32)
-    gap = certificate.duality_gap(params, Z, y, reg=head.reg)
-    right = np.asarray(linear.predict(params, moved)) == dataset.test.labels
+    queries = features.moved(np.asarray(dataset.test.images), task.affine)
+    gap = certificate.duality_gap(params, task.X, task.y, reg=head.reg)
     return {
-        "accuracy": float(np.mean(right)),
+        "accuracy": float(np.mean(_predicted(params, queries) == dataset.test.labels)),
         "strength": head.reg, "objective": gap.primal, "relative gap": gap.size / gap.primal,
         "first, s": first, "again, s": again, "processor s": took, "memory, GB": memory,
     }  # fmt: skip

@@ -27,7 +27,7 @@ def prepared(images: AnyArray, power: int, unit: bool, folder: Path | None = Non
         rows = scaled(rows.astype(rows.dtype.newbyteorder("="), copy=False), power)
         return unit_rows(rows) if unit else rows
 
-    return by_blocks(X, of_block, folder) if placement.is_large(X) else of_block(X)
+    return by_blocks(X, of_block, folder)
 
 
 def by_blocks(
@@ -78,7 +78,7 @@ def moved(X: np.ndarray, affine: Affine, folder: Path | None = None) -> np.ndarr
     def of_block(rows: AnyArray) -> np.ndarray:
         return (np.asarray(rows, np.float32) - affine.shift) * affine.scale
 
-    return by_blocks(X, of_block, folder) if placement.is_large(X) else of_block(X)
+    return by_blocks(X, of_block, folder)
 
 
 def far_rows(X: AnyArray) -> np.ndarray:

@@ -4,6 +4,7 @@ Source: google-research/big_vision, evaluators/fewshot_lsr.py and configs/common
 """
 
 import numpy as np
+from sklearn.linear_model import Ridge
 
 from lincls.structs import LinearParams
 
@@ -30,9 +31,7 @@ def fit(X: np.ndarray, y: np.ndarray, num_classes: int, strength: float) -> Line
     mean, deviation = rows.mean(axis=0), rows.std(axis=0) + _LEAST
     Z = np.column_stack([(rows - mean) / deviation, np.full(len(rows), _BIAS)])
     targets = 2.0 * (y[:, None] == np.arange(num_classes)) - 1
-    if len(Z) < Z.shape[1]:  # the smaller of the two systems that have the same solution
-        V = Z.T @ np.linalg.solve(Z @ Z.T + strength * np.eye(len(Z)), targets)
-    else:
-        V = np.linalg.solve(Z.T @ Z + strength * np.eye(Z.shape[1]), Z.T @ targets)
-    W = (V[:-1] / deviation[:, None]).T
-    return LinearParams(W.astype(np.float32), (_BIAS * V[-1] - W @ mean).astype(np.float32))
+    ridge = Ridge(alpha=strength, fit_intercept=False, solver="cholesky").fit(Z, targets)
+    V = np.atleast_2d(ridge.coef_)  # (C, D + 1)
+    W = V[:, :-1] / deviation
+    return LinearParams(W.astype(np.float32), (_BIAS * V[:, -1] - W @ mean).astype(np.float32))

@@ -18,10 +18,7 @@ from experiments.lab import choices, options
 from experiments.lab.options import flag
 from experiments.probe import choosing, probing
 from experiments.probe.settings import Settings
-from lincls import batches, forecast
-from lincls.objective import Objective
-from lincls.structs import Hyper
-from lincls.training import Recipe
+from lincls import forecast
 
 
 @dataclass(frozen=True)
@@ -58,15 +55,12 @@ def _linear(sizes: Sizes, settings: Settings) -> Iterator[str]:
 
 
 def _training(sizes: Sizes, axes: int, trainings: int, settings: Settings) -> forecast.Forecast:
-    size, steps = probing.schedule(sizes.rows, settings.plan)
-    sampling = batches.full if size == sizes.rows else batches.shuffled
-    rates = np.full(trainings, settings.learning_rate)
+    regs = np.resize(settings.regs, trainings)
+    recipe, hyper, steps = probing.early(regs, sizes.rows, settings.plan)
+    rows = jax.ShapeDtypeStruct((sizes.rows, axes), "float32")
     return forecast.training(
-        jax.ShapeDtypeStruct((sizes.rows, axes), "float32"),
-        Recipe(Objective(), probing.normalised, sampling, size),
-        Hyper({"learning_rate": rates, "num_steps": steps}, np.ones(trainings)),
-        num_steps=steps, num_classes=sizes.classes, weight_of_each=True,
-    )  # fmt: skip
+        rows, recipe, hyper, num_steps=steps, num_classes=sizes.classes, weight_of_each=True
+    )
 
 
 def _knn(metric: str, sizes: Sizes, settings: Settings) -> Iterator[str]:

@@ -158,6 +158,15 @@ def schedule(num_examples: int, plan: Plan) -> tuple[int, int]:
     return size, max(1, round(of_epochs), round(plan.examples / size), round(steps))
 
 
+def early(regs: np.ndarray, num_examples: int, plan: Plan) -> tuple[Recipe, Hyper, int]:
+    """How strengths are trained on so many examples, with which numbers, and for how many steps."""
+    size, steps = schedule(num_examples, plan)
+    sampling = batches.full if size == num_examples else batches.shuffled
+    rates = step_sizes(regs, num_examples, plan)
+    hyper = Hyper({"learning_rate": rates, "num_steps": steps}, regs)
+    return Recipe(Objective(), normalised, sampling, size), hyper, steps
+
+
 def step_sizes(regs: np.ndarray, num_examples: int, plan: Plan) -> np.ndarray:
     """A step size for every strength; those of small sets were found on rows of MNIST."""
     if num_examples > _FEW_BATCHES * plan.batch_size:
@@ -215,10 +224,7 @@ def fit_linear(
         diverged, so that their parameters mean nothing.
     """
     rows = cut(data, y, weights)
-    size, steps = schedule(len(rows.y), plan)
-    hyper = Hyper({"learning_rate": step_sizes(regs, len(rows.y), plan), "num_steps": steps}, regs)
-    sampling = batches.full if size == len(rows.y) else batches.shuffled
-    recipe = Recipe(Objective(), normalised, sampling, size)
+    recipe, hyper, steps = early(regs, len(rows.y), plan)
     start = LinearParams(np.zeros((num_classes, rows.Z.shape[1]), np.float32),
                          np.zeros(num_classes, np.float32))  # fmt: skip
     if saved is not None:

@@ -17,7 +17,7 @@ from experiments.report.findings import Plot
 from lincls import files
 
 HERE = Path(__file__).parent
-_BINS = ("total", "right", "confidence")
+_OF_BINS = ("total", "right", "confidence")
 APART = 1.07  # between the error bars of two probes at the same number of examples
 
 
@@ -120,7 +120,7 @@ def _reliability(found: dict[str, Any]) -> Plot:
     axes.plot([0, 100], [0, 100], color=style.FAINT, linestyle="--", linewidth=1)
     for place, row in enumerate(rows):
         of_probe = found["reliability"][row["name"]]
-        total, right, confidence = (np.asarray(of_probe[key]) for key in _BINS)
+        total, right, confidence = (np.asarray(of_probe[key]) for key in _OF_BINS)
         there = total > 0
         axes.plot(100 * confidence[there], 100 * right[there] / total[there],
                   marker=style.MARKERS[place % len(style.MARKERS)],

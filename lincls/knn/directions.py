@@ -121,8 +121,8 @@ def keys_l2(directions: Directions, q: Measured, x: Measured) -> Float[Array, "M
 def reach_l2(directions: Directions, q: Measured, limits: np.ndarray) -> Reach:
     """|t(a) - t(b)|^2 <= (sqrt(limit) + r(a) + r(b))^2, less (1 - slack) |t(a)|^2.
 
-    A sum of D squares in float32 is off by at most (D + 2) 2**-24 of itself, and by D 2**-126
-    where squares are too small for it, which is less where the length is above `_LEAST`.
+    A sum of D squares in float32 is off by at most (D + 2) 2**-24 of itself.  Where squares are
+    too small for it, D 2**-126 comes on top; that is less where the length is above `_LEAST`.
     """
     rounding = (directions.shift.shape[0] + 8) * 2.0**-22
     lengths = np.maximum(np.sqrt(limits.astype(np.float64) / (1 - rounding)), _LEAST)

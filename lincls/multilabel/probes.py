@@ -157,7 +157,8 @@ def fit_knn(
         model, affine = _remembered(rows[~part], metric, per_feature)
         near = knn.neighbors(model, _moved(rows[part], affine), max(ks))
         each_k = _shares_by_k(np.asarray(near.indices), Y[~part], ks)
-        found.append([_mean_ap(of_k, Y[part]) for of_k in each_k])
+        judged = {k: _mean_ap(of_k, Y[part]) for k, of_k in each_k}
+        found.append([judged[k] for k in ks])
     mean_ap, tried = np.array(found).T, np.array(ks)
     best = _best(mean_ap, tried)
     model, affine = _remembered(rows, metric, per_feature)
@@ -178,7 +179,8 @@ def shares(found: KNNProbe, X: AnyArray) -> np.ndarray:
     checks.kind(found, KNNProbe, "found", "multilabel.fit_knn(X, Y, folds, [1, 5])")
     X = checks.finite(checks.rows(X, num_features=found.model.X.shape[1]))
     near = knn.neighbors(found.model, _moved(np.asarray(X), found.affine), found.k)
-    return next(_shares_by_k(np.asarray(near.indices), found.Y, [found.k]))
+    ((_, of_k),) = _shares_by_k(np.asarray(near.indices), found.Y, [found.k])
+    return of_k
 
 
 def probabilities(params: LinearParams, X: AnyArray) -> np.ndarray:
@@ -253,13 +255,12 @@ def _moved(X: np.ndarray, affine: Affine | None) -> np.ndarray:
     return X if affine is None else np.asarray(preprocessing.apply(affine, X))
 
 
-def _shares_by_k(indices: np.ndarray, Y: np.ndarray, ks: Sequence[int]) -> Iterator[np.ndarray]:
-    """The shares (M, C) of each k, from one running count over the neighbours (M, K)."""
+def _shares_by_k(
+    indices: np.ndarray, Y: np.ndarray, ks: Sequence[int]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Each k with its shares (M, C), the least first: a running count over the neighbours."""
     counts = np.zeros((len(indices), Y.shape[1]), np.int32)
-    counted: dict[int, np.ndarray] = {}
     for k in range(1, max(ks) + 1):
-        counts = counts + Y[indices[:, k - 1]]
+        counts += Y[indices[:, k - 1]]
         if k in ks:
-            counted[k] = counts
-    for k in ks:
-        yield (counted[k] / k).astype(np.float32)
+            yield k, (counts / k).astype(np.float32)
