@@ -21,15 +21,25 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from experiments import run
-from experiments.lab import lock, options, progress, record
+from experiments.lab import progress, record
 from experiments.lab.parts import Parts
-from experiments.probe import asking, auditing, choosing, computing, store, together, writing
+from experiments.probe import (
+    asking,
+    auditing,
+    choosing,
+    computing,
+    keeping,
+    store,
+    together,
+    writing,
+)
 from experiments.probe.asking import Job
 from experiments.probe.multilabel import program as multilabel
 from experiments.report import probe as report
@@ -39,33 +49,28 @@ _STOPPED = list[BaseException]()  # keeps the arrays that threads of XLA may sti
 
 
 def finished(job: Job) -> dict[str, Any]:
-    """Read the results of a job, or compute and write them."""
-    with lock.held(job.folder, lambda: progress.say(f"waiting for another probe in {job.folder}")):
-        found = None if job.common.again else writing.standing(job.folder, job.mark)
-        if found is not None:
-            progress.say("already finished; --again computes it again")
-            return found if report.stands(job.folder) else _told(job, found)
-        mark = store.mark_of_parts(Path(choosing.__file__), job.settings, job.digest)
-        began = time.perf_counter()
-        computed = computing.compute(job, Parts(job.home / "parts", mark, job.common.again))
-        found = {
-            "settings": asdict(job.settings)
-            | {"num_folds": job.settings.num_folds, "grouped": job.settings.grouped},
-            "fingerprint": job.mark, "parts": mark, "name": job.name,
-            "command": options.command("experiments.probe", job.common, job.settings),
-            "seed": job.common.seed, "data": record.of_data(job.data),
-            "versions": record.versions(), "device": record.device(),
-            "test_set": {"times_used": len(job.data.test_uses), "for": job.data.test_uses},
-            "seconds": time.perf_counter() - began, **computed.numbers,
-        }  # fmt: skip
-        found = record.plain(found)
-        writing.save(job.folder, found, computed.arrays)
-        return _told(job, found)
-
-
-def _told(job: Job, found: dict[str, Any]) -> dict[str, Any]:
-    report.write(job.folder, found, writing.of_sets(found))
+    """The results of a job, read or computed, and their page."""
+    found = keeping.finished(job.folder, job.mark, job.common.again, partial(computed, job))
+    if not report.stands(job.folder):
+        report.write(job.folder, found, writing.of_sets(found))
     return found
+
+
+def computed(job: Job) -> dict[str, Any]:
+    """Compute the results of a job, and write them."""
+    mark = store.mark_of_parts(Path(choosing.__file__), job.settings, job.digest)
+    began, settings = time.perf_counter(), job.settings
+    numbers, arrays = computing.compute(job, Parts(job.home / "parts", mark, job.common.again))
+    found = record.plain(
+        keeping.provenance(job.common, settings, job.data, job.mark)
+        | {"settings": asdict(settings)
+           | {"num_folds": settings.num_folds, "grouped": settings.grouped},
+           "parts": mark, "name": job.name, "seconds": time.perf_counter() - began}
+        | numbers
+    )  # fmt: skip
+    keeping.save(job.folder, found, arrays, writing.texts(found))
+    (job.folder / report.PAGE).unlink(missing_ok=True)  # of an earlier program
+    return dict(found)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,6 +1,6 @@
 """The test sets of a file: its own, and further ones that are called `X_test_NAME`."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,9 +9,10 @@ import numpy as np
 
 from experiments.probe import groups
 from lincls import checks, data, files
-from lincls.data.arrays import KEYS
+from lincls.data.arrays import KEYS, named
 from lincls.data.dataset import Dataset, Split
 
+_TEST_KEYS = KEYS["test_images"] + KEYS["test_labels"]
 MAIN = "test"  # what files call the test set of the data themselves
 
 
@@ -53,21 +54,18 @@ def _arrays(path: str) -> Mapping[str, np.ndarray]:
     """The arrays of a file with further test sets; none where it has no such names."""
     source = groups.file_of(path)
     if source.is_dir():
-        named = {file.stem: file for file in source.glob("*.npy")}
-        used = {key for keys in KEYS.values() for key in keys} & named.keys()
-        wanted = [*used, *_further(named)] if _further(named) else []
-        return {name: np.load(named[name], mmap_mode="r") for name in wanted}
-    if source.suffix != ".npz":
-        return {}
-    with np.load(source, allow_pickle=False) as arrays:
-        names = arrays.files
-    return files.read_npz(source, mapped=True) if _further(names) else {}
+        names = [file.stem for file in source.glob("*.npy")]
+    elif source.suffix == ".npz":
+        with np.load(source, allow_pickle=False) as arrays:
+            names = arrays.files
+    else:
+        names = []
+    return named(source, _is_further) if any(map(_is_further, names)) else {}
 
 
-def _further(names: Iterable[str]) -> list[str]:
-    """The names that belong to a further test set."""
-    bases = KEYS["test_images"] + KEYS["test_labels"]
-    return [name for name in names if any(name.startswith(f"{base}_") for base in bases)]
+def _is_further(name: str) -> bool:
+    """Whether an array of this name belongs to a further test set."""
+    return name.startswith(tuple(f"{base}_" for base in _TEST_KEYS))
 
 
 def _pairs(arrays: Mapping[str, np.ndarray]) -> Iterator[tuple[str, Any, Any]]:

@@ -1,45 +1,20 @@
-"""The files of a result, and reading them back."""
+"""The tables of a result as texts."""
 
 import csv
 import io
-import json
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
-from experiments.lab import record
 from experiments.probe import results, sets
-from lincls import files
-
-Named = Mapping[str, np.ndarray]
 
 
-def save(folder: Path, found: dict[str, Any], arrays: Mapping[str, Named]) -> None:
-    """All files of a result, and results.json last: where it stands, all stands."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / record.RESULTS).unlink(missing_ok=True)
-    for name, named in arrays.items():
-        files.write(folder / f"{name}.npz", lambda f, a=named: files.save_npz(f, **a))  # type: ignore[misc]
-    body = json.dumps(record.plain(found), indent=2, allow_nan=False) + "\n"
-    texts = {
+def texts(found: dict[str, Any]) -> dict[str, str]:
+    """The tables of a result by the name of their file."""
+    return {
         "results.csv": _csv(found),
         "table.md": "\n".join(tables(found)),
         "table.tex": "\n".join(_latex(found)),
-        record.RESULTS: body,
     }
-    for name, content in texts.items():
-        files.write(folder / name, lambda f, c=content: f.write(c.encode()))  # type: ignore[misc]
-
-
-def standing(folder: Path, mark: str) -> dict[str, Any] | None:
-    """The results in a folder, if they are finished and those of this mark."""
-    try:
-        found: dict[str, Any] = json.loads((folder / record.RESULTS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if found.get("fingerprint") == mark else None
 
 
 def of_sets(found: dict[str, Any]) -> dict[str, dict[str, Any]]:

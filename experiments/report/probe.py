@@ -17,6 +17,7 @@ from experiments.report.findings import Plot
 from lincls import files
 
 HERE = Path(__file__).parent
+PAGE = "index.html"
 _OF_BINS = ("total", "right", "confidence")
 APART = 1.07  # between the error bars of two probes at the same number of examples
 
@@ -36,13 +37,13 @@ def write(folder: Path, found: dict[str, Any], tables: dict[str, dict[str, Any]]
         found=found, headline=headline(found), figures=shown, tables=_tables(found, tables),
         css=(HERE / "page" / "page.css").read_text(encoding="utf-8"),
     )  # fmt: skip
-    files.write(folder / "index.html", lambda file: file.write(text.encode()))
-    return folder / "index.html"
+    files.write(folder / PAGE, lambda file: file.write(text.encode()))
+    return folder / PAGE
 
 
 def stands(folder: Path) -> bool:
     """Whether the page has been written."""
-    return (folder / "index.html").is_file()
+    return (folder / PAGE).is_file()
 
 
 def headline(found: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ Arrays in files stay on disk and are memory-mapped, unless the file is compresse
 """
 
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,8 +126,7 @@ def from_npz(
     path = Path(path)
     if path.suffix == ".npy":
         path = path.parent
-    arrays = _map_folder(path) if path.is_dir() else files.read_npz(path, mapped=True)
-    return from_named(arrays, path, test_fraction=test_fraction, seed=seed)
+    return from_named(named(path), path, test_fraction=test_fraction, seed=seed)
 
 
 def from_named(
@@ -162,10 +161,17 @@ def from_named(
         raise ValueError(f"{path}: {error}") from error
 
 
-def _map_folder(path: Path) -> Mapping[str, np.ndarray]:
-    """The .npy files of a folder whose names are known; a file of another name is not opened."""
+def named(path: Path, also: Callable[[str], bool] = lambda name: False) -> Mapping[str, np.ndarray]:
+    """The arrays of an .npz file, or of the .npy files of a folder, memory-mapped where possible.
+
+    Args:
+        path: the file or the folder.
+        also: which names of a folder's files are used beside those of KEYS; no other is opened.
+    """
+    if not path.is_dir():
+        return files.read_npz(path, mapped=True)
     known = {key for keys in KEYS.values() for key in keys}
-    found = sorted(file for file in path.glob("*.npy") if file.stem in known)
+    found = sorted(file for file in path.glob("*.npy") if file.stem in known or also(file.stem))
     return {file.stem: files.map_npy(file) for file in found}
 
 
@@ -221,7 +227,7 @@ def _as_labels(labels: Any, name: str) -> np.ndarray:
     if labels.ndim != 1:
         remedy = f"for one-hot labels use {name}.argmax(axis=1)"
         several = "each example needs exactly one class; lincls.multilabel takes several"
-        remedy = remedy if _is_one_hot(labels) else several
+        remedy = remedy if is_one_hot(labels) else several
         raise ValueError(f"{name} must have shape (N,), got {labels.shape}; {remedy}")
     if labels.dtype.kind == "S":
         return np.char.decode(labels, "utf-8")
@@ -241,7 +247,7 @@ def _as_labels(labels: Any, name: str) -> np.ndarray:
     return np.array(values, str if are_text else np.int64)
 
 
-def _is_one_hot(labels: np.ndarray) -> bool:
+def is_one_hot(labels: np.ndarray) -> bool:
     is_flags = labels.ndim == 2 and labels.dtype.kind in "biuf" and np.isin(labels, (0, 1)).all()
     return bool(is_flags and (labels.sum(axis=1) == 1).all())
 

@@ -8,7 +8,6 @@ and one k for all classes are chosen by mAP.  Then each probe is fitted to the w
 and the test set is opened once for all of them.
 """
 
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -19,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from experiments import jobs
-from experiments.lab import gate, lock, options, progress, record
+from experiments.lab import gate, options, record
 from experiments.lab.parts import Parts
-from experiments.probe import auditing, groups, settings, store
+from experiments.probe import auditing, groups, keeping, settings, store
 from experiments.probe.multilabel import computing, source, writing
 from experiments.probe.multilabel.settings import Settings
 from experiments.report import words
@@ -96,31 +95,16 @@ def _finished(
     digest = data.digest + files.digest([grouped])
     mark = store.mark_of(Path(computing.__file__), asked, common.seed, digest)
     home = jobs.home_of(common, data.name) / "probe"
-    folder = home / mark
-    with lock.held(folder, lambda: progress.say(f"waiting for another probe in {folder}")):
-        found = None if common.again else _standing(folder, mark)
-        if found is not None:
-            progress.say("already finished; --again computes it again")
-            return found, folder
+    parts = Parts(home / "parts", mark, common.again)
+
+    def compute() -> dict[str, Any]:
         began = time.perf_counter()
-        computed = computing.compute(
-            data, of_tests, asked, common.seed, Parts(home / "parts", mark, common.again)
-        )
-        found = record.plain({
-            "settings": asdict(asked), "fingerprint": mark, "name": data.name,
-            "command": options.command(_PROGRAM, common, asked), "seed": common.seed,
-            "data": record.of_data(data), "versions": record.versions(),
-            "device": record.device(),
-            "test_set": {"times_used": len(data.test_uses), "for": data.test_uses},
-            "seconds": time.perf_counter() - began, **computed.numbers,
-        })  # fmt: skip
-        writing.save(folder, found, computed)
-    return found, folder
+        numbers, arrays = computing.compute(data, of_tests, asked, common.seed, parts)
+        seconds = time.perf_counter() - began
+        about = {"settings": asdict(asked), "name": data.name, "seconds": seconds}
+        where = keeping.provenance(common, asked, data, mark)
+        found: dict[str, Any] = record.plain(where | about | numbers)
+        keeping.save(home / mark, found, arrays, writing.texts(found))
+        return found
 
-
-def _standing(folder: Path, mark: str) -> dict[str, Any] | None:
-    try:
-        found: dict[str, Any] = json.loads((folder / record.RESULTS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if found.get("fingerprint") == mark else None
+    return keeping.finished(home / mark, mark, common.again, compute), home / mark

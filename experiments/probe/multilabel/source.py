@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from lincls import checks, files
-from lincls.data import dataset
+from lincls import checks
+from lincls.data import arrays, dataset
 from lincls.data.arrays import KEYS
 from lincls.data.dataset import Dataset, Source, Split
 
@@ -28,7 +28,7 @@ def has_matrices(path: Path) -> bool:
         return False
     numbers = all(labels.dtype.kind in "biuf" for labels in found)
     matrices = [labels for labels in found if labels.ndim == 2 and labels.shape[1] > 1]
-    return bool(matrices) and numbers and not all(map(_is_one_hot, found))
+    return bool(matrices) and numbers and not all(map(arrays.is_one_hot, found))
 
 
 def _array(path: Path, key: str) -> np.ndarray | None:
@@ -37,13 +37,8 @@ def _array(path: Path, key: str) -> np.ndarray | None:
         return np.load(file, mmap_mode="r", allow_pickle=False) if file.is_file() else None
     if path.suffix != ".npz":
         return None
-    with np.load(path, allow_pickle=False) as arrays:
-        return arrays[key] if key in arrays.files else None
-
-
-def _is_one_hot(labels: np.ndarray) -> bool:
-    flags = labels.ndim == 2 and np.isin(labels, (0, 1)).all()
-    return bool(flags and (labels.sum(axis=1) == 1).all())
+    with np.load(path, allow_pickle=False) as held:
+        return held[key] if key in held.files else None
 
 
 def read(path: Path) -> Dataset:
@@ -52,32 +47,24 @@ def read(path: Path) -> Dataset:
     Raises:
         ValueError, TypeError: arrays that are missing or do not fit, by their names in the file.
     """
-    arrays = _arrays(path)
-    keys = [next((key for key in KEYS[role] if key in arrays), None) for role in _PARTS]
+    held = arrays.named(path)
+    keys = [next((key for key in KEYS[role] if key in held), None) for role in _PARTS]
     if missing := [short for key, short in zip(keys, _SHORT, strict=True) if key is None]:
         raise ValueError(
             f"{path} must hold {', '.join(missing)}: several labels a row need a training and a "
-            f"test part; it holds {', '.join(arrays)}"
+            f"test part; it holds {', '.join(held)}"
         )
     names = [str(key) for key in keys]
-    train, test = (_split(arrays, *names[i : i + 2]) for i in (0, 2))
+    train, test = (_split(held, *names[i : i + 2]) for i in (0, 2))
     _check_pair(train, test, names)
-    classes = _class_names(arrays, train.labels.shape[1])
+    classes = _class_names(held, train.labels.shape[1])
     digest = dataset.digest(train, test)
     return Dataset(path.stem, classes, train, test, Source(str(path), None, digest, path.stem))
 
 
-def _arrays(path: Path) -> Mapping[str, np.ndarray]:
-    if not path.is_dir():
-        return files.read_npz(path, mapped=True)
-    known = {key for keys in KEYS.values() for key in keys}
-    found = sorted(file for file in path.glob("*.npy") if file.stem in known)
-    return {file.stem: files.map_npy(file) for file in found}
-
-
-def _split(arrays: Mapping[str, np.ndarray], images: str, labels: str) -> Split:
-    X = checks.rows(arrays[images], images)
-    Y = checks.label_matrix(arrays[labels], labels, len(X))
+def _split(held: Mapping[str, np.ndarray], images: str, labels: str) -> Split:
+    X = checks.rows(held[images], images)
+    Y = checks.label_matrix(held[labels], labels, len(X))
     if not (Y.any(axis=0) & ~Y.all(axis=0)).any():
         raise ValueError(f"{labels} must have a class that some rows have and others do not")
     return Split(np.asarray(X), Y)
@@ -100,10 +87,10 @@ def _check_pair(train: Split, test: Split, names: list[str]) -> None:
         )
 
 
-def _class_names(arrays: Mapping[str, Any], num_classes: int) -> tuple[str, ...]:
+def _class_names(held: Mapping[str, Any], num_classes: int) -> tuple[str, ...]:
     """The names in the file, or the numbers of the columns (ValueError)."""
     given: Iterable[Any] = next(
-        (arrays[key] for key in KEYS["class_names"] if key in arrays), range(num_classes)
+        (held[key] for key in KEYS["class_names"] if key in held), range(num_classes)
     )
     names = tuple(n.decode() if isinstance(n, bytes) else str(n) for n in given)
     if len(names) != num_classes or len(set(names)) < num_classes:

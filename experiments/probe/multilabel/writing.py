@@ -1,34 +1,20 @@
-"""The files and the table of a probe of several labels a row."""
+"""The table of a probe of several labels a row."""
 
 import csv
 import io
-import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from experiments.lab import record
 from experiments.probe import results
-from experiments.probe.multilabel.computing import METRICS, Found
+from experiments.probe.multilabel.computing import METRICS
 from experiments.probe.multilabel.settings import PROBES
-from lincls import files
 
 _ABOUT = ("name", "probe", "seed", "strength", "k", "selection", "gap", "at_edge")
 
 
-def save(folder: Path, found: dict[str, Any], computed: Found) -> None:
-    """All files of a result, and results.json last: where it stands, all stands."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / record.RESULTS).unlink(missing_ok=True)
-    for name, arrays in computed.arrays.items():
-        files.write(folder / f"{name}.npz", lambda f, a=arrays: files.save_npz(f, **a))  # type: ignore[misc]
-    texts = {
-        "results.csv": _csv(found["results"]),
-        "table.md": "\n".join([*table(found), ""]),
-        record.RESULTS: json.dumps(found, indent=2, allow_nan=False) + "\n",
-    }
-    for name, text in texts.items():
-        files.write(folder / name, lambda f, t=text: f.write(t.encode()))  # type: ignore[misc]
+def texts(found: dict[str, Any]) -> dict[str, str]:
+    """The tables of a result by the name of their file."""
+    return {"results.csv": _csv(found["results"]), "table.md": "\n".join([*table(found), ""])}
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:
