@@ -73,13 +73,27 @@ def choose(accuracies: Float[AnyArray, "G F"], complexity: Any = None) -> Choice
         raise ValueError("accuracies must not hold NaN")
     order = range(len(accuracies)) if complexity is None else complexity
     order = checks.column(checks.floats(order, "complexity"), "complexity", len(accuracies))
-    # A sum that is rounded once is the same in any order: equal settings stay equal.
-    mean = np.array([math.fsum(row) for row in accuracies]) / accuracies.shape[1]
-    deviation = accuracies.std(axis=1, ddof=1)
+    mean, deviation = _means(accuracies), accuracies.std(axis=1, ddof=1)
     simplest_first = np.argsort(order, kind="stable")
-    best = int(simplest_first[mean[simplest_first].argmax()])
+    best = simplest_best(accuracies, order)
     enough = mean >= mean[best] - deviation[best] / np.sqrt(accuracies.shape[1])
     return Choice(mean, deviation, best, int(simplest_first[enough[simplest_first].argmax()]))
+
+
+def simplest_best(accuracies: np.ndarray, complexity: np.ndarray) -> int:
+    """The setting (G, F) of the greatest mean over the folds; of equals the simplest.
+
+    Args:
+        accuracies: (G, F) floats, of one fold or more.
+        complexity: (G,) less is simpler.
+    """
+    simplest_first = np.argsort(complexity, kind="stable")
+    return int(simplest_first[_means(accuracies)[simplest_first].argmax()])
+
+
+def _means(accuracies: np.ndarray) -> np.ndarray:
+    """(G,); a sum that is rounded once is the same in any order: equal settings stay equal."""
+    return np.array([math.fsum(row) for row in accuracies]) / accuracies.shape[1]
 
 
 def knn_accuracies(

@@ -98,8 +98,8 @@ def fit_linear(
     best = crossval.choose(accuracies, complexity=-regs).best
     last = optimum.optimum(X, y, reg=regs[best], weight=weight, **how)
     params = linear.on_pixels(last.params, affine)
-    at_edge = len(regs) > 1 and regs[best] in (regs.min(), regs.max())
-    return LinearProbe(params, float(regs[best]), last.gap / last.loss, regs, accuracies, at_edge)
+    gap, edge = last.gap / last.loss, at_edge(regs, best)
+    return LinearProbe(params, float(regs[best]), gap, regs, accuracies, edge)
 
 
 def of_strengths(
@@ -147,6 +147,11 @@ def fit_knn(
     checks.on_host("probe.fit_knn", "call it outside", X, y, folds)
     accuracies = crossval.knn_accuracies(X, y, folds, ks, metric)
     tried = np.array(checks.counts(ks, "ks"))
-    k = int(tried[crossval.choose(accuracies, complexity=tried).best])
-    at_edge = len(tried) > 1 and k in (tried.min(), tried.max())
-    return KNNProbe(knn.fit(X, y, metric=metric), k, tried, accuracies, at_edge)
+    best = crossval.choose(accuracies, complexity=tried).best
+    model = knn.fit(X, y, metric=metric)
+    return KNNProbe(model, int(tried[best]), tried, accuracies, at_edge(tried, best))
+
+
+def at_edge(tried: np.ndarray, best: int) -> bool:
+    """Whether the best of several (G,) is the least or the greatest of them."""
+    return len(tried) > 1 and bool(tried[best] in (tried.min(), tried.max()))

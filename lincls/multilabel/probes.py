@@ -1,6 +1,5 @@
 """A linear or a kNN probe of features with several labels a row, chosen by mAP on folds."""
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from lincls import (
     checks,
+    crossval,
     distances,
     evaluation,
     knn,
@@ -19,10 +19,8 @@ from lincls import (
 )
 from lincls.knn import KNN
 from lincls.multilabel import solver
+from lincls.probe import REGS, at_edge
 from lincls.structs import Affine, AnyArray, LinearParams
-
-REGS = tuple(np.geomspace(1e-6, 10, 22))
-"""The strengths that are tried, for features of average variance 1: three a decade."""
 
 
 class LinearProbe(NamedTuple):
@@ -110,7 +108,7 @@ def fit_linear(
         scores = np.asarray(linear.scores(linear.on_pixels(path.params, laid.affine), rows[part]))
         found.append([_mean_ap(of_reg, Y[part]) for of_reg in scores])
     mean_ap = np.array(found).T
-    best = _best(mean_ap, -regs)
+    best = crossval.simplest_best(mean_ap, -regs)
     everyone = np.ones(len(rows))
     laid = _laid(rows, everyone, per_feature, laid)
     last = solver.path(laid, Y, everyone, regs[best : best + 1], tol)
@@ -119,7 +117,7 @@ def fit_linear(
     return LinearProbe(
         LinearParams(*linear.on_pixels(params, laid.affine)), float(regs[best]),
         float((last.gap / last.loss)[0, varied].max()), regs, mean_ap, judges,
-        _is_at_edge(regs, best),
+        at_edge(regs, best),
     )  # fmt: skip
 
 
@@ -160,10 +158,11 @@ def fit_knn(
         judged = {k: _mean_ap(of_k, Y[part]) for k, of_k in each_k}
         found.append([judged[k] for k in ks])
     mean_ap, tried = np.array(found).T, np.array(ks)
-    best = _best(mean_ap, tried)
+    best = crossval.simplest_best(mean_ap, tried)
     model, affine = _remembered(rows, metric, per_feature)
-    at_edge = _is_at_edge(tried, best)
-    return KNNProbe(model, Y, affine, int(tried[best]), tried, mean_ap, judges, at_edge)
+    return KNNProbe(
+        model, Y, affine, int(tried[best]), tried, mean_ap, judges, at_edge(tried, best)
+    )
 
 
 def shares(found: KNNProbe, X: AnyArray) -> np.ndarray:
@@ -221,17 +220,6 @@ def _judges(Y: np.ndarray, held: np.ndarray) -> np.ndarray:
 
 def _mean_ap(scores: np.ndarray, Y: np.ndarray) -> float:
     return float(np.nanmean(evaluation.per_class_average_precision(scores, Y)))
-
-
-def _best(mean_ap: np.ndarray, complexity: np.ndarray) -> int:
-    """The setting of the greatest mean over the folds; of equals the simplest."""
-    mean = np.array([math.fsum(row) for row in mean_ap])
-    simplest_first = np.argsort(complexity, kind="stable")
-    return int(simplest_first[mean[simplest_first].argmax()])
-
-
-def _is_at_edge(tried: np.ndarray, best: int) -> bool:
-    return len(tried) > 1 and bool(tried[best] in (tried.min(), tried.max()))
 
 
 def _laid(
