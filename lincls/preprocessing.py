@@ -21,7 +21,7 @@ from lincls.structs import Affine, AnyArray, AnyRows, Sharded
 
 _ROUNDING = 1e-7  # a deviation of so little of the mean is no variance
 _LARGE = 2.0**100
-_BLOCK = 4096  # rows that are floats at the same time while the moments are summed
+_BLOCK = 4096  # rows that are floats at the same time while sums are made
 
 
 def fit(
@@ -122,3 +122,26 @@ def _rows(X: AnyRows, block: slice) -> np.ndarray:
     if isinstance(X, Sharded):
         X, block = placement.rows_at(X, np.arange(block.start, block.stop)), slice(None)
     return np.asarray(X[block], np.float64)
+
+
+def principal_axes(X: np.ndarray, affine: Affine) -> np.ndarray:
+    """Axes on which preprocessed rows are uncorrelated: orthonormal columns (D, min(N, D)).
+
+    A rotation leaves sum(W**2) as it is.  At an optimum with L2, W is made of the rows, so fewer
+    rows than features need no more axes than rows.
+
+    Args:
+        X: checked rows (N, D), which may lie in a large file where N >= D.
+        affine: preprocessing of X.
+    """
+
+    def moved(rows: np.ndarray) -> np.ndarray:
+        shift, scale = (np.asarray(leaf, np.float32) for leaf in affine)
+        return (np.asarray(rows, np.float32) - shift) * scale
+
+    if len(X) < X.shape[1]:
+        rows = moved(X).astype(np.float64)
+        return np.linalg.svd(rows, full_matrices=False)[2].T.astype(np.float32)
+    blocks = (moved(X[start : start + _BLOCK]) for start in range(0, len(X), _BLOCK))
+    products = sum(rows.T @ rows for rows in blocks)
+    return np.linalg.eigh(np.asarray(products, np.float64))[1].astype(np.float32)

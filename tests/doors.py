@@ -271,6 +271,7 @@ WITHOUT = {
     objective.labels, objective.checked_params, objective.dtype_of, objective.num_classes,
     objective.num_features, objective.of_present, objective.example_losses, objective.penalised,
     objective.weighted_mean, probe.of_strengths, probe.at_edge, crossval.simplest_best,
+    preprocessing.principal_axes,
     passes.sum_over, passes.mean_over, passes.objective, passes.at_least_float32,
     passes.objective_and_gradient, passes.on_mesh,
     hyper.as_numbers, hyper.axes, hyper.gathered, crossval.held_out_scores,

@@ -37,7 +37,6 @@ PROBES = {  # name -> what a table calls it, and the metric of its search
     "cosine": ("kNN, cosine", "cosine"),
     "exp": ("kNN, cosine, exp vote", "cosine"),
 }
-_BLOCK = 4096  # rows that are rotated at a time
 _USUAL_REG = 1e-3  # where `Plan.learning_rate` is the step size; weaker penalties take longer ways
 _FEW_BATCHES = 4  # sets of at most so many have little noise and bear longer steps
 _STEADY = 3000  # examples on which `Plan.steps` are taken; more examples take fewer
@@ -128,18 +127,8 @@ def rotate(X: np.ndarray, folder: Path | None = None) -> Rotated:
     def centred(rows: np.ndarray) -> np.ndarray:
         return (np.asarray(rows, np.float32) - affine.shift) * affine.scale
 
-    if len(X) < X.shape[1]:
-        axes = thin_axes(centred(X))
-    else:
-        blocks = (centred(X[i : i + _BLOCK]) for i in range(0, len(X), _BLOCK))
-        covariance = sum(rows.T @ rows for rows in blocks)
-        axes = np.linalg.eigh(np.asarray(covariance, np.float64))[1].astype(np.float32)
+    axes = preprocessing.principal_axes(X, affine)
     return Rotated(features.by_blocks(X, lambda rows: centred(rows) @ axes, folder), affine, axes)
-
-
-def thin_axes(Z: np.ndarray) -> np.ndarray:
-    """The principal axes (A, N) of fewer rows than features, Z (N, A): orthonormal columns."""
-    return np.linalg.svd(Z.astype(np.float64), full_matrices=False)[2].T.astype(np.float32)
 
 
 def normalised(learning_rate: Any, num_steps: Any) -> optax.GradientTransformation:
@@ -196,7 +185,8 @@ def cut(data: Rotated, y: np.ndarray, weights: np.ndarray) -> Cut:
     if placement.is_large(data.Z) and len(seen) * data.Z[:1].nbytes > most:
         seen = np.arange(len(y))
     Z = data.Z if len(seen) == len(y) else data.Z[seen]
-    axes = thin_axes(Z) if len(seen) < Z.shape[1] else None
+    few = len(seen) < Z.shape[1]
+    axes = preprocessing.principal_axes(Z, preprocessing.identity(Z.shape[1])) if few else None
     return Cut(Z if axes is None else Z @ axes, y[seen], weights[:, seen], axes)
 
 

@@ -111,21 +111,9 @@ def lay(X: AnyArray, affine: Affine) -> Rows:
         )
     X = np.asarray(X)
     moved = np.asarray(preprocessing.apply(affine, X), _FLOAT)
-    Z, axes = _on_principal_axes(moved)
-    return Rows(X, affine, np.concatenate([Z, np.ones((len(Z), 1), _FLOAT)], axis=1), axes)
-
-
-def _on_principal_axes(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows (N, A) on the axes (D, A) in which they are uncorrelated, A = min(N, D).
-
-    A rotation leaves |w|**2 as it is, and makes the preconditioner a number for each axis.  At the
-    optimum w is made of the rows, so fewer rows than features need no more axes than rows.
-    """
-    if len(rows) >= rows.shape[1]:
-        axes = np.linalg.eigh((rows.T @ rows).astype(np.float64))[1].astype(_FLOAT)
-        return rows @ axes, axes
-    axes = np.linalg.svd(rows.astype(np.float64), full_matrices=False)[2].T.astype(_FLOAT)
-    return rows @ axes, axes
+    axes = preprocessing.principal_axes(X, affine)
+    ones = np.ones((len(X), 1), _FLOAT)
+    return Rows(X, affine, np.concatenate([moved @ axes, ones], axis=1), axes)
 
 
 def path(
