@@ -9,7 +9,7 @@ from PIL import Image
 
 from experiments.lab import gate
 from experiments.probe import __main__ as program
-from experiments.probe import asking, audit, auditing
+from experiments.probe import audit, auditing, jobs
 from experiments.probe.settings import Settings
 from experiments.report import audit as report
 from lincls import data, knn
@@ -107,7 +107,7 @@ def test_it_prints_the_table(out, capsys):
 def test_its_flags_decide_nothing_of_a_probe(out):
     flags = typed(out, "--audit-k", "3", "--audit-tests", "7")
     plain = [word for word in typed(out) if word != "--audit"]
-    marks = {asking.read(each, "", auditing.Common)[0].mark for each in (flags, plain)}
+    marks = {jobs.read(each, "", auditing.Common)[0].mark for each in (flags, plain)}
     assert len(marks) == 1
 
 

@@ -31,16 +31,16 @@ from experiments import run
 from experiments.lab import progress, record
 from experiments.lab.parts import Parts
 from experiments.probe import (
-    asking,
     auditing,
     choosing,
     computing,
+    jobs,
     keeping,
     store,
     together,
     writing,
 )
-from experiments.probe.asking import Job
+from experiments.probe.jobs import Job
 from experiments.probe.multilabel import program as multilabel
 from experiments.report import probe as report
 from experiments.report import words
@@ -78,12 +78,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if multilabel.is_meant(argv):
             return multilabel.run(argv)
-        jobs = asking.read(argv, __doc__ or "", auditing.Common)
-        if jobs[0].common.audit:
-            return max(auditing.run(j.data, j.common, j.settings, j.home) for j in jobs)
-        found = [_one_of(job, place, len(jobs)) for place, job in enumerate(jobs, 1)]
-        if len(jobs) > 1:
-            print("\n".join(["", *together.lines([job.folder for job in jobs], found)]))
+        asked = jobs.read(argv, __doc__ or "", auditing.Common)
+        if asked[0].common.audit:
+            return max(auditing.run(j.data, j.common, j.settings, j.home) for j in asked)
+        found = [_one_of(job, place, len(asked)) for place, job in enumerate(asked, 1)]
+        if len(asked) > 1:
+            print("\n".join(["", *together.lines([job.folder for job in asked], found)]))
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -8,8 +8,8 @@ import numpy as np
 from experiments.lab import progress
 from experiments.lab.parts import Parts
 from experiments.probe import choosing, measures, results, sets, testing
-from experiments.probe.asking import Job
 from experiments.probe.choosing import Task
+from experiments.probe.jobs import Job
 from experiments.probe.probing import Chosen
 from experiments.probe.sets import EvaluationSet
 from experiments.probe.settings import Settings
@@ -32,7 +32,7 @@ class Found(NamedTuple):
 def compute(job: Job, parts: Parts) -> Found:
     """Choose for all seeds, then open the test sets once each."""
     settings, data = job.settings, job.data
-    tell = Told(job)
+    tell = Progress(job)
     task, chosen = choosing.choose(data, settings, job.common.seed, job.groups.train, parts, tell)
     tell(f"the test of {len(chosen)} probes")
     opened = data.open_test(f"{len(chosen)} chosen probes")
@@ -95,7 +95,7 @@ def _heads(job: Job, chosen: Sequence[Chosen]) -> dict[str, Named]:
     }}  # fmt: skip
 
 
-class Told:
+class Progress:
     """Says which part begins, and the time left."""
 
     def __init__(self, job: Job) -> None:

@@ -25,7 +25,7 @@ def over_blocks(fn: Callable[[Any], Any], blocks: Any, num_blocks: int) -> Any:
     """
     here = jax.tree.leaves(blocks)[0].shape[0]
     one = jax.tree.map(lambda leaf: leaf[0], blocks)
-    if here == 1:  # a slice of several: XLA would read a single block in place, and fuse otherwise
+    if here == 1:  # XLA reads a single block in place, and then rounds otherwise than with several
         blocks = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), blocks)
     like, unravel = ravel_pytree(jax.tree.map(_zeros, jax.eval_shape(fn, one)))
 

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments import jobs
+from experiments import jobs as questions
 from experiments.lab import gate, options
 from experiments.probe import choosing, measures, protocols, sets, store
 from experiments.probe.groups import Groups, read_groups
@@ -51,7 +51,7 @@ class Job:
     @property
     def home(self) -> Path:
         """The folder of all probes of data of this name."""
-        return jobs.home(self.common) / "probe"
+        return questions.home(self.common) / "probe"
 
     @property
     def folder(self) -> Path:
