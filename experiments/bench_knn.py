@@ -2,11 +2,12 @@
 
     python -m experiments.bench_knn --dataset cifar10 --minutes 30
 
-Four parts share the minutes.  `engines`: everyone finds the k nearest training images of the
+Five parts share the minutes.  `engines`: everyone finds the k nearest training images of the
 same test images, as uint8 where the engine takes bytes and as float32 where it does not.
 `float`: the same on generated unit vectors, beside FAISS.  `cv`: every k of a cross-validation,
-beside scikit-learn's grid search.  `growth`: time per query as N and D grow.  A plain search by
-numpy in 64 bits says how many of an engine's answers are right, ties in order of index.
+beside scikit-learn's grid search.  `growth`: time per query as N and D grow.  `sizes`: few and
+many rows, features and queries, beside trees as well.  A plain search by numpy in 64 bits says
+how many of an engine's answers are right, ties in order of index.
 
 Rounds alternate between lincls and one peer, and the ratio is the median of the rounds'.  An
 engine that is slower than its share of the minutes is timed on fewer queries, and the table
@@ -32,6 +33,7 @@ from experiments.bench import (
     knn_engines,
     knn_memory,
     knn_oracles,
+    knn_sizes,
     knn_telling,
     knn_timing,
     timing,
@@ -43,7 +45,7 @@ from experiments.lab.options import flag
 from experiments.report import style, words
 from lincls import data, files, knn
 
-SHARES = {"engines": 0.45, "float": 0.2, "cv": 0.15, "growth": 0.2}  # of the minutes
+SHARES = {"engines": 0.4, "float": 0.2, "cv": 0.1, "growth": 0.15, "sizes": 0.15}  # of the minutes
 PIXELS = ("l1", "l2")
 FEW = {False: 64, True: 256}  # queries where growth is measured, brute force and pruned
 
@@ -73,13 +75,22 @@ class Settings:
         (1, 3, 5, 8, 10, 12, 15, 20, 50, 100), "its numbers of neighbours", low=1, smoke=(1, 5)
     )
     growth_sizes: tuple[int, ...] = flag(
-        (10_000, 25_000, 50_000, 100_000, 200_000), "training images of growth with N", low=10,
-        smoke=(100, 200),
+        (10_000, 25_000, 50_000, 100_000, 200_000, 400_000), "training images of growth with N",
+        low=10, smoke=(100, 200),
     )  # fmt: skip
     strides: tuple[int, ...] = flag(
         (8, 4, 2, 1), "growth with D: every 8th, 4th, ... pixel of each line and column", low=1,
         smoke=(2, 1),
     )  # fmt: skip
+    size_rows: tuple[int, ...] = flag(
+        (500, 5_000, 50_000), "rows of the table of sizes", low=1, smoke=(30,)
+    )
+    size_features: tuple[int, ...] = flag(
+        (2, 8, 64, 512, 4_096), "features of that table", low=1, smoke=(2, 70)
+    )
+    size_queries: tuple[int, ...] = flag(
+        (1, 100, 10_000), "queries of that table", low=1, smoke=(1, 5)
+    )
     memory: bool = flag(False, "also the greatest memory of a model and a search")
     memory_rows: tuple[int, ...] = flag(
         (200_000, 1_000_000), "its rows of 3,072 uint8, and of 768 float32", low=1, smoke=(500, 500)
@@ -193,6 +204,13 @@ def grown(
     ]  # fmt: skip
 
 
+def sizes(inputs: Inputs, settings: Settings, seconds: float) -> list[dict[str, Any]]:
+    """L2 between floats at few and many rows, features and queries, at the first k."""
+    of = knn_sizes.Sizes(settings.size_rows, settings.size_features, settings.size_queries)
+    effort = Effort(settings.num_checked, settings.rounds, seconds)
+    return knn_sizes.compare(of, settings.ks[0], inputs.seed, effort)
+
+
 def memory(settings: Settings) -> list[dict[str, Any]]:
     """The greatest memory of a process, for data in memory and for data in their file."""
     shapes = zip(("uint8", "float32"), settings.memory_rows, (3072, 768), strict=True)
@@ -202,6 +220,7 @@ def memory(settings: Settings) -> list[dict[str, Any]]:
 
 PARTS: dict[str, Callable[[Inputs, Settings, float], list[dict[str, Any]]]] = {
     "engines": on_images, "float": on_floats, "cv": cross_validation, "growth": growth,
+    "sizes": sizes,
 }  # fmt: skip
 
 

@@ -133,10 +133,10 @@ def _square_norms(X: Array) -> Array:
         some = signed(lax.dynamic_slice_in_dim(X, start, size)).astype(jnp.int32)
         return jnp.sum(jnp.square(some), axis=1, dtype=dtype)
 
-    return _filled(jnp.zeros(X.shape[0], dtype), size, of_some)
+    return filled(jnp.zeros(X.shape[0], dtype), size, of_some)
 
 
-def _filled(found: Array, size: int, of_some: Callable[[Any], Array]) -> Array:
+def filled(found: Array, size: int, of_some: Callable[[Any], Array]) -> Array:
     """`found` (.., N) filled with `of_some(start)`, so many at a time; the last ones overlap."""
     num_points = found.shape[-1]
 
@@ -175,7 +175,7 @@ def _products(q: Array, x: Array, dtype: Any) -> Array:
         some = lax.optimization_barrier(signed(lax.dynamic_slice_in_dim(x, start, size)))
         return dot(q, some, dtype)
 
-    return _filled(jnp.zeros((q.shape[0], num_points), dtype), size, of_some)
+    return filled(jnp.zeros((q.shape[0], num_points), dtype), size, of_some)
 
 
 def _l2_pairwise(q: Any, x: Any) -> Array:
@@ -286,7 +286,7 @@ def _with_parallels(point: Array, distances: Array, x: Array) -> Array:
         parallel = jnp.any(some < _PARALLEL)
         return lax.cond(parallel, lambda: _cosine_pairs(point[None], of_x), lambda: some)
 
-    return _filled(distances, size, of_some)
+    return filled(distances, size, of_some)
 
 
 cosine = Metric("cosine", _prepare_cosine, _cosine_pairwise, _cosine_pairs, degree=0)

@@ -31,6 +31,8 @@ def test_a_smoke_run_measures_every_part_without_any_peer(tmp_path, monkeypatch,
     monkeypatch.setitem(style.PARAMETERS, "savefig.dpi", 20)
     monkeypatch.setattr(knn_engines, "BYTES", [*OURS, LECTURE, ABSENT])
     monkeypatch.setattr(knn_engines, "FLOATS", OURS)
+    trees = knn_engines.SIZES[2:]  # scikit-learn's, of numpy alone
+    monkeypatch.setattr(knn_engines, "SIZES", [OURS[0], *trees])
     assert bench_knn.main(["--smoke", "--out", str(tmp_path)]) == 0
     folder = tmp_path / "bench_knn-smoke"
     found = json.loads((folder / "results.json").read_text())
@@ -48,6 +50,10 @@ def test_a_smoke_run_measures_every_part_without_any_peer(tmp_path, monkeypatch,
     }
     assert [row["difference"] for row in found["cv"]] == [0, 0]
     assert len(found["growth"]) == 2 * 2 * (2 + 2)
+    shapes = [(row["N"], row["D"], row["M"]) for row in found["sizes"]]
+    assert shapes == [(30, 2, 1), (30, 2, 5), (30, 70, 1), (30, 70, 5)]
+    assert [len(row["seconds"]) for row in found["sizes"]] == [4, 4, 2, 2], "trees up to 64"
+    assert {share for row in found["sizes"] for share in row["right"].values()} == {1.0}
     assert (folder / "growth.png").is_file()
     told = capsys.readouterr()
     assert f"pip install {ABSENT.package}" in told.err
@@ -61,7 +67,7 @@ def test_parts_not_chosen_are_left_out(tmp_path, monkeypatch):
     assert bench_knn.main(flags) == 0
     found = json.loads((tmp_path / "bench_knn-smoke" / "results.json").read_text())
     assert found["float"] == []
-    assert not {"engines", "cv", "growth", "memory"} & set(found)
+    assert not {"engines", "cv", "growth", "memory", "sizes"} & set(found)
 
 
 # --- oracles ---------------------------------------------------------------------------------
@@ -117,14 +123,14 @@ def test_ratios_survive_a_machine_that_slows_down(monkeypatch):
             return np.zeros((len(queries), 1)), np.zeros((len(queries), 1))
 
         def build(X, metric, k):
-            now[0] += 10.0
+            now[0] += 1e4
             return search
 
         return Engine(name, "numpy", build)
 
     engines = [
-        engine("ours", 1e-6),
-        engine("peer", 3e-6),
+        engine("ours", 0.02),
+        engine("peer", 0.06),
         Engine("lacks it", "numpy", ABSENT.build),
     ]
     problem = knn_timing.Problem(np.zeros((5, 2)), np.zeros((8, 2)), "l1", 1)
@@ -133,9 +139,25 @@ def test_ratios_survive_a_machine_that_slows_down(monkeypatch):
     assert [row["engine"] for row in rows] == ["ours", "peer"]
     assert rows[1]["search_ratio"] == pytest.approx(3)
     assert rows[1]["whole_ratio"] == pytest.approx(1, abs=0.01)  # building is most of it
-    assert rows[1]["build"] == 10
+    assert rows[1]["build"] == pytest.approx(1e4)
     assert (rows[1]["queries"], rows[1]["all_queries"]) == (8, 8)
     assert calls[-8:] == ["ours", "peer"] * 4  # a round to warm up, and three
+
+
+def test_a_short_call_is_repeated(monkeypatch):
+    now, calls = [0.0], []
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
+
+    def search(queries):
+        now[0] += knn_timing.SHORT / 5 * len(queries)
+        calls.append(len(queries))
+
+    one = knn_timing.Ready(LECTURE, search, 0.0, 0.0, first_call=0.0, right=Right(1, 1))
+    effort = knn_timing.Effort(checked=1, rounds=1, seconds=100.0)
+    each, counts = knn_timing.duel(one, one, np.zeros((1, 2)), effort)
+    np.testing.assert_allclose(each, knn_timing.SHORT / 5)
+    assert counts == [1, 1]
+    assert len(calls) == 2 * 2 + 2 * 2 * 5, "to know its pace; then a round to warm up, and one"
 
 
 def test_a_slow_engine_is_timed_on_fewer_queries(monkeypatch):

@@ -214,7 +214,7 @@ def checkout(tmp_path_factory):
         ),
         ("experiments/choose_k.py", "MOST_TIMED = 1000", "MOST_TIMED = 999", True),
         further("experiments/lab/tuning.py", "_BLOCK = 512", "_BLOCK = 256", True),
-        ("lincls/knn/search.py", "_GROUP = 64", "_GROUP = 32", True),
+        ("lincls/knn/search.py", "_GROUP = 16", "_GROUP = 32", True),
         ("lincls/gradcheck/doors.py", "import", "import os\nimport", False),  # no part of choose_k
     ],
 )

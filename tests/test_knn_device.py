@@ -17,7 +17,7 @@ exact = pytest.mark.parametrize("metric", [distances.l1, distances.l2], ids=lamb
 @pytest.fixture
 def forced(monkeypatch):
     """`neighbors` takes the accelerator's route."""
-    monkeypatch.setattr(driver, "route", lambda model, k: "device")
+    monkeypatch.setattr(driver, "unpruned", lambda model, k: "device")
     used = []
     program = device.compiled_search_on_device
 
@@ -82,7 +82,7 @@ def test_floating_rows_are_those_of_the_other_route_up_to_rounding(forced, metri
     X = RNG.normal(size=(1100, 9)).astype(np.float32)
     model = knn.fit(X, metric=metric)
     found = knn.neighbors(model, X[:5], 6)
-    monkeypatch.setattr(driver, "route", lambda model, k: "plain")
+    monkeypatch.setattr(driver, "unpruned", lambda model, k: "plain")
     plain = knn.neighbors(model, X[:5], 6)
     np.testing.assert_array_equal(found.indices, plain.indices)
     np.testing.assert_allclose(found.distances, plain.distances, rtol=1e-5, atol=1e-6)

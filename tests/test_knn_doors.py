@@ -235,7 +235,7 @@ def public_functions():
 
 def test_the_table_is_complete():
     inner = {distances.is_wide, distances.exact_scope, distances.integer_dtype}
-    inner |= {distances.signed, distances.dot}
+    inner |= {distances.signed, distances.dot, distances.filled}
     assert set(public_functions()) - inner <= set(TABLE)
     for function, arguments in TABLE.items():
         optional = {"num_classes", "prune", "weights", "groups", "query_groups", "on_block", "cost"}

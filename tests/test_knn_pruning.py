@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lincls import distances, knn
-from lincls.knn import directions, driver, feature_groups, pairs, pruning, sketches
+from lincls.knn import directions, driver, feature_groups, pairs, pruning, sketches, threads
 from tests import oracles_knn
 from tests.shares import further
 
@@ -287,7 +287,7 @@ def test_missed_blocks_are_searched_at_once_and_bounds_given_up(
     assert_nearest(found, table, 3)
     assert searched[0] == (80 if hits else 160)
     assert len(searched) == 1 + on_host  # on the host once more, for the only part
-    assert len(tried) == 20 if hits else len(tried) <= driver._MISSES + driver._MOST_THREADS + 1
+    assert len(tried) == 20 if hits else len(tried) <= driver._MISSES + threads._MOST_THREADS + 1
     assert told[-1] == (160, 160)
     assert sorted(told) == told
 
@@ -315,7 +315,7 @@ def test_missed_queries_are_fetched_block_by_block(monkeypatch):
     found = knn.neighbors(knn.fit(X), X[:160].view(Watched), 3, block_size=8)
     np.testing.assert_array_equal(found.indices[:, 0], np.arange(160))
     assert max(Watched.fetched) == 8
-    assert len(Watched.fetched) <= 20 + driver._MISSES + driver._MOST_THREADS + 2
+    assert len(Watched.fetched) <= 20 + driver._MISSES + threads._MOST_THREADS + 2
 
 
 @pytest.mark.parametrize("metric", [further(distances.l1), distances.l2], ids=lambda m: m.name)

@@ -66,3 +66,13 @@ def generated(seed: int, kind: str, counts: tuple[int, int], D: int) -> list[np.
     rng = np.random.default_rng(seed)
     centres = rng.standard_normal((NUM_CLUSTERS, D), np.float32) if kind == "clustered" else None
     return [unit_vectors(rng, count, D, centres) for count in counts]
+
+
+def clouds(seed: int, counts: tuple[int, int], D: int) -> list[np.ndarray]:
+    """Rows and queries, float32, of ten Gaussian clouds around centres of the same spread."""
+    rng = np.random.default_rng(seed)
+    centres = rng.standard_normal((10, D), np.float32)
+    return [
+        centres[rng.integers(0, 10, count)] + rng.standard_normal((count, D), np.float32)
+        for count in counts
+    ]

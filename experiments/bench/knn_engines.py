@@ -6,6 +6,7 @@ An engine says nothing of ties or rounding by being here; what its answers are w
 
 import importlib.util
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -152,6 +153,20 @@ def scikit_learn(X: np.ndarray, metric: str, k: int) -> Search:
     return lambda queries: model.kneighbors(queries.astype(np.float32))[::-1]
 
 
+def scikit_learn_floats(how: str, X: np.ndarray, metric: str, k: int) -> Search:
+    """L2 by brute force or by a tree, its distances squared; a tree is searched by one thread."""
+    from sklearn.neighbors import NearestNeighbors
+
+    model = NearestNeighbors(n_neighbors=k, algorithm=how, n_jobs=-1 if how == "brute" else None)
+    model.fit(X)
+
+    def search(queries: np.ndarray) -> Any:
+        found, indices = model.kneighbors(queries)
+        return indices, np.square(found)
+
+    return search
+
+
 def the_lecture(X: np.ndarray, metric: str, k: int) -> Search:
     """Slide 16's loop over the test images, with room for the differences."""
     rows, power = X.astype(np.int32), int(metric[1])
@@ -210,6 +225,12 @@ FLOATS = [
     Engine("FAISS IndexFlatL2", "faiss", faiss_l2, "l2"),
     Engine("FAISS IndexFlatIP", "faiss", faiss_ip, "cosine"),
 ]
+SIZES = [
+    OURS[0],
+    Engine("FAISS IndexFlatL2", "faiss", faiss_l2),
+    *(Engine(f"scikit-learn {how}", "sklearn", partial(scikit_learn_floats, how))
+      for how in ("brute", "kd_tree", "ball_tree")),
+]  # fmt: skip
 PACKAGES = {"faiss": "faiss-cpu", "cv2": "opencv-python-headless", "sklearn": "scikit-learn"}
 
 

@@ -25,7 +25,7 @@ from experiments.bench import knn_data
 from experiments.bench.knn_engines import METRICS
 from experiments.lab import options
 from lincls import checks, data, knn, splits
-from lincls.knn import driver, pruning
+from lincls.knn import pruning, threads
 from lincls.structs import Neighbors
 
 PARTS = {  # functions of `pruning`, by what they do
@@ -71,7 +71,7 @@ class Shares:
 def watching() -> Iterator[Shares]:
     """The shares of what is searched inside, in one thread."""
     with contextlib.ExitStack() as stack:
-        stack.enter_context(mock.patch.object(driver, "num_threads", return_value=1))
+        stack.enter_context(mock.patch.object(threads, "num_threads", return_value=1))
         shares = Shares()
         for name, part in PARTS.items():
             watched = shares.watched(part, getattr(pruning, name))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from experiments.bench import knn_oracles
+from experiments.bench import knn_oracles, knn_sizes
 from experiments.lab import choices
 from experiments.report import style, words
 from experiments.report.findings import Plot
@@ -32,6 +32,8 @@ def lines(found: dict[str, Any]) -> list[str]:
             told += [f"float32, {kind} unit vectors, {about(rows[0])}; {tolerance()}", HEAD]
             told += [*map(engine_line, rows), *fastest(rows), ""]
     told += [sentence for row in found.get("cv", []) for sentence in [*cv_sentences(row), ""]]
+    if found.get("sizes"):
+        told += [*knn_sizes.lines(found["sizes"]), ""]
     if "growth" in found:
         told += [growth_sentence(found["growth"], of) for of in ("N", "D")]
     return told + [memory_line(row) for row in found.get("memory", [])]

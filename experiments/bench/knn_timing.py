@@ -14,6 +14,8 @@ from experiments.bench.knn_oracles import Right
 from experiments.bench.timing import timed
 from experiments.lab import progress
 
+SHORT = 0.05  # seconds; a shorter call is repeated until it takes so long
+
 
 class Problem(NamedTuple):
     """Training rows, queries, the metric's name, and the number of neighbours."""
@@ -73,11 +75,14 @@ def duel(ours: Ready, peer: Ready, queries: np.ndarray, effort: Effort) -> tuple
     share = effort.seconds / 2 / (effort.rounds + 1)
     both = (ours, peer)
     counts = [affordable(one, queries, effort.checked, share) for one in both]
+    calls = [lambda one=one, count=count: one.search(queries[:count])
+             for one, count in zip(both, counts, strict=True)]  # fmt: skip
+    repeats = [max(1, round(min(share, SHORT) / timed(call)[0])) for call in calls]
 
-    def once(one: Ready, count: int) -> float:
-        return timed(lambda: one.search(queries[:count]))[0] / count
+    def once(call: Callable[[], Any], repeat: int, count: int) -> float:
+        return timed(lambda: [call() for _ in range(repeat)])[0] / (repeat * count)
 
-    rounds = [list(map(once, both, counts)) for _ in range(effort.rounds + 1)]
+    rounds = [list(map(once, calls, repeats, counts)) for _ in range(effort.rounds + 1)]
     return np.array(rounds[1:]), counts
 
 

@@ -11,9 +11,9 @@ from lincls.distances import Metric
 from lincls.forecast import layout as layouts
 from lincls.forecast.layout import Layout, Rows
 from lincls.forecast.told import Forecast, size
-from lincls.knn import directions, driver, feature_groups, sketches
+from lincls.knn import directions, driver, feature_groups, sketches, threads
 from lincls.knn.model import sketching_of
-from lincls.knn.routes import Route, route
+from lincls.knn.routes import Route, route, unpruned
 from lincls.knn.search import compiled_search_block
 from lincls.structs import Sharded
 
@@ -86,8 +86,7 @@ def _task(X: Any, rows: Rows, layout: Layout, metric: Metric, num_queries: int, 
     num_rows = _rows_of_a_part(rows) if in_file else rows.num_rows
     model = _model(rows, layout, metric, num_rows, bounded=not in_file and not spread)
     which: Route = "parts" if in_file else "shards" if spread else route(model, k)
-    on_cpu = jax.default_backend() == "cpu"
-    runs: Route = "shards" if layout.mesh is not None else "plain" if on_cpu else "device"
+    runs: Route = "shards" if layout.mesh is not None else unpruned(model, k)
     block = driver.plain_size(model, num_queries, runs)
     program = driver.SEARCHES.get(runs, compiled_search_block)
     return _Task(rows, layout, metric, which, program, model, block, k)
@@ -125,7 +124,7 @@ def _memory(X: Any, task: _Task) -> tuple[int, int, int]:
     state = num_rows * _prepared_bytes(task.metric, task.rows)
     if task.route == "pruned":
         state += _sketch_bytes(task)
-    at_once = 1 if task.route == "shards" else driver.num_threads()
+    at_once = 1 if task.route == "shards" else threads.num_threads()
     of_block = int(planned.temp_size_in_bytes + planned.output_size_in_bytes)
     return num_rows * _row_bytes(task.rows), state, at_once * of_block
 

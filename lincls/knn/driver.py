@@ -1,17 +1,10 @@
-"""The host's driver: blocks of queries of a few shapes, with progress between them.
-
-Blocks are independent, and most of a pruned search is many small programs that use one core
-each, so a few threads of the host search a block each.
-"""
+"""The host's driver: blocks of queries of a few shapes, with progress between them."""
 
 import contextlib
 import dataclasses
 import itertools
-import os
 import sys
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -22,21 +15,27 @@ from lincls import checks, distances, placement
 from lincls.knn import precision
 from lincls.knn.device import compiled_search_on_device
 from lincls.knn.model import KNN, remember
+from lincls.knn.products import compiled_search_by_product
 from lincls.knn.pruning import search_pruned
-from lincls.knn.routes import Route, route
+from lincls.knn.routes import Route, route, unpruned
 from lincls.knn.search import compiled_search_block, merge
 from lincls.knn.shards import compiled_search_shards
+from lincls.knn.threads import in_threads, one_by_one
 from lincls.structs import AnyRows, Neighbors, Sharded
 
 OnBlock = Callable[[int, int], Any]
 
 _KEYS_BYTES = 2**26  # of the (block, N) matrix of distances
+_CACHED_KEYS_BYTES = 2**24  # of that of bounds, which is read again
 _BLOCK_WORK = 2**36  # features compared in a block: a few tenths of a second on two cores
 _BOUNDS = 64  # queries whose bounds stay in the cache
-_MOST_THREADS = 4
 _DEVICE_BLOCKS = 16  # times the memory of a block, on an accelerator
 _MOST_ON_DEVICE = 4096  # queries in a block there
-SEARCHES = {"shards": compiled_search_shards, "device": compiled_search_on_device}
+SEARCHES = {
+    "shards": compiled_search_shards,
+    "device": compiled_search_on_device,
+    "product": compiled_search_by_product,
+}
 _MISSES = 4  # bounds are given up once so many more blocks were missed than answered
 _IN_JIT = (
     "call it outside, or use knn.search_block inside, then knn.neighbor_labels and "
@@ -156,7 +155,8 @@ def _pruned(
         return search_pruned(model, block.rows, k, block.groups, groups, block.own)
 
     blocks = itertools.takewhile(worth_trying, _blocks(queries, size))
-    with contextlib.closing(_in_threads(search, blocks)) as answers:
+    in_turn = one_by_one if total <= size else in_threads
+    with contextlib.closing(in_turn(search, blocks)) as answers:
         for block, answer in answers:
             if answer is None:
                 missed += 1
@@ -180,7 +180,7 @@ def _plainly(
     """All distances, block after block of the queries or part after part of the data."""
     if model.points is None:
         return _by_parts(model, queries, k, groups, block_size, on_block)
-    total, which = len(queries.places), route(model, k)
+    total, which = len(queries.places), unpruned(model, k)
     size = plain_size(model, total, which) if block_size is None else block_size
     search_block, sharded = SEARCHES.get(which, compiled_search_block), which == "shards"
     if sharded and groups is not None:
@@ -191,8 +191,8 @@ def _plainly(
         return search_block(model, block.rows, bucket(k), query_groups=block.groups, groups=groups)
 
     blocks = _blocks(queries, size)
-    answers = _one_by_one(search, blocks) if sharded else _in_threads(search, blocks)
-    with contextlib.closing(answers):
+    in_turn = one_by_one if sharded or total <= size else in_threads
+    with contextlib.closing(in_turn(search, blocks)) as answers:
         for block, answer in answers:
             found.append((block.places, Neighbors(*(part[:, :k] for part in answer))))
             done += len(block.places)
@@ -205,64 +205,6 @@ def _in_order(found: list[tuple[np.ndarray, Neighbors]]) -> Neighbors:
     order = np.argsort(np.concatenate([places for places, _ in found]), kind="stable")
     answers = [[part[: len(places)] for part in answer] for places, answer in found]
     return Neighbors(*(np.concatenate(parts)[order] for parts in zip(*answers, strict=True)))
-
-
-def _settings() -> Callable[[], contextlib.AbstractContextManager[Any]]:
-    """What this thread was told about precision and device, for a thread that was not.
-
-    Other settings of JAX's contexts do not reach the threads.
-    """
-    wide, device = jax.config.jax_enable_x64, jax.config.jax_default_device  # type: ignore[attr-defined]
-
-    @contextlib.contextmanager
-    def scope() -> Iterator[None]:
-        with jax.enable_x64(wide), jax.default_device(device):
-            yield
-
-    return scope
-
-
-def _one_by_one(
-    search: Callable[[Block], Neighbors | None], blocks: Iterator[Block]
-) -> Generator[tuple[Block, Any], None, None]:
-    """As `_in_threads`, in this thread: all processes of a mesh must call in the same order."""
-    for block in blocks:
-        answer = search(block)
-        yield block, None if answer is None else Neighbors(*map(np.asarray, answer))
-
-
-def _in_threads(
-    search: Callable[[Block], Neighbors | None], blocks: Iterator[Block]
-) -> Generator[tuple[Block, Any], None, None]:
-    """Every block with its answer on the host, in their order, a few at a time.
-
-    The next block is asked for when an answer has been taken; an exception ends the others.
-    """
-    settings, pending = _settings(), deque[tuple[Block, Future[Any]]]()
-
-    def search_one(block: Block) -> Neighbors | None:
-        with settings():
-            answer = search(block)
-            return None if answer is None else Neighbors(*map(np.asarray, answer))
-
-    pool = ThreadPoolExecutor(max_workers=(threads := num_threads()))
-    try:
-        for block in blocks:
-            pending.append((block, pool.submit(search_one, block)))
-            if len(pending) > threads:
-                block, future = pending.popleft()
-                yield block, future.result()
-        while pending:
-            block, future = pending.popleft()
-            yield block, future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def num_threads() -> int:
-    """As many as there are cores to use, at most 4: each holds the distances of a block."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(cores or 1, _MOST_THREADS)
 
 
 def _by_parts(
@@ -316,7 +258,8 @@ def _sketched_size(model: KNN, num_queries: int) -> int:
 def plain_size(model: KNN, num_queries: int, which: Route) -> int:
     """The same where all distances are computed."""
     num_rows = model.X.device_rows if isinstance(model.X, Sharded) else model.X.shape[0]
-    by_memory = _KEYS_BYTES // (max(4, model.X.dtype.itemsize) * num_rows)
+    keys_bytes = _CACHED_KEYS_BYTES if which == "product" else _KEYS_BYTES
+    by_memory = keys_bytes // (max(4, model.X.dtype.itemsize) * num_rows)
     if which == "device":
         return _few_sizes(min(_DEVICE_BLOCKS * by_memory, _MOST_ON_DEVICE), num_queries)
     by_time = _BLOCK_WORK / (model.X.size * model.metric.cost)

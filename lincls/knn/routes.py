@@ -6,10 +6,11 @@ import jax
 
 from lincls import checks
 from lincls.knn.model import KNN
+from lincls.knn.products import serves
 from lincls.knn.pruning import pays
 from lincls.structs import Sharded
 
-Route = Literal["shards", "device", "pruned", "parts", "plain"]
+Route = Literal["shards", "device", "pruned", "parts", "product", "plain"]
 
 
 def route(model: KNN, k: int, backend: str | None = None) -> Route:
@@ -25,15 +26,26 @@ def route(model: KNN, k: int, backend: str | None = None) -> Route:
         "pruned": on a CPU, distances that a lower bound does not rule out.
         "parts": rows that stay in their file or on the host, part after part.
         "device": on an accelerator, a function of one query vmapped over blocks of queries.
+        "product": on a CPU, L2 between floats, chosen by a product and decided by differences.
         "plain": on a CPU, all distances.
     """
     checks.kind(model, KNN, "model", "knn.fit(X, y)")
     k = checks.count(k, "k")
-    on_cpu = (jax.default_backend() if backend is None else backend) == "cpu"
+    if _on_cpu(backend) and model.sketching is not None and pays(model, k):
+        return "pruned"
+    return unpruned(model, k, backend)
+
+
+def unpruned(model: KNN, k: int, backend: str | None = None) -> Route:
+    """The search where bounds by sketches do not serve."""
     if isinstance(model.X, Sharded):
         return "shards"
-    if on_cpu and model.sketching is not None and pays(model, k):
-        return "pruned"
     if model.points is None:
         return "parts"
-    return "plain" if on_cpu else "device"
+    if not _on_cpu(backend):
+        return "device"
+    return "product" if serves(model.metric, model.points, k) else "plain"
+
+
+def _on_cpu(backend: str | None) -> bool:
+    return (jax.default_backend() if backend is None else backend) == "cpu"

@@ -14,7 +14,8 @@ from lincls.knn.model import KNN
 from lincls.knn.precision import widened
 from lincls.structs import AnyArray, Neighbors, Sharded
 
-_GROUP = 64  # training points that share a minimum in `smallest`
+_GROUP = 16  # training points that share a minimum in `smallest`: those of a line of the cache
+_FEW = 32  # times k; so many columns are sorted at once
 
 
 def order_keys(distances: Num[AnyArray, "..."]) -> Float[Array, "..."]:
@@ -131,24 +132,23 @@ compiled_search_block = jax.jit(search_block, static_argnames="k")
 def smallest(keys: Float[Array, "M N"], k: int) -> tuple[Float[Array, "M k"], Int[Array, "M k"]]:
     """The k smallest keys of each row and their columns, by (key, column).
 
-    A minimum over every group of 64 neighbouring columns comes first.  The k smallest lie in the
+    A minimum over every group of 16 neighbouring columns comes first.  The k smallest lie in the
     k groups that come first by (minimum, group): any other group has k groups before it, and
     each holds an element that precedes all of its own.  Infinite keys get column N.
     """
     num_columns = keys.shape[1]
-    if num_columns <= _GROUP * k:
+    if num_columns <= _FEW * k:
         return _padded(*_top_k(keys, min(k, num_columns)), k, num_columns)
-    num_groups = -(-num_columns // _GROUP)
     whole = num_columns // _GROUP * _GROUP
     minima = keys[:, :whole].reshape(keys.shape[0], -1, _GROUP).min(axis=2)
     if whole < num_columns:
         minima = jnp.concatenate([minima, keys[:, whole:].min(axis=1, keepdims=True)], axis=1)
-    _, chosen = _top_k(minima, min(k, num_groups))
+    _, chosen = smallest(minima, k)
     columns = jnp.sort(chosen, axis=1)[:, :, None] * _GROUP + jnp.arange(_GROUP, dtype=jnp.int32)
     columns = columns.reshape(keys.shape[0], -1)
     candidates = jnp.take_along_axis(keys, columns, axis=1, mode="fill", fill_value=jnp.inf)
-    smallest, places = _top_k(candidates, k)
-    return _padded(smallest, jnp.take_along_axis(columns, places, axis=1), k, num_columns)
+    least, places = _top_k(candidates, k)
+    return _padded(least, jnp.take_along_axis(columns, places, axis=1), k, num_columns)
 
 
 def _top_k(keys: Array, k: int) -> tuple[Array, Array]:
