@@ -5,12 +5,14 @@
 
 A reader sees the old file or the new one, never half of one, whenever a writer is killed.
 An .npz file is read to its end, where its checksums are compared, and never executed.
+A JSON file carries a digest of its values.
 """
 
 import contextlib
 import glob
 import hashlib
 import io
+import json
 import math
 import os
 import secrets
@@ -19,7 +21,7 @@ import struct
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Literal
 
@@ -34,6 +36,8 @@ _BLOCK = 1 << 20  # bytes that are read at a time
 HASH_BLOCK = 1 << 24  # bytes that are hashed at a time: memory-mapped arrays stay on disk
 _EXTRA = struct.Struct("<HH")  # number and length of an extra field
 _LOCAL = 30  # bytes of the header of a member of a zip file, before its name
+_SHA256 = "sha256"  # the entry of a JSON file that holds the digest of the others
+_SAID = 200  # letters of what another library says about a file
 
 
 def write(path: AnyPath, fill: Callable[[BinaryIO], object]) -> None:
@@ -154,6 +158,42 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
+# --- JSON -------------------------------------------------------------------------------------
+
+
+def write_json(path: AnyPath, values: Mapping[str, Any]) -> None:
+    """Write an object as JSON, whole or not at all, with a digest of its values as `sha256`.
+
+    Raises:
+        ValueError: NaN or infinity, or something that JSON does not know.
+        OSError: the file cannot be written.
+    """
+    text = json.dumps({**values, _SHA256: _digest_of_json(values)}, indent=2, allow_nan=False)
+    write(path, lambda file: file.write(f"{text}\n".encode()))
+
+
+def read_json(path: AnyPath) -> dict[str, Any]:
+    """Return the object that `write_json` wrote, without its digest.
+
+    Raises:
+        ValueError: the file is damaged, or `write_json` did not write it.
+        OSError: there is no such file, or it cannot be read.
+    """
+    with open_regular(path) as file:
+        content = file.read()
+    try:
+        values = json.loads(content)
+        if values.pop(_SHA256) == _digest_of_json(values):
+            return values
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        pass
+    raise ValueError(f"{path} is damaged, or is no result of this version")
+
+
+def _digest_of_json(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, allow_nan=False).encode()).hexdigest()
+
+
 # --- npz --------------------------------------------------------------------------------------
 
 
@@ -177,7 +217,9 @@ def save_npz(file: BinaryIO, /, **arrays: np.ndarray) -> None:
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
-def read_npz(path: AnyPath, *, mapped: bool = False) -> Mapping[str, np.ndarray]:
+def read_npz(
+    path: AnyPath, *, mapped: bool = False, wanted: Callable[[str], bool] = lambda name: True
+) -> Mapping[str, np.ndarray]:
     """Return the arrays of an .npz file by name.
 
     Every array is read to its end, where the checksum of the zip file (CRC-32) is compared:
@@ -186,24 +228,61 @@ def read_npz(path: AnyPath, *, mapped: bool = False) -> Mapping[str, np.ndarray]
     Args:
         path: the file.
         mapped: memory-map the arrays that are not compressed.
+        wanted: of the name of an array, whether it is read; others are not looked at.
 
     Raises:
         ValueError: the file is damaged, or holds Python objects; or it is no regular file.
         OSError: there is no such file, or it cannot be read.
     """
+    with _open_zip(path) as (file, archive):
+        members = {_name(info): info for info in archive.infolist()}
+        return {
+            name: _read_member(archive, info, file, mapped)
+            for name, info in members.items()
+            if wanted(name)
+        }
+
+
+def names_in_npz(path: AnyPath) -> list[str]:
+    """Return the names of the arrays of an .npz file; it raises as `read_npz` does."""
+    with _open_zip(path) as (_, archive):
+        return [_name(info) for info in archive.infolist()]
+
+
+def check_zip(path: AnyPath) -> None:
+    """Read every member of a zip file to its end, where its checksum is compared.
+
+    Raises:
+        ValueError: the file is damaged.
+        OSError: there is no such file, or it cannot be read.
+    """
+    with _open_zip(path) as (_, archive):
+        if (damaged := archive.testzip()) is not None:
+            raise ValueError(f"the checksum of {damaged} is another")
+
+
+def said(error: Exception) -> str:
+    """What another library says about a file, on one line and not long."""
+    return " ".join(str(error).split())[:_SAID]
+
+
+@contextlib.contextmanager
+def _open_zip(path: AnyPath) -> Iterator[tuple[io.BufferedReader, zipfile.ZipFile]]:
+    """A zip file and its archive; what goes wrong inside is a ValueError that names the file."""
     with open_regular(path) as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                return {
-                    info.filename.removesuffix(".npy"): _read_member(archive, info, file, mapped)
-                    for info in archive.infolist()
-                }
+                yield file, archive
         except MemoryError:
             raise
         except Exception as error:  # the readers of zip files and of headers may fail anywhere
             raise ValueError(
-                f"{path} is damaged, or is no .npz file of plain arrays: {error}"
+                f"{path} is damaged, or is no archive of plain arrays: {said(error)}"
             ) from error
+
+
+def _name(info: zipfile.ZipInfo) -> str:
+    return info.filename.removesuffix(".npy")
 
 
 def map_npy(path: AnyPath) -> np.ndarray:
@@ -219,7 +298,7 @@ def map_npy(path: AnyPath) -> np.ndarray:
             return np.memmap(file, dtype, "r", file.tell(), shape, order)
         except Exception as error:
             raise ValueError(
-                f"{path} is damaged, or is no .npy file of a plain array: {error}"
+                f"{path} is damaged, or is no .npy file of a plain array: {said(error)}"
             ) from error
 
 

@@ -157,7 +157,7 @@ def from_named(
             name=path.stem,
             location=str(path),
         )
-    except TypeError as error:  # the file is to blame, not the caller
+    except (TypeError, ValueError) as error:  # the file is to blame, not the caller
         raise ValueError(f"{path}: {error}") from error
 
 

@@ -80,18 +80,17 @@ def _of_one(path: Path, labels: str | None) -> Arrays:
         return files.read_npz(path, mapped=True)
     try:
         found = READERS[path.suffix](path)
+        return tables.split(found, labels, path) if path.suffix in TABLES else found
     except ImportError as error:
         packages = {".safetensors": "safetensors", ".csv": "pandas", ".parquet": "pandas pyarrow"}
         package = packages.get(path.suffix, "torch")
         raise ImportError(f"{path} needs a package; use pip install {package}") from error
-    except MemoryError:
+    except (MemoryError, tables.Unfit):
         raise
     except Exception as error:  # the readers of other libraries may fail in their own ways
-        why = " ".join(str(error).split())[:200]
         raise ValueError(
-            f"{path} is damaged, or is no {path.suffix} file of arrays: {why}"
+            f"{path} is damaged, or is no {path.suffix} file of arrays: {files.said(error)}"
         ) from error
-    return tables.split(found, labels, path) if path.suffix in TABLES else found
 
 
 def _of_folder(folder: Path, labels: str | None) -> tuple[Arrays, str]:
@@ -166,7 +165,7 @@ def _is_text(array: np.ndarray) -> bool:
 def _read_parquet(path: Path) -> Any:
     import pandas
 
-    return pandas.read_parquet(path)
+    return pandas.read_parquet(path, page_checksum_verification=True)  # where pages have sums
 
 
 def _read_csv(path: Path) -> Any:

@@ -11,6 +11,10 @@ _SHOWN = 8  # columns that an error names
 _IMAGES = ("images", "test_images")
 
 
+class Unfit(ValueError):
+    """A table without a column of labels, or with columns that are no features."""
+
+
 def split(table: Any, labels: str | None, path: Path) -> dict[str, np.ndarray]:
     """The features `images` and the `labels` of a frame of pandas.
 
@@ -21,12 +25,13 @@ def split(table: Any, labels: str | None, path: Path) -> dict[str, np.ndarray]:
         path: where the table lies, for errors.
 
     Raises:
-        ValueError: no column of labels, text beside it, or a column without a name.
+        Unfit: no column of labels, text beside it, or a column without a name.
+        Exception: of pandas, where the file is damaged.
     """
     table.columns = columns = [str(name) for name in table.columns]
     column = labels or next((name for name in LABELS if name in columns), None)
     if column not in columns:
-        raise ValueError(
+        raise Unfit(
             f"{path} needs a column of labels: give labels=, one of {_some(columns)} (on the "
             "command line, --labels)"
         )
@@ -46,7 +51,7 @@ def _stacked(column: Any, path: Path) -> np.ndarray:
     if unfit is None and rows[0].ndim and rows[0].dtype.kind in "biuf":
         return np.stack(rows)
     found = repr(column.iloc[unfit or 0])[:60]
-    raise ValueError(
+    raise Unfit(
         f"{path}: column {column.name} must hold numbers, or lists of numbers of one length; "
         f"row {unfit or 0} holds {found}"
     )
@@ -55,14 +60,14 @@ def _stacked(column: Any, path: Path) -> np.ndarray:
 def _check_numbers(features: Any, column: str, path: Path) -> None:
     """Refuse what is no feature: text, and the row numbers that pandas writes."""
     if features.shape[1] == 0:
-        raise ValueError(f"{path} must hold numbers beside {column}: no other column")
+        raise Unfit(f"{path} must hold numbers beside {column}: no other column")
     if text := [name for name in features if features[name].dtype.kind not in "biuf"]:
-        raise ValueError(
+        raise Unfit(
             f"{path} must hold numbers beside {column}: columns {_some(text)} hold no numbers; "
             "leave them out"
         )
     if nameless := [name for name in features if name.startswith("Unnamed: ")]:
-        raise ValueError(
+        raise Unfit(
             f"{path}: a column has no name ({nameless[0]}), as of row numbers; save the table with "
             "frame.to_csv(path, index=False), or name the column"
         )
