@@ -11,8 +11,9 @@ import pytest
 import safetensors.numpy
 from PIL import Image
 
-from lincls import data, files
+from lincls import data
 from lincls.data import tensors
+from lincls.files import digests
 
 RNG = np.random.default_rng(170)
 X = RNG.normal(size=(20, 4)).astype(np.float32)
@@ -155,7 +156,7 @@ def test_a_large_safetensors_file_is_not_copied_into_memory(tmp_path):
     made = data.load(tmp_path / "mine.safetensors")
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert most < 2**25 / 2 + files.HASH_BLOCK
+    assert most < 2**25 / 2 + digests.HASH_BLOCK
     assert isinstance(made.train.images, np.memmap)
     assert made.train.images.shape == (2000, 32, 1000, 1)
 

@@ -1,200 +1,23 @@
-"""Whole files: written beside their place, synced, renamed over it; one writer for all.
-
-    files.write("run.npz", lambda file: files.save_npz(file, W=W))
-    W = files.read_npz("run.npz")["W"]
-
-A reader sees the old file or the new one, never half of one, whenever a writer is killed.
-An .npz file is read to its end, where its checksums are compared, and never executed.
-A JSON file carries a digest of its values.
-"""
+"""NumPy's files, read to their end, where the checksums of a zip file are compared."""
 
 import contextlib
-import glob
-import hashlib
 import io
-import json
 import math
 import os
-import secrets
-import stat
 import struct
-import sys
-import time
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any, BinaryIO, Literal
 
 import numpy as np
 
+from lincls.files.whole import AnyPath, open_regular
 from lincls.structs import ALIGNMENT
 
-AnyPath = str | os.PathLike[str]
-STALE = 24 * 3600  # seconds after which the part of a file has no writer any more
-_PART = "[0-9a-z_]" * 8 + ".part"  # the end of the name of a part
 _BLOCK = 1 << 20  # bytes that are read at a time
-HASH_BLOCK = 1 << 24  # bytes that are hashed at a time: memory-mapped arrays stay on disk
 _EXTRA = struct.Struct("<HH")  # number and length of an extra field
 _LOCAL = 30  # bytes of the header of a member of a zip file, before its name
-_SHA256 = "sha256"  # the entry of a JSON file that holds the digest of the others
 _SAID = 200  # letters of what another library says about a file
-
-
-def write(path: AnyPath, fill: Callable[[BinaryIO], object]) -> None:
-    """Write a file whole or not at all.
-
-    The file has the mode that it had before, or that `open` gives a new one.
-
-    Args:
-        path: the file.  Where it is a symbolic link, the file that it names is replaced.
-        fill: called with a binary file, to write the content.
-
-    Raises:
-        ValueError: `path` is a folder, a pipe or a device.
-        OSError: the folder cannot be written, or the disk is full.
-        Exception: what `fill` raises.  After any error the old file is as it was.
-    """
-    target = Path(os.path.realpath(path))
-    mode = _mode(target)
-    sweep(target.parent, glob.escape(target.name))
-    part = target.with_name(f"{target.name}{secrets.token_hex(4)}.part")
-    try:
-        with part.open("xb") as file:
-            if mode is not None and mode != _mode(part):
-                os.chmod(part, stat.S_IMODE(mode))
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    _sync_folder(target.parent)
-
-
-def sweep(folder: AnyPath, names: str = "*") -> None:
-    """Remove the parts that killed writers left in a folder more than `STALE` seconds ago.
-
-    Args:
-        folder: where to look, but not in the folders below it.
-        names: a glob pattern of the names of the files that were being written.
-    """
-    for part in Path(folder).glob(names + _PART):
-        with contextlib.suppress(OSError):
-            if time.time() - part.lstat().st_mtime > STALE:
-                part.unlink()
-
-
-def open_regular(path: AnyPath) -> io.BufferedReader:
-    """Open a file to read its bytes, unless that could wait for ever.
-
-    Raises:
-        ValueError: `path` is a folder, a pipe or a device.
-        OSError: there is no such file, or it cannot be read.
-    """
-    _mode(path)
-    return open(path, "rb")
-
-
-def lock(file: IO[Any]) -> bool | None:
-    """Take an open file for this process, until it is closed or the process ends in any way.
-
-    Returns:
-        True if it is taken, False if another process has it, None where there are no locks.
-    """
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    except OSError:  # a file system without locks
-        return None
-    return True
-
-
-def digest(arrays: Iterable[np.ndarray]) -> str:
-    """Return the SHA-256 (hex) over dtype, shape and bytes of arrays, in row-major order."""
-    sha256 = hashlib.sha256()
-    for array in arrays:
-        dtype = array.dtype.str.replace("<V", "|V")  # bfloat16 comes back from a file so
-        sha256.update(f"{dtype}{array.shape}".encode())
-        array = array if array.ndim else array[None]
-        step = max(1, HASH_BLOCK * len(array) // max(1, array.nbytes))  # rows
-        for start in range(0, len(array), step):
-            block = np.ascontiguousarray(array[start : start + step])
-            sha256.update(block.reshape(-1).view(np.uint8).data)
-    return sha256.hexdigest()
-
-
-def digest_of_named(arrays: Mapping[str, np.ndarray]) -> str:
-    """The same over arrays and their names, in the order of the names."""
-    return digest(part for name in sorted(arrays) for part in (np.array(name), arrays[name]))
-
-
-def _mode(path: AnyPath) -> int | None:
-    """The mode of a regular file, or None where there is none yet."""
-    try:
-        mode = os.stat(path).st_mode
-    except FileNotFoundError:
-        return None
-    if not stat.S_ISREG(mode):
-        raise ValueError(f"{path} must be a regular file, not a folder, a pipe or a device")
-    return mode
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a renaming survive a power cut.  Windows cannot open a folder."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-# --- JSON -------------------------------------------------------------------------------------
-
-
-def write_json(path: AnyPath, values: Mapping[str, Any]) -> None:
-    """Write an object as JSON, whole or not at all, with a digest of its values as `sha256`.
-
-    Raises:
-        ValueError: NaN or infinity, or something that JSON does not know.
-        OSError: the file cannot be written.
-    """
-    text = json.dumps({**values, _SHA256: _digest_of_json(values)}, indent=2, allow_nan=False)
-    write(path, lambda file: file.write(f"{text}\n".encode()))
-
-
-def read_json(path: AnyPath) -> dict[str, Any]:
-    """Return the object that `write_json` wrote, without its digest.
-
-    Raises:
-        ValueError: the file is damaged, or `write_json` did not write it.
-        OSError: there is no such file, or it cannot be read.
-    """
-    with open_regular(path) as file:
-        content = file.read()
-    try:
-        values = json.loads(content)
-        if values.pop(_SHA256) == _digest_of_json(values):
-            return values
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        pass
-    raise ValueError(f"{path} is damaged, or is no result of this version")
-
-
-def _digest_of_json(values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, allow_nan=False).encode()).hexdigest()
-
-
-# --- npz --------------------------------------------------------------------------------------
 
 
 def save_npz(file: BinaryIO, /, **arrays: np.ndarray) -> None:
