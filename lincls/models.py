@@ -171,7 +171,15 @@ def _rows(saved: Saved, images: AnyArray) -> AnyArray:
             f"images must be (M, {', '.join(map(str, shape))}), got {images.shape}{hint}"
         )
     model = saved.model
-    return checks.rows(images, "images", (model.X if isinstance(model, KNN) else model.W).shape[1])
+    if isinstance(model, KNN):
+        X = checks.finite(checks.rows(images, "images", model.X.shape[1]), "images")
+        if (X.dtype == np.uint8) != (model.X.dtype == np.uint8):
+            raise TypeError(
+                f"images are {X.dtype} and the training data {model.X.dtype}; give both as uint8, "
+                "if the values are whole numbers 0..255, or both as floating"
+            )
+        return X
+    return checks.rows(images, "images", model.W.shape[1])
 
 
 # --- what a file holds ------------------------------------------------------------------------
@@ -227,9 +235,12 @@ def _to_knn(arrays: Arrays, about: Mapping[str, Any], dataset: Any, metric: Any)
 def _names(names: Any, num_classes: int) -> list[str] | None:
     if names is None:
         return None
-    names = list(names)
+    try:
+        names = list(names)
+    except TypeError:
+        names = [names]
     if not all(isinstance(name, str) for name in names):
-        raise TypeError(f"class_names must be texts, got {names!r}")
+        raise TypeError(f"class_names must be texts, got {checks.shown(names)}")
     if len(names) != num_classes:
         raise ValueError(f"class_names must be {num_classes} texts, got {len(names)}")
     return [str(name) for name in names]

@@ -221,7 +221,11 @@ def _unmasked(values: Any, name: str) -> Any:
 
 def _as_labels(labels: Any, name: str) -> np.ndarray:
     """Labels (N,) as int64, bool or text."""
-    labels = np.asarray(_unmasked(labels, name))
+    labels = _unmasked(labels, name)
+    try:
+        labels = np.asarray(labels)
+    except Exception as error:  # of the library whose array this is
+        raise TypeError(f"{name} must be a list of numbers or of text; {error}") from error
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
@@ -266,8 +270,8 @@ def _number(
     values, indices = np.unique(labels, return_inverse=True)
     if class_names is None:
         return indices.astype(np.int32), [str(value) for value in values]
-    if isinstance(class_names, str):
-        raise TypeError(f"class_names must be a list of names, got the text {class_names!r}")
+    if isinstance(class_names, str) or np.ndim(class_names) != 1:
+        raise TypeError(f"class_names must be a list of names, got {checks.shown(class_names)}")
     known = {str(name): i for i, name in enumerate(class_names)}
     if len(known) < len(class_names):
         raise ValueError(f"class_names must differ from one another, got {list(class_names)}")

@@ -5,6 +5,7 @@ import sys
 import warnings
 from pathlib import Path
 
+from lincls import files
 from lincls.data import arrays, cache, digits, folders, formats, official, tfds, toys
 from lincls.data.catalog import OFFICIAL, Official
 from lincls.data.dataset import Dataset, DataUnavailable
@@ -56,10 +57,12 @@ def load(
         DataUnavailable: a public data set is not there and cannot be downloaded.  The
             message says why, and what to put where.  It is an OSError.
         FileNotFoundError: there is no such name and no such path; the nearest name is given.
+        TypeError: `name_or_path` is no text and no Path.
         ValueError: files are incomplete, damaged, unfit, or belong to another data set; a size
             of data that are no folder of images; a label column of data that are no table.
         ImportError: the package that reads a file is missing; the message says what to type.
     """
+    files.check_path(name_or_path, "name_or_path")
     name = str(name_or_path)
     path = Path(name_or_path).expanduser()
     is_known = name in NAMES

@@ -10,10 +10,11 @@ A JSON file carries a digest of its values.
 
 from lincls.files.digests import digest, digest_of_named, read_json, write_json
 from lincls.files.npz import check_zip, map_npy, names_in_npz, read_npz, said, save_npz
-from lincls.files.whole import AnyPath, lock, open_regular, sweep, write
+from lincls.files.whole import AnyPath, check_path, lock, open_regular, sweep, write
 
 __all__ = [
     "AnyPath",
+    "check_path",
     "check_zip",
     "digest",
     "digest_of_named",

@@ -27,11 +27,12 @@ def write(path: AnyPath, fill: Callable[[BinaryIO], object]) -> None:
         fill: called with a binary file, to write the content.
 
     Raises:
+        TypeError: `path` is no text and no Path.
         ValueError: `path` is a folder, a pipe or a device.
         OSError: the folder cannot be written, or the disk is full.
         Exception: what `fill` raises.  After any error the old file is as it was.
     """
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(check_path(path)))
     mode = _mode(target)
     sweep(target.parent, glob.escape(target.name))
     part = target.with_name(f"{target.name}{secrets.token_hex(4)}.part")
@@ -79,11 +80,21 @@ def open_regular(path: AnyPath) -> io.BufferedReader:
     """Open a file to read its bytes, unless that could wait for ever.
 
     Raises:
+        TypeError: `path` is no text and no Path.
         ValueError: `path` is a folder, a pipe or a device.
         OSError: there is no such file, or it cannot be read.
     """
-    _mode(path)
+    _mode(check_path(path))
     return open(path, "rb")
+
+
+def check_path(path: AnyPath, name: str = "path") -> AnyPath:
+    """Return a path (TypeError, ValueError); a number would be taken for a file that is open."""
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"{name} must be a text or a Path, got {type(path).__name__}")
+    if path == "":
+        raise ValueError(f"{name} must be the name of a file, got an empty text")
+    return path
 
 
 def lock(file: IO[Any]) -> bool | None:
