@@ -8,6 +8,7 @@ import numpy as np
 from experiments.lab import gate
 from experiments.probe.settings import Settings
 from lincls import files
+from lincls.data import loading
 
 
 class Groups(NamedTuple):
@@ -23,6 +24,9 @@ def read_groups(path: str, settings: Settings, data: gate.Data) -> Groups:
     Raises:
         ValueError: no groups for grouped folds; groups of another length, or with NaN.
     """
+    if data.groups is not None:
+        train = data.groups.train if settings.grouped and settings.num_folds else None
+        return Groups(train, data.groups.test)
     train, name = None, f"{settings.groups}_test"
     if settings.grouped and settings.num_folds:
         train = read_array(path, settings.groups, len(data.train.labels))
@@ -30,6 +34,16 @@ def read_groups(path: str, settings: Settings, data: gate.Data) -> Groups:
     if test is not None and len(np.unique(test)) < 2:
         raise ValueError(f"{name} must hold at least 2 groups, got {test[0]} everywhere")
     return Groups(train, test)
+
+
+def column(path: str, settings: Settings) -> str:
+    """The column of a table that --groups names, "" where the file is none.
+
+    The name that nobody typed counts for grouped folds alone.
+    """
+    is_table = loading.is_of_tables(file_of(path))
+    is_asked = settings.groups != Settings.groups or settings.grouped
+    return settings.groups if is_table and is_asked else ""
 
 
 def has_array(path: str, name: str) -> bool:

@@ -15,17 +15,20 @@ class Unfit(ValueError):
     """A table without a column of labels, or with columns that are no features."""
 
 
-def split(table: Any, labels: str | None, path: Path) -> dict[str, np.ndarray]:
-    """The features `images` and the `labels` of a frame of pandas.
+def split(
+    table: Any, labels: str | None, path: Path, groups: str | None = None
+) -> dict[str, np.ndarray]:
+    """The features `images` and the `labels` of a frame of pandas, and its `row_groups` if named.
 
     Args:
         table: one row for each example: a column of labels, and numbers in all others, or one
             column of lists of numbers.
         labels: the name of the label column; by default the first of `LABELS` that is there.
         path: where the table lies, for errors.
+        groups: the name of the column of groups, which is no feature.
 
     Raises:
-        Unfit: no column of labels, text beside it, or a column without a name.
+        Unfit: no column of labels or of groups, text beside it, or a column without a name.
         Exception: of pandas, where the file is damaged.
     """
     table.columns = columns = [str(name) for name in table.columns]
@@ -35,13 +38,32 @@ def split(table: Any, labels: str | None, path: Path) -> dict[str, np.ndarray]:
             f"{path} needs a column of labels: give labels=, one of {_some(columns)} (on the "
             "command line, --labels)"
         )
-    features = table.drop(columns=column)
+    found = {"labels": table[column].to_numpy()}
+    if groups is not None:
+        found["row_groups"] = _groups(table, groups, column, path)
+    features = table.drop(columns=[column] if groups is None else [column, groups])
     if features.shape[1] == 1 and features.dtypes.iloc[0].kind == "O":
         values = _stacked(features.iloc[:, 0], path)
     else:
         _check_numbers(features, column, path)
         values = features.to_numpy()
-    return {"images": values, "labels": table[column].to_numpy()}
+    return {"images": values, **found}
+
+
+def _groups(table: Any, groups: str, column: str, path: Path) -> np.ndarray:
+    """The column of groups, every row in one."""
+    if groups not in table.columns or groups == column:
+        others = [name for name in table.columns if name != column]
+        raise Unfit(
+            f"{path} has no column {groups} to take the groups from: give groups=, one of "
+            f"{_some(others)} (on the command line, --groups)"
+        )
+    if (unknown := table[groups].isna().to_numpy()).any():
+        raise Unfit(
+            f"{path}: column {groups} must give every example a group; row {unknown.argmax()} has "
+            f"none, and {unknown.sum()} rows in all"
+        )
+    return table[groups].to_numpy()
 
 
 def _stacked(column: Any, path: Path) -> np.ndarray:
