@@ -27,6 +27,8 @@ class Labelled(NamedTuple):
 def labelled(estimator: Any, X: Any, y: Any) -> Labelled:
     """Check the arguments of `fit`, and remember features and their names in the estimator."""
     X, y = validate_data(estimator, _of_this_machine(X), y, dtype=_DTYPES)
+    if y.dtype.kind == "V":
+        raise TypeError(f"y must be numbers or text, got {y.dtype}")
     try:
         check_classification_targets(y)
         classes, numbers = np.unique(y, return_inverse=True)
