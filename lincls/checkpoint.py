@@ -86,6 +86,7 @@ def restore(path: str | os.PathLike[str], like: Tree) -> Tree:
 def _read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The arrays of a file and the text about them, once the digest has been compared."""
     wrong = f"{path} is not a file that checkpoint.save wrote, or it is damaged; name one that is"
+    files.check_path(path)
     try:
         arrays = dict(files.read_npz(path))
         about = json.loads(str(arrays.pop(_ABOUT)))

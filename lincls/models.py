@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lincls import checks, data, distances, files, knn, linear
-from lincls.data.dataset import digest
+from lincls.data.dataset import Dataset, digest
 from lincls.distances import Metric
 from lincls.files import AnyPath
 from lincls.knn import KNN
@@ -31,6 +31,14 @@ _ABOUT, _DIGEST = "lincls", "sha256"  # the two texts of a file
 _INSTALL = "models are kept in the safetensors format; use pip install safetensors"
 
 
+class TrainedOn(NamedTuple):
+    """Which data a model was made from."""
+
+    name: str
+    digest: str  # SHA-256 of the training examples, as a kNN model's reference has it
+    num_examples: int
+
+
 class Saved(NamedTuple):
     """A model and what belongs to it."""
 
@@ -39,6 +47,7 @@ class Saved(NamedTuple):
     image_shape: tuple[int, ...] | None  # of one example, such as (H, W, channels)
     affine: Affine | None  # the preprocessing that a linear model acts behind
     k: int | None  # how many neighbours of a kNN model vote
+    trained_on: TrainedOn | None = None
 
 
 def save(
@@ -50,6 +59,7 @@ def save(
     affine: Affine | None = None,
     k: int | None = None,
     dataset: str | Path | None = None,
+    trained_on: Dataset | None = None,
 ) -> None:
     """Write a linear or a kNN model to a file, whole or not at all.
 
@@ -62,6 +72,8 @@ def save(
         k: how many neighbours of a kNN model vote, default 1.
         dataset: of a kNN model, the name or path that `data.load` reads its training data from.
             Then the file holds their digest, not the data.
+        trained_on: the data set of the training.  The file keeps its name, the number of its
+            training examples and their digest, and where not given its class names and shape.
 
     Raises:
         ImportError: the package safetensors is missing.
@@ -70,6 +82,10 @@ def save(
         OSError: the file cannot be written.
     """
     checks.on_host("models.save", "call it with the result", model, affine)
+    if trained_on is not None:
+        checks.kind(trained_on, Dataset, "trained_on", 'data.load("digits")')
+        class_names = trained_on.class_names if class_names is None else class_names
+        image_shape = trained_on.train.images.shape[1:] if image_shape is None else image_shape
     if isinstance(model, KNN):
         if affine is not None:
             raise ValueError("affine belongs to a linear model; give knn.fit preprocessed rows")
@@ -81,7 +97,8 @@ def save(
         arrays, about = _of_linear(model, affine)
         sizes = arrays["weight"].shape
     about |= {"format": _FORMAT, "class_names": _names(class_names, sizes[0]),
-              "image_shape": _shape(image_shape, sizes[1])}  # fmt: skip
+              "image_shape": _shape(image_shape, sizes[1]),
+              "trained_on": _trained_on(trained_on)}  # fmt: skip
     _write(path, arrays, json.dumps(about))
 
 
@@ -96,7 +113,7 @@ def load(
         metric: of a kNN model with a distance of one's own; its name must be the saved one.
 
     Returns:
-        Saved(model, class_names, image_shape, affine, k).
+        Saved(model, class_names, image_shape, affine, k, trained_on).
 
     Raises:
         ImportError: the package safetensors is missing.
@@ -116,10 +133,12 @@ def load(
             sizes = model.num_classes, model.X.shape[1]
         names, shape = about["class_names"], about["image_shape"]
         names, shape = _names(names, sizes[0]), _shape(shape, sizes[1])
+        known = about.get("trained_on")  # files of earlier versions have none
+        trained_on = None if known is None else TrainedOn(**known)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} holds no model that can be used: {error}") from error
     return Saved(model, None if names is None else tuple(names),
-                 None if shape is None else tuple(shape), affine, k)  # fmt: skip
+                 None if shape is None else tuple(shape), affine, k, trained_on)  # fmt: skip
 
 
 def probabilities(saved: Saved, images: AnyArray) -> np.ndarray:
@@ -171,7 +190,15 @@ def _rows(saved: Saved, images: AnyArray) -> AnyArray:
             f"images must be (M, {', '.join(map(str, shape))}), got {images.shape}{hint}"
         )
     model = saved.model
-    return checks.rows(images, "images", (model.X if isinstance(model, KNN) else model.W).shape[1])
+    if isinstance(model, KNN):
+        X = checks.finite(checks.rows(images, "images", model.X.shape[1]), "images")
+        if (X.dtype == np.uint8) != (model.X.dtype == np.uint8):
+            raise TypeError(
+                f"images are {X.dtype} and the training data {model.X.dtype}; give both as uint8, "
+                "if the values are whole numbers 0..255, or both as floating"
+            )
+        return X
+    return checks.rows(images, "images", model.W.shape[1])
 
 
 # --- what a file holds ------------------------------------------------------------------------
@@ -224,12 +251,22 @@ def _to_knn(arrays: Arrays, about: Mapping[str, Any], dataset: Any, metric: Any)
     return knn.fit(X, y, metric=metric, num_classes=about["num_classes"])
 
 
+def _trained_on(dataset: Dataset | None) -> dict[str, Any] | None:
+    if dataset is None:
+        return None
+    train = dataset.train
+    return TrainedOn(dataset.name, digest(train), len(train.labels))._asdict()
+
+
 def _names(names: Any, num_classes: int) -> list[str] | None:
     if names is None:
         return None
-    names = list(names)
+    try:
+        names = list(names)
+    except TypeError:
+        names = [names]
     if not all(isinstance(name, str) for name in names):
-        raise TypeError(f"class_names must be texts, got {names!r}")
+        raise TypeError(f"class_names must be texts, got {checks.shown(names)}")
     if len(names) != num_classes:
         raise ValueError(f"class_names must be {num_classes} texts, got {len(names)}")
     return [str(name) for name in names]

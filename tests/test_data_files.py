@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 
 import data_fakes
 import numpy as np
@@ -264,3 +266,18 @@ def test_python_objects_are_refused(tmp_path):
     for read, path in ((files.read_npz, "a.npz"), (files.map_npy, "a.npy")):
         with pytest.raises(ValueError, match="Python objects"):
             read(tmp_path / path)
+
+
+def test_a_path_is_a_text_or_a_path_and_never_the_number_of_an_open_file():
+    """In a program of its own: the run-time types of the tests would refuse first."""
+    code = """
+from lincls import files
+for path in (0, 2**63, True, None, b"name", ""):
+    try:
+        files.open_regular(path)
+    except (TypeError, ValueError) as error:
+        assert str(error).startswith("path must be "), error
+    else:
+        raise AssertionError(path)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -11,8 +11,9 @@ import pytest
 import safetensors.numpy
 from PIL import Image
 
-from lincls import data, files
+from lincls import data
 from lincls.data import tensors
+from lincls.files import digests
 
 RNG = np.random.default_rng(170)
 X = RNG.normal(size=(20, 4)).astype(np.float32)
@@ -155,7 +156,7 @@ def test_a_large_safetensors_file_is_not_copied_into_memory(tmp_path):
     made = data.load(tmp_path / "mine.safetensors")
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert most < 2**25 / 2 + files.HASH_BLOCK
+    assert most < 2**25 / 2 + digests.HASH_BLOCK
     assert isinstance(made.train.images, np.memmap)
     assert made.train.images.shape == (2000, 32, 1000, 1)
 
@@ -270,3 +271,70 @@ class Runs:
 
     def __reduce__(self):
         return (subprocess.run, (["touch", str(self.path)],))
+
+
+# --- groups ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def patients():
+    """100 rows of 20 patients, who are five rows each."""
+    rng = np.random.default_rng(9)
+    frame = pd.DataFrame(rng.normal(size=(100, 3)), columns=["a", "b", "c"])
+    return frame.assign(label=np.arange(100) % 2, patient=[f"p{i // 5}" for i in range(100)])
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_groups_are_a_column_that_is_no_feature_and_are_never_set_aside_in_part(
+    tmp_path, suffix, patients
+):
+    write_frame(patients, tmp_path / f"a{suffix}")
+    found = data.load(tmp_path / f"a{suffix}", groups="patient")
+    assert found.train.images.shape == (80, 3)
+    assert len(found.groups.test) == len(found.test.labels) == 20
+    assert not set(found.groups.train) & set(found.groups.test)
+    values = patients[["a", "b", "c"]].to_numpy()
+    for split, of_split in zip((found.train, found.test), found.groups, strict=True):
+        rows = [int(np.flatnonzero((values == row).all(axis=1))[0]) for row in split.images]
+        assert patients.patient[rows].tolist() == of_split.tolist()
+        assert patients.label[rows].tolist() == split.labels.tolist()
+
+
+def test_groups_of_a_folder_of_parts(tmp_path, patients):
+    write_frame(patients[:70], tmp_path / "train.parquet")
+    write_frame(patients[70:], tmp_path / "test.parquet")
+    found = data.load(tmp_path, groups="patient")
+    assert found.groups.train.tolist() == patients.patient[:70].tolist()
+    assert found.groups.test.tolist() == patients.patient[70:].tolist()
+    with pytest.raises(ValueError, match="columns patient hold no numbers"):
+        data.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "column", "message"),
+    [
+        ({}, "doctor", "has no column doctor to take the groups from.*one of a, b, c, patient"),
+        ({}, "label", "has no column label to take the groups from"),
+        ({"patient": [None] + ["p"] * 99}, "patient", "must give every example a group; row 0"),
+        ({"patient": "one"}, "patient", "at least 2 groups, got one"),
+        ({"patient": np.arange(100) / 3}, "patient", "groups must be text, or whole numbers"),
+    ],
+)
+def test_groups_that_do_not_fit_are_refused_by_name(tmp_path, patients, change, column, message):
+    write_frame(patients.assign(**change), tmp_path / "a.csv")
+    with pytest.raises(ValueError, match=message):
+        data.load(tmp_path / "a.csv", groups=column)
+
+
+def test_groups_are_for_tables(tmp_path):
+    np.savez(tmp_path / "a.npz", X=np.zeros((9, 2)), y=np.arange(9) % 2)
+    for what in (tmp_path / "a.npz", "digits"):
+        with pytest.raises(ValueError, match="groups names a column of a"):
+            data.load(what, groups="patient")
+
+
+def write_frame(frame, path):
+    if path.suffix == ".csv":
+        frame.to_csv(path, index=False)
+    else:
+        frame.to_parquet(path)

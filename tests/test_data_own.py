@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from lincls import data, files
+from lincls import data
 from lincls.data import dataset
+from lincls.files import digests
 
 
 def some_arrays(num_examples: int = 20):
@@ -150,7 +151,7 @@ def test_the_digest_follows_the_content():
 def test_the_digest_does_not_depend_on_blocks(monkeypatch):
     split = data.Split(*some_arrays())
     whole = dataset.digest(split)
-    monkeypatch.setattr(files, "HASH_BLOCK", 50)
+    monkeypatch.setattr(digests, "HASH_BLOCK", 50)
     assert dataset.digest(split) == whole
     assert dataset.digest(data.Split(np.asfortranarray(split.images), split.labels)) == whole
 

@@ -17,6 +17,7 @@ from shares import further
 
 from experiments import ORDER, QUICK, jobs, loading, run
 from experiments.lab import fingerprint, progress, tuning
+from lincls import files
 
 ROOT = Path(__file__).parent.parent
 SECONDS_OF_QUICK = 45  # on two quiet cores; installing, importing and the page come on top
@@ -152,7 +153,7 @@ def test_seconds_of_a_record_of_the_same_data_are_what_is_expected(three, tmp_pa
 def test_one_question_alone_keeps_the_others_on_the_page_and_changes_its_own(three, tmp_path):
     assert run.main_all(arguments(tmp_path)) == 0
     for name in ("images", "softmax_loss", "svm_loss"):
-        (tmp_path / "digits-smoke" / name / "figures.json").write_text("[]")
+        files.write_json(tmp_path / "digits-smoke" / name / "figures.json", {"figures": []})
     page = tmp_path / "digits-smoke" / "index.html"
     before = page.read_text()
     program = import_module("experiments.softmax_loss")
@@ -172,9 +173,9 @@ def of_section(page, name):
 def test_a_record_of_other_data_or_one_that_is_damaged_is_not_shown(three, tmp_path):
     assert run.main_all(arguments(tmp_path)) == 0
     folder = tmp_path / "digits-smoke"
-    text = (folder / "images" / "results.json").read_text()
-    digest = json.loads(text)["data"]["digest"]
-    (folder / "images" / "results.json").write_text(text.replace(digest, "0" * 64))
+    found = files.read_json(folder / "images" / "results.json")
+    found["data"]["digest"] = "0" * 64
+    files.write_json(folder / "images" / "results.json", found)
     (folder / "svm_loss" / "figures.json").write_text("{")
     assert run.main(import_module("experiments.softmax_loss").__file__, arguments(tmp_path)) == 0
     page = (folder / "index.html").read_text()
@@ -253,6 +254,7 @@ def test_the_same_seed_gives_the_same_files_but_for_the_seconds(tmp_path, monkey
         ("results.json", lambda stored: b"[]"),
         ("results.json", lambda stored: b"{}"),
         ("results.json", lambda stored: stored[:-9]),
+        ("results.json", lambda stored: stored.replace(b'"seed": 0', b'"seed": 1')),
     ],
 )
 def test_a_damaged_record_is_computed_again(three, tmp_path, capsys, file, damage):

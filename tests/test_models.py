@@ -226,3 +226,19 @@ def test_bfloat16_is_kept_exactly_as_float32(path):
     model = models.load(path).model
     assert model.W.dtype == np.float32
     np.testing.assert_array_equal(model.W, np.asarray(narrow.W).astype(np.float32))
+
+
+def test_a_file_says_on_which_data_the_model_was_trained(path):
+    models.save(path, PARAMS, trained_on=DIGITS)
+    saved = models.load(path)
+    assert saved.trained_on.name == "digits"
+    assert saved.trained_on.num_examples == len(DIGITS.train.labels)
+    assert (saved.class_names, saved.image_shape) == (DIGITS.class_names, (8, 8, 1))
+    changed = DIGITS._replace(train=DIGITS.train._replace(images=DIGITS.train.images + 1))
+    models.save(path, PARAMS, class_names=NAMES, trained_on=changed)
+    assert models.load(path).trained_on.digest != saved.trained_on.digest
+    assert models.load(path).class_names == tuple(NAMES)
+    models.save(path, knn.fit(X, Y), trained_on=DIGITS)
+    assert models.load(path).trained_on == saved.trained_on
+    models.save(path, PARAMS)
+    assert models.load(path).trained_on is None

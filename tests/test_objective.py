@@ -56,6 +56,24 @@ def test_an_example_of_weight_zero_may_overflow():
         np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
 
 
+def test_scores_that_are_infinite_at_an_example_of_weight_zero_change_nothing():
+    """A row that does not count is 0 before the scores see it; theirs may be infinite there."""
+    of_logarithms = Objective(losses.softmax, scores_fn=logarithmic)
+    positive = np.exp(X)
+    weight = np.append(np.ones(29), 0).astype(np.float32)
+    without = Examples(positive[:29], Y[:29], weight[:29])
+    loss = evaluate(of_logarithms, PARAMS, Examples(positive, Y, weight), HYPER_OF_LOGS)[0]
+    expected = evaluate(of_logarithms, PARAMS, without, HYPER_OF_LOGS)[0]
+    assert float(loss) == pytest.approx(float(expected), rel=1e-6)
+
+
+HYPER_OF_LOGS = Hyper({}, reg=0.3)
+
+
+def logarithmic(params, rows):
+    return jnp.log(rows) @ params.W.T + params.b
+
+
 def test_a_batch_of_zero_weight_has_data_loss_zero_and_a_finite_gradient():
     batch = Examples(X, Y, np.zeros(30, np.float32))
     grads, parts = slopes(SVM, PARAMS, batch, HYPER)

@@ -1,7 +1,5 @@
 """Two embeddings on one test set: the difference, its interval, and McNemar's p-value."""
 
-import json
-
 import numpy as np
 import pytest
 import scipy.stats
@@ -9,7 +7,7 @@ import scipy.stats
 from experiments.probe import __main__ as program
 from experiments.probe import choosing, compare, features, least_squares, protocols
 from experiments.probe.settings import Settings
-from lincls import evaluation
+from lincls import evaluation, files
 
 pytestmark = pytest.mark.usefixtures("quick_compiles")
 
@@ -32,7 +30,7 @@ def test_the_paired_interval_is_scipys():
 
 def written(folder, predictions, labels=LABELS):
     folder.mkdir()
-    (folder / "results.json").write_text(json.dumps({"seed": 3}))
+    files.write_json(folder / "results.json", {"seed": 3})
     np.savez(folder / "predictions.npz", labels=labels, probe=["l2", "l2"], shots=["all", "all"],
              seed=[3, 4], predictions=[predictions, labels])  # fmt: skip
     return str(folder)

@@ -188,3 +188,45 @@ def test_small_sets_are_full_batches_and_great_ones_take_no_more_steps_than_thei
     assert probing.schedule(160, plan) == (160, 2500)
     assert probing.schedule(2000, plan) == (512, 2000)
     assert probing.schedule(50_000, plan) == (512, 781)
+
+
+# --- groups of a table ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def table(tmp_path):
+    """80 rows of 20 patients, with the patient in a column of text."""
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(6)
+    y = np.arange(80) % 2
+    frame = pandas.DataFrame(rng.normal(size=(80, 3)) + y[:, None], columns=["a", "b", "c"])
+    frame.assign(kind=y, patient=[f"p{i // 4}" for i in range(80)]).to_csv(
+        tmp_path / "table.csv", index=False
+    )
+    return tmp_path / "table.csv"
+
+
+def test_groups_of_a_table_are_a_column(table, tmp_path, monkeypatch):
+    seen = []
+    choose = choosing.choose
+    monkeypatch.setattr(choosing, "choose", lambda *a: seen.append(a) or choose(*a))
+    words = ["--dataset", str(table), "--labels", "kind", "--groups", "patient", "--folds", "4",
+             "grouped", "--probes", "l2", "--smoke", "--out", str(tmp_path)]  # fmt: skip
+    assert program.main(words) == 0
+    opened, groups_of_rows = seen[0][0], seen[0][3]
+    assert opened.train.images.shape == (64, 3)
+    assert groups_of_rows.tolist() == opened.groups.train.tolist()
+    assert len(set(opened.groups.test)) == 4
+    assert not set(opened.groups.test) & set(groups_of_rows)
+
+
+@pytest.mark.parametrize("words", [["--groups", "doctor"], ["--folds", "grouped"]])
+def test_a_column_of_groups_that_is_not_there_is_refused_by_name(table, tmp_path, capsys, words):
+    asked = ["--dataset", str(table), "--labels", "kind", "--out", str(tmp_path), *words]
+    with pytest.raises(SystemExit, match="2"):
+        program.main(asked)
+    name = "doctor" if "doctor" in words else "groups"
+    assert (
+        f"has no column {name} to take the groups from: give groups=, one of a, b, c, patient"
+        in (capsys.readouterr().err)
+    )

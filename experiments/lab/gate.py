@@ -23,6 +23,7 @@ class Data:
         train: `images` (N, H, W, C) and `labels` (N,).
         source: for people: what the data are, and whether the pixels are the official ones.
         digest: a hash of every image and label.
+        groups: of the training and the test examples, where a column of a table was named.
         test_uses: what the test set was opened for, once per opening.
 
     Raises:
@@ -40,6 +41,7 @@ class Data:
         self.num_test = len(dataset.test.labels)
         self.test_uses: list[str] = []
         self._test = dataset.test
+        self.groups = dataset.groups
 
     def open_test(self, purpose: str) -> Split:
         """The test split; `purpose` says what it is used for, and is written down."""
@@ -70,15 +72,16 @@ def load(
     size: int = 0,
     crop: bool = False,
     labels: str = "",
+    groups: str = "",
 ) -> Dataset:
     """The data set behind the flags of these names, read once for all experiments."""
     folder = Path(data_dir) if data_dir else None
     return data.load(
         name_or_path, data_dir=folder, url=data_url or None, size=size or None, crop=crop,
-        labels=labels or None,
+        labels=labels or None, groups=groups or None,
     )  # fmt: skip
 
 
-def of(common: Any) -> Dataset:
-    """The data set that a program's shared flags name."""
-    return load(*(getattr(common, name) for name in SOURCE))
+def of(common: Any, groups: str = "") -> Dataset:
+    """The data set that a program's shared flags name; `groups` names a column of a table."""
+    return load(*(getattr(common, name) for name in SOURCE), groups=groups)

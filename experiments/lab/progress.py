@@ -7,7 +7,7 @@ experiment, and one every EVERY seconds while something long runs.
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from tqdm import tqdm
 
@@ -18,9 +18,18 @@ DIGITS = 1437 * 64  # numbers in the training images that SECONDS were noted dow
 GROWTH = 0.3  # the power of N x D that times grew with, from digits to MNIST and CIFAR-10
 
 
+class _Bar(tqdm):
+    """A bar whose time left does not jump when the clock is set."""
+
+    def __init__(self, items: Iterable[Any] | None, what: str, total: int | None) -> None:
+        super().__init__(items, what, total, leave=False, disable=None, file=sys.stderr)
+        self._time = time.monotonic
+        self.start_t = self.last_print_t = time.monotonic()
+
+
 def bar(items: Iterable[Item], what: str, total: int | None = None) -> Iterable[Item]:
     """The items, with a bar that says how many of them are done and the time left."""
-    return tqdm(items, what, total, leave=False, disable=None, file=sys.stderr)
+    return _Bar(items, what, total)
 
 
 def watcher(what: str) -> Callable[[int, int], None]:
@@ -31,7 +40,7 @@ def watcher(what: str) -> Callable[[int, int], None]:
 
     def watch(done: int, total: int) -> None:
         if not bars:
-            bars.append(tqdm(None, what, total, leave=False, disable=None, file=sys.stderr))
+            bars.append(_Bar(None, what, total))
         bars[0].update(done - bars[0].n)
         if done >= total:
             bars[0].close()

@@ -4,7 +4,6 @@ A record carries the `fingerprint` of everything that decides its numbers.
 """
 
 import dataclasses
-import json
 import os
 import platform
 import subprocess
@@ -119,19 +118,16 @@ def save(folder: Path, meta: dict[str, Any], outcome: Outcome) -> None:
         "classifiers": [plain(row._asdict()) for row in outcome.classifiers],
         "seconds": plain(outcome.seconds),
     }
-    text = json.dumps(body, indent=2, allow_nan=False) + "\n"
-    files.write(folder / RESULTS, lambda file: file.write(text.encode()))
+    files.write_json(folder / RESULTS, body)
 
 
 def load(folder: Path) -> Record | None:
     """The record in a folder, or None where no finished and undamaged one stands."""
     try:
-        meta = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
-        with (folder / ARRAYS).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            found = Record(meta, dict(arrays))
-    except Exception:  # zip, zlib, numpy and json each have errors of their own for damage
+        found = Record(files.read_json(folder / RESULTS), dict(files.read_npz(folder / ARRAYS)))
+    except (ValueError, OSError):
         return None
-    return found if isinstance(meta, dict) and meta.keys() >= PARTS else None
+    return found if found.meta.keys() >= PARTS else None
 
 
 def plain(value: Any) -> Any:

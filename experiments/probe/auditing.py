@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -99,8 +98,7 @@ def save(
     picture = _picture(data, opened, found)
     if picture is not None:
         files.write(folder / "audit.png", lambda file: file.write(picture))
-    line = json.dumps(record.plain(body), indent=2, allow_nan=False) + "\n"
-    files.write(folder / RESULT, lambda file: file.write(line.encode()))
+    files.write_json(folder / RESULT, record.plain(body))
 
 
 def _picture(data: gate.Data, opened: Split, found: Audit) -> bytes | None:

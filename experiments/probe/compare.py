@@ -8,7 +8,6 @@ other, in points, with a 95 % CI of the paired bootstrap, and the p-value of McN
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ HEAD = (
     "| other | probe, shots | first | other | difference, points | McNemar's p |",
     "| --- | --- | ---: | ---: | --- | ---: |",
 )
+COLUMNS = ("probe", "shots", "seed", "predictions")  # arrays of predictions.npz with a row each
 
 
 class Result(NamedTuple):
@@ -53,14 +53,17 @@ def read(folder: Path) -> Result:
         ValueError, OSError: a folder without results.
     """
     try:
-        about = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        about = files.read_json(folder / "results.json")
     except FileNotFoundError as error:
         raise ValueError(f"{folder} has no results.json; give a folder of the probe") from error
     arrays = files.read_npz(folder / "predictions.npz")
-    rows = zip(arrays["probe"], arrays["shots"], arrays["seed"], arrays["predictions"], strict=True)
-    found = {f"{probe}, {shots}": said for probe, shots, seed, said in rows
-             if seed == about["seed"]}  # fmt: skip
-    return Result(folder, about, found, arrays["labels"])
+    try:
+        rows = zip(*(arrays[name] for name in COLUMNS), strict=True)
+        found = {f"{probe}, {shots}": said for probe, shots, seed, said in rows
+                 if seed == about["seed"] and said.shape == arrays["labels"].shape}  # fmt: skip
+        return Result(folder, about, found, arrays["labels"])
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{folder} holds no predictions of a probe: {error}") from error
 
 
 def difference(

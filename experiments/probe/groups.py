@@ -7,6 +7,8 @@ import numpy as np
 
 from experiments.lab import gate
 from experiments.probe.settings import Settings
+from lincls import files
+from lincls.data import loading
 
 
 class Groups(NamedTuple):
@@ -22,6 +24,9 @@ def read_groups(path: str, settings: Settings, data: gate.Data) -> Groups:
     Raises:
         ValueError: no groups for grouped folds; groups of another length, or with NaN.
     """
+    if data.groups is not None:
+        train = data.groups.train if settings.grouped and settings.num_folds else None
+        return Groups(train, data.groups.test)
     train, name = None, f"{settings.groups}_test"
     if settings.grouped and settings.num_folds:
         train = read_array(path, settings.groups, len(data.train.labels))
@@ -31,40 +36,46 @@ def read_groups(path: str, settings: Settings, data: gate.Data) -> Groups:
     return Groups(train, test)
 
 
+def column(path: str, settings: Settings) -> str:
+    """The column of a table that --groups names, "" where the file is none.
+
+    The name that nobody typed counts for grouped folds alone.
+    """
+    is_table = loading.is_of_tables(file_of(path))
+    is_asked = settings.groups != Settings.groups or settings.grouped
+    return settings.groups if is_table and is_asked else ""
+
+
 def has_array(path: str, name: str) -> bool:
     """Whether an .npz file, or a folder of .npy files, has an array."""
     source = file_of(path)
     if source.is_dir():
         return (source / f"{name}.npy").is_file()
-    if source.suffix != ".npz" or not source.is_file():
-        return False
-    with np.load(source, allow_pickle=False) as arrays:
-        return name in arrays.files
+    return source.suffix == ".npz" and name in files.names_in_npz(source)
 
 
 def read_array(path: str, name: str, num_examples: int) -> np.ndarray:
     """The group (N,) of every example: an array of an .npz file, or a folder's .npy.
 
     Raises:
-        ValueError: no such array, of another length, or with NaN.
+        ValueError: no such array, a damaged one, of another length, or with NaN.
     """
     source = file_of(path)
     try:
         if source.is_dir():
-            groups = np.load(source / f"{name}.npy", allow_pickle=False)
+            groups = np.asarray(files.map_npy(source / f"{name}.npy"))
         else:
-            with np.load(source, allow_pickle=False) as arrays:
-                groups = arrays[name]
+            groups = files.read_npz(source, wanted=lambda other: other == name)[name]
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(f"--folds grouped needs an array {name} in {path}: {error}") from error
     if groups.shape != (num_examples,):
         raise ValueError(
-            f"{name} must have shape ({num_examples},), one group for each example, got "
+            f"{name} of {path} must have shape ({num_examples},), one group for each example, got "
             f"{groups.shape}; a file for grouped folds has X_train and X_test apart"
         )
     if np.any(unknown := groups != groups):
         raise ValueError(
-            f"{name} must give every example a group, got {groups[unknown][0]} in row "
+            f"{name} of {path} must give every example a group, got {groups[unknown][0]} in row "
             f"{int(unknown.argmax())} and {unknown.sum()} times in all"
         )
     return groups
@@ -72,5 +83,5 @@ def read_array(path: str, name: str, num_examples: int) -> np.ndarray:
 
 def file_of(path: str) -> Path:
     """The .npz file, or the folder of .npy files, that a --dataset names."""
-    source = Path(path)
+    source = Path(path).expanduser()
     return source.parent if source.suffix == ".npy" else source

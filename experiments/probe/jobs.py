@@ -13,7 +13,7 @@ import numpy as np
 from experiments import jobs as questions
 from experiments.lab import gate, options
 from experiments.probe import choosing, measures, protocols, sets, store
-from experiments.probe.groups import Groups, read_groups
+from experiments.probe.groups import Groups, column, read_groups
 from experiments.probe.sets import EvaluationSet
 from experiments.probe.settings import Settings
 from lincls import checks, files
@@ -51,7 +51,7 @@ class Job:
     @property
     def home(self) -> Path:
         """The folder of all probes of data of this name."""
-        return questions.home(self.common) / "probe"
+        return questions.home_of(self.common, self.data.name) / "probe"
 
     @property
     def folder(self) -> Path:
@@ -99,7 +99,7 @@ def _asked(common: options.Common, settings: Settings, typed: Sequence[str]) -> 
     of_protocols = protocols.applied(settings, typed)
     for path in (common.dataset, *settings.others):
         of_file = replace(common, dataset=path)
-        dataset = gate.of(of_file)
+        dataset = gate.of(of_file, column(path, settings))
         further = sets.further(path, dataset)
         for each in of_protocols:
             data = gate.Data(dataset)

@@ -1,6 +1,5 @@
 """A finished result in its folder: read while what decides it stands, else computed."""
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ def finished(
 
 def _standing(folder: Path, mark: str) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = json.loads((folder / record.RESULTS).read_text(encoding="utf-8"))
+        found = files.read_json(folder / record.RESULTS)
     except (OSError, ValueError):
         return None
     return found if found.get("fingerprint") == mark else None
@@ -63,6 +62,6 @@ def save(folder: Path, found: dict[str, Any], arrays: Arrays, texts: Mapping[str
     (folder / record.RESULTS).unlink(missing_ok=True)
     for name, named in arrays.items():
         files.write(folder / f"{name}.npz", lambda f, a=named: files.save_npz(f, **a))  # type: ignore[misc]
-    body = json.dumps(found, indent=2, allow_nan=False) + "\n"
-    for name, text in (dict(texts) | {record.RESULTS: body}).items():
+    for name, text in texts.items():
         files.write(folder / name, lambda f, t=text: f.write(t.encode()))  # type: ignore[misc]
+    files.write_json(folder / record.RESULTS, found)

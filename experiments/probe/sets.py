@@ -44,10 +44,13 @@ def further(path: str, dataset: Dataset) -> list[EvaluationSet]:
         ValueError: labels without features, or the reverse; other features than the data have.
     """
     arrays = _arrays(path)
-    return [
-        EvaluationSet(name, _split(name, X, y, arrays, dataset), _groups(path, name, len(X)))
-        for name, X, y in _pairs(arrays)
-    ]
+    try:
+        return [
+            EvaluationSet(name, _split(name, X, y, arrays, dataset), _groups(path, name, len(X)))
+            for name, X, y in _pairs(arrays)
+        ]
+    except (ValueError, TypeError) as error:  # the file is to blame
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _arrays(path: str) -> Mapping[str, np.ndarray]:
@@ -56,8 +59,7 @@ def _arrays(path: str) -> Mapping[str, np.ndarray]:
     if source.is_dir():
         names = [file.stem for file in source.glob("*.npy")]
     elif source.suffix == ".npz":
-        with np.load(source, allow_pickle=False) as arrays:
-            names = arrays.files
+        names = files.names_in_npz(source)
     else:
         names = []
     return named(source, _is_further) if any(map(_is_further, names)) else {}

@@ -44,7 +44,8 @@ class Settings:
     )  # fmt: skip
     groups: str = flag(
         "groups", "the array of the file that has every training example's group; with _test "
-        "behind its name, that of the test examples, which then widen the intervals",
+        "behind its name, that of the test examples, which then widen the intervals; of a table, "
+        "the column",
     )  # fmt: skip
     validation: float = flag(0.2, "share of the validation part, between 0 and 1", low=0)
     shots: tuple[str, ...] = flag(

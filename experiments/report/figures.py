@@ -5,7 +5,6 @@ the page says above it.  The SVG follows the reader's dark mode by itself, in th
 `figures.json` lists them, so that the page can be written again without drawing.
 """
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -53,9 +52,8 @@ class Shown(NamedTuple):
 def publish(plots: Iterable[Plot], folder: Path) -> list[Shown]:
     """Save the page's figures in a folder, and the list of them."""
     shown = [_publish(plot, folder) for plot in plots]
-    text = json.dumps([figure._asdict() for figure in shown], indent=2) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
-    files.write(folder / LIST, lambda file: file.write(text.encode()))
+    files.write_json(folder / LIST, {"figures": [figure._asdict() for figure in shown]})
     return shown
 
 
@@ -65,8 +63,7 @@ def standing(folder: Path) -> list[Shown]:
     Raises:
         OSError, ValueError, TypeError: there is no such list, or it is damaged.
     """
-    text = (folder / LIST).read_text(encoding="utf-8")
-    return [Shown(**entry) for entry in json.loads(text)]
+    return [Shown(**entry) for entry in files.read_json(folder / LIST)["figures"]]
 
 
 def _publish(plot: Plot, folder: Path) -> Shown:

@@ -13,7 +13,7 @@ import numpy as np
 
 from lincls import checks, files
 from lincls.data import dataset
-from lincls.data.dataset import Dataset, Split
+from lincls.data.dataset import Dataset, Groups, Split
 
 # The names that an array may have in a file.
 KEYS: Mapping[str, tuple[str, ...]] = {
@@ -27,6 +27,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     ),
     "test_labels": ("test_labels", "y_test"),
     "class_names": ("class_names", "target_names"),
+    "row_groups": ("row_groups",), "test_row_groups": ("test_row_groups",),  # of tables
 }  # fmt: skip
 EXACT = 2**53  # a floating number of 64 bits counts exactly up to here
 
@@ -38,6 +39,8 @@ def from_arrays(
     test_labels: Any = None,
     *,
     class_names: Sequence[str] | None = None,
+    groups: Any = None,
+    test_groups: Any = None,
     test_fraction: float = 0.2,
     seed: int | None = 0,
     name: str = "arrays",
@@ -60,6 +63,8 @@ def from_arrays(
         test_images: the test part, in the units of `images`.  Give both of it or neither.
         test_labels: its labels, numbers or text as `labels` are.
         class_names: C names, one for each number.  By default, the labels as text.
+        groups: (N,) numbers or text, who belongs together.  No group is set aside in part.
+        test_groups: those of the test part, if there is one.
         test_fraction: the share to set aside, above 0 and below 1.
         seed: of the choice of the examples to set aside, or None for the last ones.
         name: what results call the data set.
@@ -76,10 +81,13 @@ def from_arrays(
     if (test_images is None) != (test_labels is None):
         raise ValueError("test_images and test_labels must be given together, or neither")
     images, labels = _as_images(images, "images"), _as_labels(labels, "labels")
+    groups = _as_groups(groups, "groups", len(images))
     if test_images is None:
-        train_index, test_index = _split(len(images), test_fraction, seed)
+        train_index, test_index = _split(len(images), test_fraction, seed, groups)
         if len(images) != len(labels):
             raise ValueError(f"labels must have shape ({len(images)},), got {labels.shape}")
+        if groups is not None:
+            groups, test_groups = groups[train_index], groups[test_index]
         test_images, test_labels = images[test_index], labels[test_index]
         images, labels = images[train_index], labels[train_index]
     else:
@@ -93,7 +101,11 @@ def from_arrays(
     indices, names = _number(np.concatenate([labels, test_labels]), class_names)
     train = Split(images, indices[: len(labels)])
     test = Split(test_images, indices[len(labels) :])
-    return dataset.build(name, names, train, test, location=location)
+    found = dataset.build(name, names, train, test, location=location)
+    test_groups = _as_groups(test_groups, "test_groups", len(test_images))
+    if (groups is None) != (test_groups is None):
+        raise ValueError("groups and test_groups must be given together, or neither")
+    return found if groups is None else found._replace(groups=Groups(groups, test_groups))
 
 
 def from_npz(
@@ -148,16 +160,19 @@ def from_named(
                 f"it holds {', '.join(arrays) or 'none'}"
             )
     names = found.pop("class_names")
+    groups, test_groups = found.pop("row_groups"), found.pop("test_row_groups")
     try:
         return from_arrays(
             **found,
+            groups=groups,
+            test_groups=test_groups,
             class_names=None if names is None else [*map(str, _as_labels(names, "class_names"))],
             test_fraction=test_fraction,
             seed=seed,
             name=path.stem,
             location=str(path),
         )
-    except TypeError as error:  # the file is to blame, not the caller
+    except (TypeError, ValueError) as error:  # the file is to blame, not the caller
         raise ValueError(f"{path}: {error}") from error
 
 
@@ -221,7 +236,11 @@ def _unmasked(values: Any, name: str) -> Any:
 
 def _as_labels(labels: Any, name: str) -> np.ndarray:
     """Labels (N,) as int64, bool or text."""
-    labels = np.asarray(_unmasked(labels, name))
+    labels = _unmasked(labels, name)
+    try:
+        labels = np.asarray(labels)
+    except Exception as error:  # of the library whose array this is
+        raise TypeError(f"{name} must be a list of numbers or of text; {error}") from error
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
@@ -247,6 +266,16 @@ def _as_labels(labels: Any, name: str) -> np.ndarray:
     return np.array(values, str if are_text else np.int64)
 
 
+def _as_groups(groups: Any, name: str, num_examples: int) -> np.ndarray | None:
+    """Groups (N,) as whole numbers or text."""
+    if groups is None:
+        return None
+    groups = _as_labels(groups, name)
+    if groups.shape != (num_examples,):
+        raise ValueError(f"{name} must have shape ({num_examples},), got {groups.shape}")
+    return groups
+
+
 def is_one_hot(labels: np.ndarray) -> bool:
     is_flags = labels.ndim == 2 and labels.dtype.kind in "biuf" and np.isin(labels, (0, 1)).all()
     return bool(is_flags and (labels.sum(axis=1) == 1).all())
@@ -266,8 +295,8 @@ def _number(
     values, indices = np.unique(labels, return_inverse=True)
     if class_names is None:
         return indices.astype(np.int32), [str(value) for value in values]
-    if isinstance(class_names, str):
-        raise TypeError(f"class_names must be a list of names, got the text {class_names!r}")
+    if isinstance(class_names, str) or np.ndim(class_names) != 1:
+        raise TypeError(f"class_names must be a list of names, got {checks.shown(class_names)}")
     known = {str(name): i for i, name in enumerate(class_names)}
     if len(known) < len(class_names):
         raise ValueError(f"class_names must differ from one another, got {list(class_names)}")
@@ -284,12 +313,14 @@ def _number(
 
 
 def _split(
-    num_examples: int, test_fraction: float, seed: int | None
+    num_examples: int, test_fraction: float, seed: int | None, groups: np.ndarray | None = None
 ) -> tuple[np.ndarray | slice, np.ndarray | slice]:
-    """Indices of the training and of the test part."""
+    """Indices of the training and of the test part; of groups, whole ones."""
     checks.kind(test_fraction, numbers.Real, "test_fraction", "0.2")
     if not 0 < test_fraction < 1:
         raise ValueError(f"test_fraction must be above 0 and below 1, got {test_fraction}")
+    if groups is not None:
+        return _split_groups(groups, test_fraction, 0 if seed is None else seed)
     num_test = max(1, round(num_examples * test_fraction))
     if num_test >= num_examples:
         raise ValueError(f"images has {num_examples} examples, too few to set a test part aside")
@@ -297,3 +328,17 @@ def _split(
         return slice(num_examples - num_test), slice(num_examples - num_test, None)
     order = np.random.default_rng(checks.count(seed, "seed", 0)).permutation(num_examples)
     return np.sort(order[num_test:]), np.sort(order[:num_test])
+
+
+def _split_groups(
+    groups: np.ndarray, test_fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Indices without and with the groups that are drawn until they hold the share of examples."""
+    values, of_row, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    if len(values) < 2:
+        raise ValueError(f"groups must hold at least 2 groups, got {values[0]} everywhere")
+    order = np.random.default_rng(checks.count(seed, "seed", 0)).permutation(len(values))
+    held = np.cumsum(counts[order]) - counts[order] < test_fraction * len(groups)
+    held[-1] = False
+    is_test = np.isin(of_row, order[held])
+    return np.flatnonzero(~is_test), np.flatnonzero(is_test)

@@ -35,6 +35,13 @@ class Source(NamedTuple):
     description: str  # for people: "cifar10, not the official files"
 
 
+class Groups(NamedTuple):
+    """Who belongs together: the group of every example, by number or by name."""
+
+    train: np.ndarray  # (N,)
+    test: np.ndarray  # (M,)
+
+
 class Dataset(NamedTuple):
     """A classification task: `class_names[labels[i]]` is what `images[i]` shows."""
 
@@ -43,6 +50,7 @@ class Dataset(NamedTuple):
     train: Split
     test: Split
     source: Source
+    groups: Groups | None = None  # where a column of a table, or an array, was named
 
 
 def rows(images: Shaped[AnyArray, "N ..."]) -> Shaped[AnyArray, "N D"]:

@@ -22,6 +22,7 @@ def from_file(
     path: str | Path,
     *,
     labels: str | None = None,
+    groups: str | None = None,
     test_fraction: float = 0.2,
     seed: int | None = 0,
 ) -> Dataset:
@@ -42,6 +43,8 @@ def from_file(
         path: the file or the folder.
         labels: the label column of a table; by default `labels`, `label`, `y`, `target` or
             `targets`.
+        groups: the column of a table that says who belongs together.  It is no feature, and no
+            group is set aside in part.
         test_fraction, seed: of the examples to set aside where there is no test part, as in
             `from_arrays`.
 
@@ -53,9 +56,9 @@ def from_file(
     """
     path = Path(path)
     if path.is_dir():
-        found, kind = _of_folder(path, labels)
+        found, kind = _of_folder(path, labels, groups)
     else:
-        found, kind = _of_one(path, labels), path.suffix
+        found, kind = _of_one(path, labels, groups), path.suffix
     if kind in TABLES:
         found = tables.as_pixels_or_features(found)
     return arrays.from_named(found, path, test_fraction=test_fraction, seed=seed)
@@ -69,32 +72,32 @@ def files_of(folder: Path) -> list[Path]:
     return [entry for entry in entries if entry.suffix in (*READERS, NPZ)]
 
 
-def _of_one(path: Path, labels: str | None) -> Arrays:
+def _of_one(path: Path, labels: str | None, groups: str | None) -> Arrays:
     """The arrays of one file by name."""
     if path.suffix not in (*READERS, NPZ):
         raise ValueError(f"{path} must end in {', '.join(READERS)}")
-    if labels is not None and path.suffix not in TABLES:
-        raise ValueError(f"labels names a column of a table, and {path} holds named arrays")
+    for what, column in (("labels", labels), ("groups", groups)):
+        if column is not None and path.suffix not in TABLES:
+            raise ValueError(f"{what} names a column of a table, and {path} holds named arrays")
     files.open_regular(path).close()
     if path.suffix == NPZ:
         return files.read_npz(path, mapped=True)
     try:
         found = READERS[path.suffix](path)
+        return tables.split(found, labels, path, groups) if path.suffix in TABLES else found
     except ImportError as error:
         packages = {".safetensors": "safetensors", ".csv": "pandas", ".parquet": "pandas pyarrow"}
         package = packages.get(path.suffix, "torch")
         raise ImportError(f"{path} needs a package; use pip install {package}") from error
-    except MemoryError:
+    except (MemoryError, tables.Unfit):
         raise
     except Exception as error:  # the readers of other libraries may fail in their own ways
-        why = " ".join(str(error).split())[:200]
         raise ValueError(
-            f"{path} is damaged, or is no {path.suffix} file of arrays: {why}"
+            f"{path} is damaged, or is no {path.suffix} file of arrays: {files.said(error)}"
         ) from error
-    return tables.split(found, labels, path) if path.suffix in TABLES else found
 
 
-def _of_folder(folder: Path, labels: str | None) -> tuple[Arrays, str]:
+def _of_folder(folder: Path, labels: str | None, groups: str | None) -> tuple[Arrays, str]:
     """The arrays of all files of a folder by name, and the suffix of the files."""
     found = files_of(folder)
     kinds = sorted({file.suffix for file in found})
@@ -110,7 +113,7 @@ def _of_folder(folder: Path, labels: str | None) -> tuple[Arrays, str]:
         raise ValueError(f"{folder} holds files of a test part only, such as {found[0].name}")
     merged: dict[str, np.ndarray] = {}
     for part, of_part in parts.items():
-        read = [_by_role(_of_one(file, labels), part, file) for file in of_part]
+        read = [_by_role(_of_one(file, labels, groups), part, file) for file in of_part]
         merged |= _joined(read, of_part)
     return merged, kinds[0]
 
@@ -166,7 +169,7 @@ def _is_text(array: np.ndarray) -> bool:
 def _read_parquet(path: Path) -> Any:
     import pandas
 
-    return pandas.read_parquet(path)
+    return pandas.read_parquet(path, page_checksum_verification=True)  # where pages have sums
 
 
 def _read_csv(path: Path) -> Any:

@@ -5,6 +5,7 @@ import sys
 import warnings
 from pathlib import Path
 
+from lincls import files
 from lincls.data import arrays, cache, digits, folders, formats, official, tfds, toys
 from lincls.data.catalog import OFFICIAL, Official
 from lincls.data.dataset import Dataset, DataUnavailable
@@ -21,6 +22,7 @@ def load(
     size: int | tuple[int, int] | None = None,
     crop: bool = False,
     labels: str | None = None,
+    groups: str | None = None,
     on_progress: OnProgress | None = None,
 ) -> Dataset:
     """Return a data set by its name, or from a path.
@@ -47,6 +49,7 @@ def load(
             instead of stretched, as in `from_folder`.
         url: another address to download from, of the archive or of the folder of the files.
         labels: the label column of .parquet or .csv files (`from_file`).
+        groups: the column of such files that says who belongs together, as in `from_file`.
         on_progress: called with each piece of a download; by default a line on stderr.
 
     Returns:
@@ -56,15 +59,20 @@ def load(
         DataUnavailable: a public data set is not there and cannot be downloaded.  The
             message says why, and what to put where.  It is an OSError.
         FileNotFoundError: there is no such name and no such path; the nearest name is given.
+        TypeError: `name_or_path` is no text and no Path.
         ValueError: files are incomplete, damaged, unfit, or belong to another data set; a size
             of data that are no folder of images; a label column of data that are no table.
         ImportError: the package that reads a file is missing; the message says what to type.
     """
+    files.check_path(name_or_path, "name_or_path")
     name = str(name_or_path)
     path = Path(name_or_path).expanduser()
     is_known = name in NAMES
-    if labels is not None and (is_known or (path.exists() and not _is_of_tables(path))):
-        raise ValueError(f"labels names a column of a .csv or .parquet file, and {name} is none")
+    for what, column in (("labels", labels), ("groups", groups)):
+        if column is not None and (is_known or (path.exists() and not is_of_tables(path))):
+            raise ValueError(
+                f"{what} names a column of a .csv or .parquet file, and {name} is none"
+            )
     if not is_known and path.is_dir() and not _is_of_arrays(path):
         return folders.from_folder(path, size=size, crop=crop)
     if size is not None or crop:
@@ -76,7 +84,7 @@ def load(
     if name in OFFICIAL:
         folder = None if data_dir is None else Path(data_dir).expanduser()
         return _load_official(OFFICIAL[name], folder, url, on_progress)
-    return _load_path(path, labels)
+    return _load_path(path, labels, groups)
 
 
 def _load_official(
@@ -170,19 +178,22 @@ def _is_of_npy(folder: Path) -> bool:
     return any(folder.glob("[!.]*.npy"))
 
 
-def _is_of_tables(path: Path) -> bool:
+def is_of_tables(path: Path) -> bool:
+    """Whether a path is a table, or a folder with one."""
     found = formats.files_of(path) if path.is_dir() else [path]
     return any(file.suffix in formats.TABLES for file in found)
 
 
-def _load_path(path: Path, labels: str | None) -> Dataset:
+def _load_path(path: Path, labels: str | None, groups: str | None) -> Dataset:
     if path.is_dir():
         is_npy = _is_of_npy(path)
-        return arrays.from_npz(path) if is_npy else formats.from_file(path, labels=labels)
+        if is_npy:
+            return arrays.from_npz(path)
+        return formats.from_file(path, labels=labels, groups=groups)
     if path.is_file() and path.suffix in (".npz", ".npy"):
         return arrays.from_npz(path)
     if path.is_file() and path.suffix in formats.READERS:
-        return formats.from_file(path, labels=labels)
+        return formats.from_file(path, labels=labels, groups=groups)
     if path.exists():
         raise ValueError(
             f"{path} must be a file of arrays ({', '.join(('.npz', *formats.READERS))}), a folder "

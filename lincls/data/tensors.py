@@ -61,7 +61,10 @@ def read_torch(path: Path) -> Mapping[str, np.ndarray]:
     """
     import torch
 
-    found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    is_zip = zipfile.is_zipfile(path)
+    if is_zip:
+        files.check_zip(path)  # torch does not compare the checksums
+    found = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     if isinstance(found, tuple | list) and len(found) == 2:
         found = dict(zip(("images", "labels"), found, strict=True))
     if not isinstance(found, Mapping):

@@ -74,12 +74,13 @@ def toy(
         noise: standard deviation of the blur, at least 0; the points lie about [-1, 1]^2.
 
     Raises:
-        ValueError: another name, a negative noise, a part without points.
+        TypeError, ValueError: another name, a negative noise, a part without points.
     """
+    checks.kind(name, str, "name", "'blobs'")
     if name not in TOYS:
         raise ValueError(f"name must be one of {', '.join(TOYS)}, got {name!r}")
-    if not noise >= 0:
-        raise ValueError(f"noise must be at least 0, got {noise}")
+    noise = checks.number(noise, "noise", least=0)
+    seed = seed if isinstance(seed, np.random.Generator) else checks.count(seed, "seed", 0)
     num_train = checks.count(num_train, "num_train")
     num_test = checks.count(num_test, "num_test")
     draw, num_classes = TOYS[name]

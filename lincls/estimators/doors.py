@@ -1,5 +1,6 @@
 """What all estimators check: rows, labels of any kind, weights, seeds."""
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from lincls import checks
 
+_MOST = 2**31 - 1
 _DTYPES = [np.float64, np.float32, np.uint8]  # other numbers become float64
 
 
@@ -24,16 +26,40 @@ class Labelled(NamedTuple):
 
 def labelled(estimator: Any, X: Any, y: Any) -> Labelled:
     """Check the arguments of `fit`, and remember features and their names in the estimator."""
-    X, y = validate_data(estimator, X, y, dtype=_DTYPES)
-    check_classification_targets(y)
-    classes, numbers = np.unique(y, return_inverse=True)
+    X, y = validate_data(estimator, _of_this_machine(X), y, dtype=_DTYPES)
+    if y.dtype.kind == "V":
+        raise TypeError(f"y must be numbers or text, got {y.dtype}")
+    try:
+        check_classification_targets(y)
+        classes, numbers = np.unique(y, return_inverse=True)
+    except TypeError as error:
+        raise TypeError(f"y must be numbers or text, {error}") from error
     return Labelled(X, numbers, classes)
 
 
 def rows(estimator: Any, X: Any) -> np.ndarray:
     """Check the rows that a fitted estimator is asked about."""
     check_is_fitted(estimator)
-    return validate_data(estimator, X, reset=False, dtype=_DTYPES)
+    return validate_data(estimator, _of_this_machine(X), reset=False, dtype=_DTYPES)
+
+
+def steps(max_iter: Any) -> int:
+    """Check how many steps a solver may take."""
+    return checks.count(max_iter, "max_iter", low=0, high=_MOST)
+
+
+def choice_of(value: Any, known: Collection[str], name: str) -> str:
+    """One of several texts (ValueError)."""
+    if not isinstance(value, str) or value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}, got {checks.shown(value)}")
+    return value
+
+
+def _of_this_machine(X: Any) -> Any:
+    """scikit-learn would widen float32 of the other byte order to float64."""
+    if isinstance(X, np.ndarray) and not X.dtype.isnative:
+        return X.astype(X.dtype.newbyteorder("="))
+    return X
 
 
 def weights(sample_weight: Any, class_weight: Any, data: Labelled) -> np.ndarray | None:
@@ -75,6 +101,10 @@ def _of_two_classes(weight: np.ndarray | None, data: Labelled) -> np.ndarray | N
 
 def key(random_state: Any) -> jax.Array:
     """`jax.random.key(random_state)` for a whole number; else a seed is drawn."""
-    if hasattr(random_state, "__index__"):
-        return jax.random.key(random_state.__index__())
-    return jax.random.key(check_random_state(random_state).randint(2**31 - 1))
+    try:
+        if hasattr(random_state, "__index__"):
+            return jax.random.key(random_state.__index__())
+        drawn = check_random_state(random_state)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"random_state must be a whole number or None: {error}") from error
+    return jax.random.key(drawn.randint(_MOST))

@@ -25,9 +25,7 @@ _SMOOTH = ("softmax", "squared_hinge")  # `optimum` needs a gradient in the scor
 
 def loss_fn(name: Any, known: Any = tuple(LOSSES)) -> Any:
     """The loss of a name (ValueError)."""
-    if name not in known:
-        raise ValueError(f"loss must be one of {', '.join(known)}, got {name!r}")
-    return LOSSES[name]
+    return LOSSES[doors.choice_of(name, known, "loss")]
 
 
 def chosen_solver(
@@ -35,8 +33,7 @@ def chosen_solver(
 ) -> str:
     """ "optimum" or "sgd"; "auto" is the first where the objective is smooth (ValueError)."""
     smooth = loss in _SMOOTH and penalised
-    if solver not in ("auto", "optimum", "sgd"):
-        raise ValueError(f'solver must be "auto", "optimum" or "sgd", got {solver!r}')
+    doors.choice_of(solver, ("auto", "optimum", "sgd"), "solver")
     if solver == "optimum" and not smooth:
         raise ValueError('solver "optimum" needs a smooth loss and reg above 0; use "sgd"')
     if solver == "auto":

@@ -80,8 +80,7 @@ class LinearProbeCV(LinearScores):
         """Choose the strength and fit rows (N, D) and classes (N,); `sample_weight` is (N,)."""
         data = doors.labelled(self, X, y)
         weight = doors.weights(sample_weight, self.class_weight, data)
-        if self.choice not in ("best", "one_standard_error"):
-            raise ValueError(f'choice must be "best" or "one_standard_error", got {self.choice!r}')
+        doors.choice_of(self.choice, ("best", "one_standard_error"), "choice")
         linear_base.loss_fn(self.loss)
         self.solver_ = linear_base.chosen_solver(self.solver, self.loss)
         affine = preprocessing.fit(data.X, weight)
@@ -116,7 +115,7 @@ class LinearProbeCV(LinearScores):
         """How the optimum is found, in the search and at the end."""
         return {
             **linear_base.of_rows(data), "loss": linear_base.loss_fn(self.loss),
-            "affine": affine, "tol": self.tol, "max_steps": self.max_iter,
+            "affine": affine, "tol": self.tol, "max_steps": doors.steps(self.max_iter),
         }  # fmt: skip
 
     def _by_sgd(self, data: Labelled, affine: Affine) -> Chosen:
@@ -127,8 +126,13 @@ class LinearProbeCV(LinearScores):
     def _folds(self, key: jax.Array, data: Labelled, weight: np.ndarray | None) -> Any:
         """Fold numbers (N,), or the weights of the splits of scikit-learn."""
         if hasattr(self.cv, "__index__"):
-            return splits.stratified_folds(key, data.y, self.cv)
-        pairs = list(check_cv(self.cv, data.y, classifier=True).split(data.X, data.y))
+            cv = checks.count(self.cv, "cv", low=2, high=len(data.y))
+            return splits.stratified_folds(key, data.y, cv)
+        try:
+            pairs = list(check_cv(self.cv, data.y, classifier=True).split(data.X, data.y))
+            pairs = [(train, test) for train, test in pairs]
+        except TypeError as error:
+            raise TypeError(f"cv must be a number, a splitter or pairs of rows: {error}") from error
         counts = np.zeros((2, len(pairs), len(data.y)), np.float32)  # in training, held out
         for fold, pair in enumerate(pairs):
             for part, members in enumerate(pair):

@@ -46,6 +46,8 @@ class _LinearClassifier(LinearScores):
         # W acts on scaled rows, so W * scale is what scikit-learn's penalty sees.
         scale = float(affine.scale)
         strength = scale / (checks.number(self.C, "C", above=0) * total)
+        if not np.float32(strength * scale) > 0:
+            raise ValueError(f"C must not be so large that the strength is 0, got {self.C!r}")
         if self.penalty == "l1":
             return strength
         if self.penalty != "l2":
@@ -58,7 +60,8 @@ class _LinearClassifier(LinearScores):
     ) -> LinearParams:
         found = linear_base.solved(
             data, weight, reg=self.reg_, loss=linear_base.loss_fn(self.loss), affine=affine,
-            penalty=self._penalty_fn(), beta=self.beta, tol=self.tol, max_steps=self.max_iter,
+            penalty=self._penalty_fn(), beta=self.beta, tol=self.tol,
+            max_steps=doors.steps(self.max_iter),
         )  # fmt: skip
         self.n_iter_, self.loss_ = found.num_steps, found.loss
         if getattr(self, "certify", True):
@@ -79,11 +82,7 @@ class _LinearClassifier(LinearScores):
         return quick.fit(key, X, data.y, num_classes=num_classes, weight=weight, **how)
 
     def _penalty_fn(self) -> Any:
-        if self.penalty not in _PENALTIES:
-            raise ValueError(
-                f"penalty must be one of {', '.join(_PENALTIES)}, got {self.penalty!r}"
-            )
-        return _PENALTIES[self.penalty]
+        return _PENALTIES[doors.choice_of(self.penalty, _PENALTIES, "penalty")]
 
 
 class SoftmaxClassifier(_LinearClassifier):

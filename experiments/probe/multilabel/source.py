@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lincls import checks
+from lincls import checks, files
 from lincls.data import arrays, dataset
 from lincls.data.arrays import KEYS
 from lincls.data.dataset import Dataset, Source, Split
@@ -24,7 +24,7 @@ def has_matrices(path: Path) -> bool:
     try:
         found = [one for key in KEYS["labels"] + KEYS["test_labels"]
                  if (one := _array(path, key)) is not None]  # fmt: skip
-    except Exception:  # zip, zlib and numpy each have errors of their own for damage
+    except (ValueError, OSError):
         return False
     numbers = all(labels.dtype.kind in "biuf" for labels in found)
     matrices = [labels for labels in found if labels.ndim == 2 and labels.shape[1] > 1]
@@ -34,11 +34,10 @@ def has_matrices(path: Path) -> bool:
 def _array(path: Path, key: str) -> np.ndarray | None:
     if path.is_dir():
         file = path / f"{key}.npy"
-        return np.load(file, mmap_mode="r", allow_pickle=False) if file.is_file() else None
+        return files.map_npy(file) if file.is_file() else None
     if path.suffix != ".npz":
         return None
-    with np.load(path, allow_pickle=False) as held:
-        return held[key] if key in held.files else None
+    return files.read_npz(path, wanted=lambda name: name == key).get(key)
 
 
 def read(path: Path) -> Dataset:
