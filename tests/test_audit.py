@@ -73,6 +73,16 @@ def test_shapley_values_are_those_of_all_coalitions(num, k, metric):
     np.testing.assert_allclose(alone, each, rtol=0, atol=1e-14)
 
 
+def test_values_do_not_depend_on_how_the_weights_lie_in_memory():
+    X, queries = on_few_points(40), on_few_points(200)
+    y, labels, weight = RNG.integers(0, 3, 40), RNG.integers(0, 3, 200), RNG.random(200)
+    model = knn.fit(X, y)
+    values = audit.shapley(model, queries, labels, 3, weight=weight).values
+    turned = np.ascontiguousarray(weight[::-1])[::-1]
+    found = audit.shapley(model, queries, labels, 3, weight=turned).values
+    np.testing.assert_array_equal(found, values)
+
+
 @pytest.mark.parametrize("k", [1, 3, 8])
 def test_shapley_values_are_those_of_all_orders_of_arrival(k):
     X, query, y = on_few_points(6), on_few_points(1), np.array([0, 1, 1, 0, 1, 2])

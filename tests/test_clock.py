@@ -118,7 +118,7 @@ def test_what_is_being_written_is_not_swept(tmp_path, monkeypatch):
         assert os.listdir(tmp_path) == ["a.npz"]
 
 
-@pytest.mark.parametrize("when", [0, time.time() + YEARS])
+@pytest.mark.parametrize("when", [0, time.time() + YEARS], ids=["1970", "future"])
 def test_a_part_that_nobody_writes_is_swept_whatever_its_time(tmp_path, when):
     part = tmp_path / "a.npz0123abcd.part"
     part.write_bytes(b"killed")

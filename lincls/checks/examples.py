@@ -210,13 +210,13 @@ def example_weights(weight: Any, num_examples: int) -> np.ndarray:
     """One weight an example as float64, default all 1 (ValueError for anything else)."""
     if weight is None:
         return np.ones(num_examples)
-    weight = np.asarray(weights(weight, num_examples), np.float64)
+    weight = np.asarray(weights(weight, num_examples))
     if weight.ndim != 1:
         raise ValueError(
             f"weight must be one number an example, shape ({num_examples},), got {weight.shape}; "
             "take one row of it: weight[0]"
         )
-    return weight
+    return np.ascontiguousarray(weight, np.float64)  # sums round by how numbers lie in memory
 
 
 def vote_weights(weights: Any, shape: tuple[int, ...]) -> AnyArray:
