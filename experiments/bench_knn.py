@@ -15,6 +15,7 @@ says on how many.  Building the model and the first calls, which compile, are ap
 """
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -69,6 +70,7 @@ class Settings:
     float_rows: int = flag(200_000, "generated unit vectors", low=100, smoke=500)
     float_features: int = flag(768, "their features", low=2, smoke=16)
     float_queries: int = flag(1_000, "queries among them", low=1, smoke=20)
+    whole_batches: bool = flag(False, "both time all of these queries, whatever the minutes say")
     cv_examples: int = flag(10_000, "training images of the cross-validation", low=50, smoke=200)
     cv_folds: int = flag(5, "its folds", low=2, smoke=2)
     cv_ks: tuple[int, ...] = flag(
@@ -131,25 +133,28 @@ def exactly(truth: knn_oracles.Truth, engine: Engine, found: Any) -> knn_oracles
 
 def on_floats(inputs: Inputs, settings: Settings, seconds: float) -> list[dict[str, Any]]:
     """L2 and cosine between unit vectors, clustered and isotropic; float64 is the oracle."""
-    able, k, rows = knn_engines.able(knn_engines.FLOATS), settings.ks[0], []
-    effort = Effort(settings.num_checked, settings.rounds, seconds / 4 / (len(able) - 1))
-    counts = (settings.float_rows, settings.float_queries)
+    counts, rows = (settings.float_rows, settings.float_queries), []
+    each = math.inf if settings.whole_batches else seconds / 4
     for kind in ("clustered", "isotropic"):
         X, queries = knn_data.generated(inputs.seed, kind, counts, settings.float_features)
         checked = queries[: settings.num_checked]
-        truths = {
-            metric: knn_oracles.nearest(knn_oracles.float_table, X, checked, metric, k)
-            for metric in ("l2", "cosine")
-        }
-        for asked in truths:
-
-            def check(engine: Engine, found: Any, asked: str = asked) -> knn_oracles.Right:
-                metric = engine.measures or asked
-                return knn_oracles.close(truths[metric], found, X, checked, metric)  # noqa: B023
-
-            found = knn_timing.contest(able, Problem(X, queries, asked, k), effort, check)
+        for metric in ("l2", "cosine"):
+            problem = Problem(X, queries, metric, settings.ks[0])
+            truth = knn_oracles.nearest(knn_oracles.float_table, X, checked, metric, problem.k)
+            check = partial(nearly, truth, X, checked, metric)
+            able = knn_engines.able(knn_engines.FLOATS)
+            engines = [e for e in able if e.measures in (None, metric)]
+            effort = Effort(settings.num_checked, settings.rounds, each / max(1, len(engines) - 1))
+            found = knn_timing.contest(engines, problem, effort, check)
             rows += [{"data": kind, **row} for row in found]
     return rows
+
+
+def nearly(
+    truth: knn_oracles.Truth, X: Any, checked: Any, metric: str, engine: Engine, found: Any
+) -> knn_oracles.Right:
+    """How many answers equal float64's but for its rounding, whoever gave them."""
+    return knn_oracles.close(truth, found, X, checked, metric)
 
 
 def cross_validation(inputs: Inputs, settings: Settings, seconds: float) -> list[dict[str, Any]]:

@@ -57,6 +57,9 @@ class Settings:
     embedding: int = flag(768, "features of each", low=2, smoke=16)
     embedding_classes: int = flag(100, "classes of the probe", low=2, smoke=5)
     probe_strengths: int = flag(40, "strengths of the probe", low=1, smoke=3)
+    engines: tuple[str, ...] = flag(
+        trainers.PACKAGES, "whose trainers run one epoch", choices=trainers.PACKAGES
+    )
     parts: tuple[str, ...] = flag(PARTS, "which comparisons", choices=PARTS)
 
 
@@ -87,7 +90,7 @@ def one_epoch(settings: Settings, until: float) -> list[dict[str, Any]]:
     rows = []
     for loss in trainers.LOSSES:
         task = problem(settings, loss)
-        runs = trainers.runs(task)
+        runs = trainers.runs(task, settings.engines)
         found = side_by_side(runs, settings.rounds, until)
         for name in runs:
             same = name in trainers.SAME_LOSS

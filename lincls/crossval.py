@@ -33,7 +33,7 @@ from lincls import hyper as numbers
 from lincls import linear as linear_model
 from lincls import objective as objectives
 from lincls.structs import Affine, AnyArray, AnyRows, Examples, Hyper, Params, Sharded
-from lincls.training import Recipe
+from lincls.training import Recipe, room
 from lincls.training.driver import OnChunk
 
 _BLOCK = 4096  # held-out rows that are scored at a time
@@ -168,7 +168,8 @@ def linear(
 
     All trainings share every batch.  In training f the examples of fold f have weight 0, so of B
     examples drawn about B (F - 1) / F count.  A memory-mapped X of more than 1 GiB stays in its
-    file.
+    file.  Settings that memory has no room for at once are trained in groups, with the same
+    result; a warning says in how many.
 
     Args:
         key: of the start and the batches.
@@ -204,7 +205,6 @@ def linear(
     if not isinstance(folds, splits.Parts):
         folds = splits.parts(checks.folds(folds, len(X), spared=True), weight)
     hyper, layout = numbers.gathered(hyper)
-    num_folds, num_settings = len(folds.held_out), numbers.num_settings(hyper) or 1
     affine = preprocessing.checked(affine, X.shape[1])
     of = recipe.objective
     if params is None and of.scores_fn is linear_model.scores:
@@ -212,9 +212,39 @@ def linear(
     params = objectives.checked_params(of, params)
     dtype = objectives.dtype_of(params)
     X = precision.working(X, dtype=dtype, weight=folds.fitted + folds.held_out)
+    task = _Task(key, X, y, folds, recipe, params, affine, num_steps, score_fn, on_chunk)
+    if layout is not None:
+        return _of_settings(task, hyper, layout)
+    groups = room.groups(hyper, params, len(folds.held_out))
+    if len(groups) == 1:
+        return _of_settings(task, hyper, None)
+    found = [jax.tree.map(np.asarray, _of_settings(task, group, None)[:3]) for group in groups]
+    accuracies, grid, alive = jax.tree.map(lambda *parts: np.concatenate(parts), *found)
+    return Folded(accuracies, grid, alive, affine)
+
+
+class _Task(NamedTuple):
+    """What all settings share."""
+
+    key: jax.Array
+    X: AnyRows
+    y: np.ndarray
+    folds: splits.Parts
+    recipe: Recipe
+    params: Params
+    affine: Affine
+    num_steps: int
+    score_fn: Callable[..., float] | None
+    on_chunk: OnChunk | None
+
+
+def _of_settings(task: _Task, hyper: Hyper, layout: Sharded | None) -> Folded:
+    """Every fold of every setting, trained and judged."""
+    key, X, y, folds, recipe, params, affine, num_steps, score_fn, on_chunk = task
+    num_folds, num_settings = len(folds.held_out), numbers.num_settings(hyper) or 1
     data = Examples(X, y, np.tile(folds.held_out, (num_settings, 1)))
     if isinstance(X, Sharded):
-        data = passes.on_mesh(data, dtype)
+        data = passes.on_mesh(data, objectives.dtype_of(params))
     elif not placement.is_large(X):
         data = placement.lend(data)
     each = numbers.repeated(hyper, num_folds)
@@ -229,14 +259,14 @@ def linear(
     grid, alive = jax.tree.map(
         lambda leaf: leaf.reshape(num_settings, num_folds, *leaf.shape[1:]), (found, state.alive)
     )
-    alive, worst = np.asarray(alive), 0.0
+    alive, worst, scores_fn = np.asarray(alive), 0.0, recipe.objective.scores_fn
     if score_fn is None:
-        every = passes.accuracies(found, data, affine, scores_fn=of.scores_fn, is_grid=True)
+        every = passes.accuracies(found, data, affine, scores_fn=scores_fn, is_grid=True)
         accuracies = np.reshape(every, alive.shape)
     else:
         worst = -np.inf
         held_out = Examples(X, np.asarray(y), folds.held_out)
-        scores = held_out_scores(grid, affine, held_out, of.scores_fn)
+        scores = held_out_scores(grid, affine, held_out, scores_fn)
         accuracies = np.array([[score_fn(one, y) for one in scores] for scores, y in scores]).T
     return Folded(np.where(alive, accuracies, worst), grid, alive, affine)
 

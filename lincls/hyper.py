@@ -142,3 +142,14 @@ def repeated(hyper: Hyper, times: int) -> Hyper:
     grid = jax.tree.map(repeat, hyper)
     shared = hyper.dropout is not None and np.ndim(hyper.dropout) == 0
     return grid._replace(dropout=hyper.dropout) if shared else grid
+
+
+def split(hyper: Hyper, num_groups: int) -> list[Hyper]:
+    """The grid in groups of about equally many settings, in their order; scalars stay."""
+    settings = num_settings(hyper) or 1
+    hyper = plain(hyper)
+
+    def part(places: np.ndarray) -> Hyper:
+        return jax.tree.map(lambda leaf: leaf if np.ndim(leaf) == 0 else leaf[places], hyper)
+
+    return [part(places) for places in np.array_split(np.arange(settings), num_groups)]

@@ -184,6 +184,33 @@ def test_a_training_that_diverged_is_not_to_be_chosen(score_fn, lost):
     assert found.alive.tolist() == [[False] * 5, [True] * 5]
 
 
+@pytest.mark.parametrize(
+    "score_fn", [None, lambda scores, y: float((scores.argmax(1) == y).mean())]
+)
+@pytest.mark.parametrize("dropout", [None, 0.5, np.linspace(0, 0.6, 5)], ids=["none", "one", "5"])
+def test_settings_without_room_are_trained_in_groups_and_give_the_same(
+    dropout, score_fn, monkeypatch
+):
+    recipe = Recipe(Objective(losses.softmax), optimizers.sgd, batch_size=16)
+    hyper = Hyper({"learning_rate": np.geomspace(1e-4, 1e-2, 5)}, reg=0.01, dropout=dropout)
+    affine = preprocessing.fit(X)
+
+    def folded():
+        return crossval.linear(
+            jax.random.key(4), X, Y, FOLDS, recipe, hyper, num_steps=30, affine=affine,
+            score_fn=score_fn,
+        )  # fmt: skip
+
+    whole = folded()
+    left = 9 * 5 * 3 * (8 + 1) * 4 * 2 * 2  # nine times five folds of W and b, twice that of two
+    monkeypatch.setattr(placement, "available", lambda devices=1: left)
+    with pytest.warns(UserWarning, match="the 5 settings are trained in 3 groups"):
+        found = folded()
+    jax.tree.map(np.testing.assert_array_equal, found[1:], whole[1:])
+    np.testing.assert_allclose(found.accuracies, whole.accuracies, rtol=1e-5)
+    assert found.params.W.shape == (5, 5, 3, 8)
+
+
 def test_a_fold_without_any_weight_is_refused():
     with pytest.raises(ValueError, match="all examples in fold 2"):
         linear_folds(0, X, Y, FOLDS, GRID, weight=1.0 * (FOLDS != 2))

@@ -1,7 +1,7 @@
 """The engines that `bench_train` times: each trains one epoch of one task and returns (W, b)."""
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -156,12 +156,14 @@ ENGINES: dict[str, tuple[str, Run]] = {
     "scikit-learn SGDClassifier": ("sklearn", sgd_classifier),
 }
 ON_DEVICE = "lincls, X a JAX array"
+PACKAGES = tuple(package for package, _ in ENGINES.values())
 SAME_LOSS = ("lincls", ON_DEVICE, "torch, eager", "loop over an optax step")
 
 
-def runs(task: Task) -> dict[str, Callable[[], Any]]:
-    """What is installed, on this task: X as numpy has it, and once as a JAX array."""
-    ready = {name: run for name, (package, run) in ENGINES.items() if package not in missing()}
+def runs(task: Task, packages: Sequence[str]) -> dict[str, Callable[[], Any]]:
+    """Engines of these packages, if installed: X as numpy has it, and once as a JAX array."""
+    chosen = set(packages) - set(missing())
+    ready = {name: run for name, (package, run) in ENGINES.items() if package in chosen}
     found: dict[str, Callable[[], Any]] = {name: partial(run, task) for name, run in ready.items()}
     return found | {ON_DEVICE: partial(lincls_grid, task._replace(X=jnp.array(task.X)))}
 

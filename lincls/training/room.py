@@ -1,13 +1,16 @@
 """Whether the settings of a grid have room, checked before they are allocated."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import jax
 
+from lincls import hyper as numbers
 from lincls import placement
-from lincls.structs import Params
+from lincls.structs import Hyper, LinearParams, Params
 
+_HELD = 9  # times the parameters in a training: gradients, momenta, averages, and their copies
 _MOST_TIMES = 32  # the parameters: no optimiser's state is larger (that of L-BFGS is 22 times)
 
 
@@ -53,3 +56,30 @@ def together(devices: int) -> int | None:
     """Bytes that so many devices may still allocate, one part of a whole each."""
     left = placement.available(devices)
     return None if left is None else left * devices
+
+
+def groups(hyper: Hyper, params: Params, num_folds: int) -> list[Hyper]:
+    """The settings in groups whose trainings fit into half of the memory that is left.
+
+    A warning says how many groups there are, if several.  Parameters that are a grid already
+    are not cut.
+
+    Args:
+        hyper: numbers, of which some may have G values.
+        params: where every training starts.
+        num_folds: trainings of a setting.
+    """
+    left, settings = placement.available(), numbers.num_settings(hyper) or 1
+    is_grid = isinstance(params, LinearParams) and params.W.ndim > 2
+    needed = _HELD * num_folds * placement.bytes_of(params)
+    if left is None or is_grid or settings * needed <= left // 2:
+        return [hyper]
+    at_once = max(1, left // 2 // needed)
+    found = numbers.split(hyper, -(-settings // at_once))
+    if len(found) > 1:
+        warnings.warn(
+            f"the {settings} settings are trained in {len(found)} groups, because memory has no "
+            "room for all at once",
+            stacklevel=3,
+        )
+    return found
