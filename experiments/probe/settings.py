@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.lab.options import flag
-from experiments.probe import probing
+from experiments.probe.fits import Plan, Search
 from experiments.probe.probing import PROBES
 
 _FEW = 5000  # examples whose optimum takes no longer than RMSprop
@@ -29,13 +29,14 @@ class Settings:
     )  # fmt: skip
     normalise: str = flag(
         "scale", "scale: minus the mean, over one scale; unit: rows of norm 1 before that; "
-        "standard: each feature by its own deviation, fitted inside each fold",
-        choices=("scale", "unit", "standard"),
+        "standard: each feature by its own deviation, fitted inside each fold; none: as they are",
+        choices=("scale", "unit", "standard", "none"),
     )  # fmt: skip
     fit: str = flag(
         "auto", "linear probe, early: so many --epochs of RMSprop; optimum: L-BFGS to --gap of the "
-        "optimum at each strength; auto: optimum for up to 5,000 examples, early for more",
-        choices=("auto", "early", "optimum"),
+        "optimum at each strength; sgd: SGD at each of --rates, without a penalty; auto: optimum "
+        "for up to 5,000 examples, early for more",
+        choices=("auto", "early", "optimum", "sgd"),
     )  # fmt: skip
     gap: float = flag(1e-3, "relative duality gap at which an optimum is near enough", low=0)
     folds: tuple[str, ...] = flag(
@@ -69,6 +70,11 @@ class Settings:
     )  # fmt: skip
     batch_size: int = flag(512, "examples in a minibatch at most", low=1)
     learning_rate: float = flag(1e-3, "step size of RMSprop at strength 1e-3", low=1e-9)
+    rates: tuple[float, ...] = flag(
+        (1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1),
+        "learning rates that --fit sgd tries, for batches of 256, in proportion for others; it "
+        "takes --examples / --batch-size steps", low=1e-9,
+    )  # fmt: skip
     num_neighbors: int = flag(100, "the greatest k; every smaller one is tried", low=1, smoke=10)
     ks: tuple[int, ...] = flag((0,), "only these k are tried; 0: every k up to the greatest", low=0)
     samples: int = flag(1000, "test sets that the bootstrap draws, for log loss and Brier score",
@@ -112,9 +118,16 @@ class Settings:
         return np.array(asked) if asked else ks
 
     @property
-    def plan(self) -> probing.Plan:
+    def search(self) -> Search:
+        """What the linear probe is searched over."""
+        if self.fit == "sgd":
+            return Search("learning rate", np.unique(self.rates), ("--rates", "--rates"))
+        return Search("strength", self.regs, ("--strongest", "--weakest"))
+
+    @property
+    def plan(self) -> Plan:
         """How the linear probe is trained."""
-        return probing.Plan(
+        return Plan(
             self.epochs, self.examples, self.batch_size, self.learning_rate, self.steps, self.gap
         )
 
