@@ -176,7 +176,7 @@ def test_a_chosen_learning_rate_is_called_so_everywhere(file, tmp_path, capsys):
     told = capsys.readouterr()
     assert result["epochs"] == 1280 / 320
     assert (
-        f"| learning rate {result['learning_rate']:.1e} (edge of the grid), 4 epochs |" in told.out
+        f"| learning rate {result['learning_rate']:.1e} (edge of the grid), epochs 4 |" in told.out
     )
     assert "Learning rate chosen on a validation part of 20%" in told.out
     assert "is at the edge of the grid; widen it with --rates" in told.err

@@ -122,28 +122,23 @@ def choose_linear(task: Task, shots: str, settings: Settings, parts: Parts = NOW
             f"    {shots} shots, seed {task.seed}: the chosen {axis} {values[best]:.1e} is at the "
             f"edge of the grid; widen it with {flag}"
         )
-    model = LinearParams(found["W"], found["b"])
+    model, of_epochs = LinearParams(found["W"], found["b"]), tuple(map(float, found["epochs"]))
     return Chosen(
         "linear", shots, task.seed, float(values[best]), float(found["accuracy"]), model, axis,
-        float(found["gap"]), str(found["fit"]), float(found["epochs"]), at_edge=at_edge,
+        float(found["gap"]), str(found["fit"]), of_epochs[int(found["length"])], of_epochs, at_edge,
     )  # fmt: skip
 
 
 def _linear(task: Task, shots: str, settings: Settings, parts: Parts, name: str) -> Arrays:
-    count, search = settings.shot_counts[shots], settings.search
+    count, values = settings.shot_counts[shots], settings.search.values
     last_weights = task.weights(count, to_choose=False)
     num_examples = int((last_weights > 0).sum())
     settings = replace(settings, fit=settings.fit_of(num_examples))
-    folds = list(views(task, task.weights(count, to_choose=True), settings))
-    grids = [
-        _grid(view, settings, parts.path(f"training-{name}-{place}"))
-        for place, view in enumerate(folds)
-    ]
-    accuracy = np.concatenate([found for found, _ in grids], axis=1).mean(axis=1)
-    lost = np.any([diverged for _, diverged in grids], axis=0)
-    best = int(np.where(lost, -1, accuracy).argmax())
-    view = next(views(task, last_weights, settings))
-    last, failed = _train(view, settings, search.values[best : best + 1], None)
+    accuracies, lost = _searched(task, shots, settings, parts, name)
+    place = np.where(lost, -1, accuracies).argmax()  # the shortest, then simplest, of equals
+    length, best = map(int, np.unravel_index(place, accuracies.shape))
+    view, plan = next(views(task, last_weights, settings)), settings.plans[length]
+    last, failed = _train(view, settings, plan, values[best : best + 1], None)
     _check_diverged(lost, failed, settings)
     params = LinearParams(last.W[0], last.b[0])
     model = view.task.rotated.on_rows(params)
@@ -152,13 +147,29 @@ def _linear(task: Task, shots: str, settings: Settings, parts: Parts, name: str)
         for file in parts.folder.glob(f"training-{name}-*"):
             file.unlink(missing_ok=True)
     numbers = {
-        "best": best, "accuracy": accuracy[best], "fit": settings.fit,
-        "gap": _gap(view, params, settings, search.values[best]),
-        "epochs": fits.epochs(settings.fit, num_examples, settings.plan),
+        "best": best, "length": length, "accuracy": accuracies[length, best],
+        "gap": _gap(view, params, settings, values[best]), "fit": settings.fit,
+        "epochs": [fits.epochs(settings.fit, num_examples, each) for each in settings.plans],
+        "W": model.W, "b": model.b, "accuracies": accuracies,
     }  # fmt: skip
-    return {key: np.asarray(n) for key, n in numbers.items()} | {
-        "W": np.asarray(model.W), "b": np.asarray(model.b), "accuracies": accuracy,
-    }  # fmt: skip
+    return {key: np.asarray(n) for key, n in numbers.items()}
+
+
+def _searched(
+    task: Task, shots: str, settings: Settings, parts: Parts, name: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean accuracies (L, G) of each length and number on the parts; where a training diverged."""
+    weights = task.weights(settings.shot_counts[shots], to_choose=True)
+    folds = list(views(task, weights, settings))
+    accuracies, lost = [], []
+    for length, plan in enumerate(settings.plans):
+        grids = [
+            _grid(view, settings, plan, parts.path(f"training-{name}-{length}-{place}"))
+            for place, view in enumerate(folds)
+        ]
+        accuracies.append(np.concatenate([found for found, _ in grids], axis=1).mean(axis=1))
+        lost.append(np.any([diverged for _, diverged in grids], axis=0))
+    return np.stack(accuracies), np.stack(lost)
 
 
 def _check_diverged(lost: np.ndarray, failed: np.ndarray, settings: Settings) -> None:
@@ -170,9 +181,9 @@ def _check_diverged(lost: np.ndarray, failed: np.ndarray, settings: Settings) ->
         )  # fmt: skip
         raise probing.Diverged(f"the linear probe diverged; {flag} too great for these features")
     if lost.any():
-        what = "strengths" if axis == "strength" else "learning rates"
-        progress.say(f"{lost.sum()} of {len(values)} {what} diverged and are left out, from "
-                     f"{values[lost].min():.1e} to {values[lost].max():.1e}")  # fmt: skip
+        these = values[lost.any(axis=0)]
+        progress.say(f"{len(these)} of {len(values)} {axis}s diverged and are left out, from "
+                     f"{these.min():.1e} to {these.max():.1e}")  # fmt: skip
 
 
 def _gap(view: View, params: LinearParams, settings: Settings, value: float) -> float:
@@ -183,7 +194,9 @@ def _gap(view: View, params: LinearParams, settings: Settings, value: float) -> 
     return probing.relative_gap(params, task.rotated, task.y, view.weights[0], value)
 
 
-def _grid(view: View, settings: Settings, saved: Path | None) -> tuple[np.ndarray, np.ndarray]:
+def _grid(
+    view: View, settings: Settings, plan: fits.Plan, saved: Path | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Accuracies (G, p) of every number of the search on every part, and (G,) where one diverged.
 
     Trainings that have no room in memory together run one group after another.
@@ -192,9 +205,9 @@ def _grid(view: View, settings: Settings, saved: Path | None) -> tuple[np.ndarra
     size = len(view.weights) * task.num_classes * task.rotated.Z.shape[1]
     groups = np.array_split(values, probing.num_groups(len(values), size))
     if len(groups) > 1:
-        progress.say(f"    {len(values)} values of {axis} in {len(groups)} groups, for memory")
+        progress.say(f"    {len(values)} {axis}s in {len(groups)} groups, for memory")
     found = [
-        _of_values(view, settings, group, saved and saved.with_suffix(f".{place}.npz"))
+        _of_values(view, settings, plan, group, saved and saved.with_suffix(f".{place}.npz"))
         for place, group in enumerate(groups)
     ]
     accuracies, diverged = map(np.concatenate, zip(*found, strict=True))
@@ -202,11 +215,11 @@ def _grid(view: View, settings: Settings, saved: Path | None) -> tuple[np.ndarra
 
 
 def _of_values(
-    view: View, settings: Settings, values: np.ndarray, saved: Path | None
+    view: View, settings: Settings, plan: fits.Plan, values: np.ndarray, saved: Path | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """`_grid` of some values: only what they are judged by is kept."""
     num_parts = len(view.weights)
-    params, diverged = _train(view, settings, values, saved)
+    params, diverged = _train(view, settings, plan, values, saved)
     grid = LinearParams(*(np.reshape(leaf, (len(values), num_parts, *leaf.shape[1:]))
                           for leaf in params))  # fmt: skip
     task = view.task
@@ -215,13 +228,13 @@ def _of_values(
 
 
 def _train(
-    view: View, settings: Settings, values: np.ndarray, saved: Path | None
+    view: View, settings: Settings, plan: fits.Plan, values: np.ndarray, saved: Path | None
 ) -> tuple[LinearParams, np.ndarray]:
     """Every value on every part, value by value."""
     task, num = view.task, len(view.weights)
     return fits.FITS[settings.fit](
         jax.random.fold_in(task.key, 2), task.rotated, task.y, task.num_classes,
-        np.tile(view.weights, (len(values), 1)), np.repeat(values, num), settings.plan,
+        np.tile(view.weights, (len(values), 1)), np.repeat(values, num), plan,
         progress.watcher(f"linear, {len(values) * num} trainings"), saved,
     )  # fmt: skip
 

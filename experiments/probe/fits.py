@@ -1,6 +1,6 @@
 """How a linear probe is fitted: one program for a whole grid over one number of `Hyper`.
 
-early: so many steps of RMSprop, a grid over the strength of L2.  optimum: L-BFGS, the same grid.
+early: so many steps of SGD, a grid over the strength of L2.  optimum: L-BFGS, the same grid.
 sgd: SGD with momentum from random weights, a grid over the learning rate, without a penalty.
 """
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -21,7 +22,8 @@ from lincls.training import Recipe
 
 OnStep = Callable[[int, int], Any]
 _USUAL_REG = 1e-3  # where `Plan.learning_rate` is the step size; weaker penalties take longer ways
-_FEW_BATCHES = 4  # sets of at most so many have little noise and bear longer steps
+_LONGER = 0.1  # so that a strength of 1e-6 has steps twice as long
+_DECAY, _POWER, _EPSILON = 0.99, 0.125, 1e-16  # of the mean square that `early` divides by
 _STEADY = 3000  # examples on which `Plan.steps` are taken; more examples take fewer
 _MOST_STEPS = 400  # of L-BFGS a strength
 _RISEN = 1.5  # a loss so many times that of W = 0 belongs to a training that diverged
@@ -40,14 +42,29 @@ class Search(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """How the linear probe trains, apart from what is searched."""
+    """How the linear probe trains, apart from what is searched.
+
+    `early` takes as many steps as the greatest of epochs, examples and steps asks for.
+    """
 
     epochs: float  # passes over the examples that have weight in any training
     examples: int  # how many a training sees at least, one over and over
     batch_size: int  # at most; a set that is no greater is a full batch
-    learning_rate: float  # of the normalised gradient at strength 1e-3, for features of variance 1
+    learning_rate: float  # of `early` at strength 1e-3, for features of variance 1
     steps: int = 2000  # at least, on up to 3,000 examples; on N more, 3,000 / N of them
     gap: float = 1e-3  # of the optimum, relative to the objective
+
+    def shorter(self, share: float) -> "Plan":
+        """Trainings of a share of the length."""
+        return self._replace(epochs=share * self.epochs, examples=round(share * self.examples),
+                             steps=round(share * self.steps))  # fmt: skip
+
+
+class MeanSquare(NamedTuple):
+    """Steps taken, and the running mean of squared gradients (a tree like the parameters)."""
+
+    step: jax.Array
+    mean: Any
 
 
 class Training(NamedTuple):
@@ -68,20 +85,44 @@ class Training(NamedTuple):
 
 
 def early(regs: np.ndarray, num_examples: int, plan: Plan) -> Training:
-    """RMSprop over a grid of strengths, each with its step size."""
+    """SGD over a grid of strengths, each with its step size."""
     size, steps = schedule(num_examples, plan)
     sampling = batches.full if size == num_examples else batches.shuffled
-    rates = step_sizes(regs, num_examples, plan)
+    rates = plan.learning_rate * (regs / _USUAL_REG) ** -_LONGER
     hyper = Hyper({"learning_rate": rates, "num_steps": steps}, regs)
-    return Training(Recipe(Objective(), normalised, sampling, size), hyper, steps)
+    return Training(Recipe(Objective(), partly_adaptive, sampling, size), hyper, steps)
 
 
-def normalised(learning_rate: Any, num_steps: Any) -> optax.GradientTransformation:
-    """RMSprop (Tieleman and Hinton 2012), then the short form's momentum and cosine."""
+def partly_adaptive(learning_rate: Any, num_steps: Any) -> optax.GradientTransformation:
+    """Gradients over the eighth root of their mean square, then the short form's momentum, cosine.
+
+    RMSprop, over the square root, fits features without information as fast as those with some:
+    on a long tail of 100 classes it was 1.7 points behind at the weakest strengths.
+
+    Source: Chen et al., IJCAI 2020 (Padam, p = 1/8).
+    """
     return optax.chain(
-        optax.scale_by_rms(0.99, bias_correction=True),
-        optimizers.annealed(learning_rate, num_steps),
+        scaled_by_power(_DECAY, _POWER), optimizers.annealed(learning_rate, num_steps)
     )
+
+
+def scaled_by_power(decay: float, power: float) -> optax.GradientTransformation:
+    """g <- g / (v + epsilon)**power, v the running mean of g**2 with its bias corrected."""
+
+    def init(params: Any) -> MeanSquare:
+        return MeanSquare(jnp.zeros((), jnp.int32), jax.tree.map(jnp.zeros_like, params))
+
+    def update(grads: Any, state: MeanSquare, params: Any = None) -> tuple[Any, MeanSquare]:
+        step = state.step + 1
+        mean = jax.tree.map(lambda v, g: decay * v + (1 - decay) * g * g, state.mean, grads)
+        share = 1 - decay ** step.astype("float32")
+
+        def scaled(g: jax.Array, v: jax.Array) -> jax.Array:
+            return g * (v / share + _EPSILON) ** -power
+
+        return jax.tree.map(scaled, grads, mean), MeanSquare(step, mean)
+
+    return optax.GradientTransformation(init, update)
 
 
 def schedule(num_examples: int, plan: Plan) -> tuple[int, int]:
@@ -90,13 +131,6 @@ def schedule(num_examples: int, plan: Plan) -> tuple[int, int]:
     of_epochs = plan.epochs * batches.steps_per_epoch(num_examples, size)
     steps = plan.steps * min(1, _STEADY / num_examples)
     return size, max(1, round(of_epochs), round(plan.examples / size), round(steps))
-
-
-def step_sizes(regs: np.ndarray, num_examples: int, plan: Plan) -> np.ndarray:
-    """A step size for every strength; those of small sets were found on rows of MNIST."""
-    if num_examples > _FEW_BATCHES * plan.batch_size:
-        return plan.learning_rate * (regs / _USUAL_REG) ** -0.25
-    return 2 * plan.learning_rate * (regs / _USUAL_REG) ** -0.35
 
 
 def sgd(rates: np.ndarray, num_examples: int, plan: Plan) -> Training:

@@ -8,7 +8,7 @@ Times come from the same programs on few rows, on this machine, without compilat
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -50,14 +50,18 @@ def _linear(sizes: Sizes, settings: Settings) -> Iterator[str]:
     tried = len(settings.search.values)
     num = probing.num_groups(tried, folds * sizes.classes * axes)
     together = -(-tried // num)
-    for times, trainings, what in ((num, together * folds, "search"), (1, 1, "refit")):
-        told = _training(sizes, axes, trainings, settings)
+    settings = replace(settings, fit=settings.fit_of(sizes.rows))
+    searches = [(num, together * folds, "search", plan) for plan in settings.plans]
+    for times, trainings, what, plan in (*searches, (1, 1, "refit", settings.plans[-1])):
+        told = _training(sizes, axes, trainings, settings, plan)
         yield f"Linear, {what}, {_times(times)}: {told}"
 
 
-def _training(sizes: Sizes, axes: int, trainings: int, settings: Settings) -> forecast.Forecast:
-    values, fit = np.resize(settings.search.values, trainings), settings.fit_of(sizes.rows)
-    recipe, hyper, steps, *_ = fits.RECIPES[fit](values, sizes.rows, settings.plan)
+def _training(
+    sizes: Sizes, axes: int, trainings: int, settings: Settings, plan: fits.Plan
+) -> forecast.Forecast:
+    values = np.resize(settings.search.values, trainings)
+    recipe, hyper, steps, *_ = fits.RECIPES[settings.fit](values, sizes.rows, plan)
     rows = jax.ShapeDtypeStruct((sizes.rows, axes), "float32")
     return forecast.training(
         rows, recipe, hyper, num_steps=steps, num_classes=sizes.classes, weight_of_each=True

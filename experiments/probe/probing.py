@@ -11,7 +11,8 @@ import jax
 import numpy as np
 
 from experiments.probe import features
-from lincls import certificate, linear, passes, placement, preprocessing
+from lincls import certificate, linear, losses, passes, penalties, placement, preprocessing
+from lincls.certificate import duals
 from lincls.structs import Affine, Examples, LinearParams
 
 PROBES = {  # name -> what a table calls it, and the metric of its search
@@ -42,7 +43,8 @@ class Chosen(NamedTuple):
     axis: str = "k"  # strength, learning rate or k
     gap: float = np.nan  # of the linear probe: it is at most so far above the optimum, relatively
     fit: str = ""  # of the linear probe: early, optimum or sgd
-    epochs: float = np.nan  # of its last training by early or sgd
+    epochs: float = np.nan  # of its last training, by early or sgd
+    of_epochs: tuple[float, ...] = ()  # that were tried
     at_edge: bool = False  # whether it is the first or the last that was tried
 
     @property
@@ -95,10 +97,9 @@ def kept(X: np.ndarray, folder: Path | None = None, scaled: bool = True) -> Rota
 def rotate(X: np.ndarray, folder: Path | None = None, scaled: bool = True) -> Rotated:
     """Rows minus their mean, over one scale, on the axes in which they are uncorrelated.
 
-    A rotation leaves sum(W**2), and so the optimum, as it is.  But a step size per coordinate,
-    which RMSprop has, then is one per principal axis, and the few long axes of embeddings no
-    longer hold back the many short ones.  Fewer rows than features have no more axes than
-    rows: W has no part outside of them at the optimum.
+    A rotation leaves sum(W**2), and so the optimum, as it is.  But a step size per coordinate
+    then is one per principal axis.  Fewer rows than features have no more axes than rows: W has
+    no part outside of them at the optimum.
 
     Args:
         X: (N, D); the rotated rows of a large file lie in a file as well.
@@ -144,10 +145,17 @@ def cut(data: Rotated, y: np.ndarray, weights: np.ndarray) -> Cut:
 def relative_gap(
     params: LinearParams, data: Rotated, y: np.ndarray, weight: np.ndarray, reg: float
 ) -> float:
-    """How far the objective of W (C, A) is above its minimum at most, as a share of it."""
-    Z, y = (data.Z, y) if (weight > 0).all() else (data.Z[weight > 0], y[weight > 0])
-    found = certificate.duality_gap(params, Z, y, reg=reg)
-    return max(0.0, found.size) / found.primal
+    """How far the objective of W (C, A) and b is above its minimum at most, as a share of it.
+
+    The bias of the head is near its best, so this is about the bound of
+    `certificate.duality_gap` at a seventh of its time.
+    """
+    as_they_are = preprocessing.identity(data.Z.shape[1])
+    wide = np.asarray(weight, np.float64)
+    task = certificate.task(data.Z, y, wide, as_they_are, len(params.b))
+    dual, strengths = duals.dual_of(losses.softmax), duals.strengths(penalties.l2, 1.0, reg)
+    primal, least = certificate.near_optimum(params, task, dual, strengths, search=True)
+    return max(0.0, primal - least) / primal
 
 
 def linear_accuracies(

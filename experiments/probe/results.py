@@ -21,7 +21,8 @@ def row(
     found: dict[str, Any] = {
         "name": one.name, "probe": one.probe, "shots": one.shots, "seed": one.seed,
         **_values(one), "selection": one.accuracy, "gap": _number(one.gap), "fit": one.fit or None,
-        "epochs": _number(one.epochs), "at_edge": one.at_edge,
+        "epochs": _number(one.epochs), "of_epochs": [n for n in one.of_epochs if np.isfinite(n)],
+        "at_edge": one.at_edge,
     }  # fmt: skip
     for name in metrics:
         ends = ("", "_low", "_high")
@@ -111,7 +112,7 @@ def cells(found: dict[str, Any], metrics: Sequence[str]) -> list[list[str]]:
         shown = result if result["shots"] == "all" else seeds
         numbers = [cell(name, shown) for name in metrics]
         lines.append([PROBES[result["probe"]][0], result["shots"], *numbers,
-                      over_seeds(seeds, metrics[0]), _chosen(result)])  # fmt: skip
+                      over_seeds(seeds, metrics[0]), chosen(result)])  # fmt: skip
     return lines
 
 
@@ -127,13 +128,21 @@ def cell(name: str, values: dict[str, Any]) -> str:
     return f"{unit * value:.{digits}f} ({unit * low:.{digits}f} to {unit * high:.{digits}f})"
 
 
-def _chosen(result: dict[str, Any]) -> str:
+def chosen(result: dict[str, Any]) -> str:
     if result["k"]:
         return f"k = {result['k']}"
     edge = " (edge of the grid)" if result["at_edge"] else ""
-    if result["learning_rate"]:
-        return f"learning rate {result['learning_rate']:.1e}{edge}, {result['epochs']:.3g} epochs"
-    return f"strength {result['strength']:.1e}{edge}"
+    axis = "strength" if result["strength"] else "learning rate"
+    return f"{axis} {result[axis.replace(' ', '_')]:.1e}{edge}{_epochs(result)}"
+
+
+def _epochs(result: dict[str, Any]) -> str:
+    """How long the training was, and what else was tried; nothing of an optimum."""
+    if not result["of_epochs"]:
+        return ""
+    tried = ", ".join(f"{each:.3g}" for each in result["of_epochs"])
+    of = f" of {tried}" if len(result["of_epochs"]) > 1 else ""
+    return f", epochs {result['epochs']:.3g}{of}"
 
 
 def over_seeds(told: dict[str, Any], name: str) -> str:

@@ -8,7 +8,7 @@ from experiments.lab.options import flag
 from experiments.probe.fits import Plan, Search
 from experiments.probe.probing import PROBES
 
-_FEW = 5000  # examples whose optimum takes no longer than RMSprop
+_FEW = 5000  # examples whose optimum takes no longer than early
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Settings:
         choices=("scale", "unit", "standard", "none"),
     )  # fmt: skip
     fit: str = flag(
-        "auto", "linear probe, early: so many --epochs of RMSprop; optimum: L-BFGS to --gap of the "
+        "auto", "linear probe, early: so many --epochs of SGD; optimum: L-BFGS to --gap of the "
         "optimum at each strength; sgd: SGD at each of --rates, without a penalty; auto: optimum "
         "for up to 5,000 examples, early for more",
         choices=("auto", "early", "optimum", "sgd"),
@@ -69,7 +69,11 @@ class Settings:
         low=1, smoke=200,
     )  # fmt: skip
     batch_size: int = flag(512, "examples in a minibatch at most", low=1)
-    learning_rate: float = flag(1e-3, "step size of RMSprop at strength 1e-3", low=1e-9)
+    lengths: tuple[float, ...] = flag(
+        (0.25, 1.0), "lengths of early's trainings that are tried, as shares of the whole, each "
+        "with a cosine of its own", low=1e-3,
+    )  # fmt: skip
+    learning_rate: float = flag(0.03, "step size of early at strength 1e-3", low=1e-9)
     rates: tuple[float, ...] = flag(
         (1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1),
         "learning rates that --fit sgd tries, for batches of 256, in proportion for others; it "
@@ -125,11 +129,13 @@ class Settings:
         return Search("strength", self.regs, ("--strongest", "--weakest"))
 
     @property
-    def plan(self) -> Plan:
-        """How the linear probe is trained."""
-        return Plan(
+    def plans(self) -> list[Plan]:
+        """How the linear probe is trained, the shortest way first; only early tries several."""
+        whole = Plan(
             self.epochs, self.examples, self.batch_size, self.learning_rate, self.steps, self.gap
         )
+        lengths = sorted(set(self.lengths)) if self.fit == "early" else (1.0,)
+        return [whole.shorter(share) for share in lengths]
 
     def fit_of(self, num_examples: int) -> str:
         """How a linear probe of so many examples is fitted, in the search and at the end."""
