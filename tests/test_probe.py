@@ -123,7 +123,7 @@ def test_choosing_k_on_folds_agrees_with_scikit_learn(examples):
 def test_all_strengths_and_folds_in_one_program_reach_their_optima(examples):
     task = only_task(examples, folds=("3",))
     weights, regs = task.weights(None, to_choose=True), np.array([1e-1, 3e-2, 1e-2])
-    plan = fits.Plan(3, 150_000, 512, 0.03)
+    plan = fits.Plan(3, 150_000, 512, 1e-3)
     params, diverged = fits.FITS["early"](
         task.key, task.rotated, task.y, 4, np.tile(weights, (3, 1)), np.repeat(regs, 3), plan
     )

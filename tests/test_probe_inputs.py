@@ -31,7 +31,7 @@ def test_fewer_rows_than_features_have_as_many_axes_and_the_same_optimum():
     centred = (X - thin.affine.shift) * thin.affine.scale
     np.testing.assert_allclose(thin.Z @ thin.Z.T, centred @ centred.T, atol=2e-4)
     np.testing.assert_allclose(thin.axes.T @ thin.axes, np.eye(60), atol=1e-5)
-    plan = fits.Plan(2, 180_000, 512, 0.03)
+    plan = fits.Plan(2, 180_000, 512, 1e-3)
     params, _ = fits.FITS["early"](
         jax.random.key(0), thin, y, 3, np.ones((1, 60), np.float32), np.array([1e-2]), plan
     )
@@ -184,7 +184,7 @@ def test_a_strength_that_diverges_is_not_chosen(small, monkeypatch, capsys):
 
 
 def test_small_sets_are_full_batches_and_great_ones_take_no_more_steps_than_their_examples():
-    plan = choosing.Settings().plans[-1]
+    plan = choosing.Settings().plan
     assert fits.schedule(160, plan) == (160, 2500)
     assert fits.schedule(2000, plan) == (512, 2000)
     assert fits.schedule(50_000, plan) == (512, 781)

@@ -86,7 +86,7 @@ def test_more_seeds_train_no_seed_again_and_change_no_row_of_it(file, tmp_path, 
     fit = fits.FITS["early"]
     monkeypatch.setitem(fits.FITS, "early", lambda *args: (trained.append(args[0]), fit(*args))[1])
     assert program.main(words(file, tmp_path)) == 0
-    assert len(trained) == 3  # two lengths and the refit of the second seed
+    assert len(trained) == 4  # two powers, the full length and the refit of the second seed
     assert len(found(tmp_path)) == 2
     first = [row for row in whole[0]["results"] if row["seed"] == 0]
     assert rows(tmp_path, 0) == [*first, *first]
@@ -130,7 +130,7 @@ def test_a_training_that_was_stopped_goes_on_from_its_state(tmp_path, monkeypatc
     rng = np.random.default_rng(2)
     rotated = probing.rotate(rng.normal(size=(60, 5)).astype(np.float32))
     y, weights = np.arange(60) % 3, np.ones((2, 60), np.float32)
-    plan = fits.Plan(2, 100, 16, 0.03, steps=40)
+    plan = fits.Plan(2, 100, 16, 1e-3, steps=40)
     args = (choosing.jax.random.key(0), rotated, y, 3, weights, np.array([1e-2, 1e-3]), plan)
     monkeypatch.setattr("lincls.training.driver.chunk_length", lambda *_: 10)
     whole, _ = fits.FITS["early"](*args)

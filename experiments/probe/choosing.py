@@ -122,10 +122,11 @@ def choose_linear(task: Task, shots: str, settings: Settings, parts: Parts = NOW
             f"    {shots} shots, seed {task.seed}: the chosen {axis} {values[best]:.1e} is at the "
             f"edge of the grid; widen it with {flag}"
         )
-    model, of_epochs = LinearParams(found["W"], found["b"]), tuple(map(float, found["epochs"]))
+    model, epochs = LinearParams(found["W"], found["b"]), found["epochs"]
     return Chosen(
         "linear", shots, task.seed, float(values[best]), float(found["accuracy"]), model, axis,
-        float(found["gap"]), str(found["fit"]), of_epochs[int(found["length"])], of_epochs, at_edge,
+        float(found["gap"]), str(found["fit"]), float(epochs[found["length"]]),
+        tuple(map(float, np.unique(epochs))), float(found["power"]), at_edge,
     )  # fmt: skip
 
 
@@ -134,10 +135,10 @@ def _linear(task: Task, shots: str, settings: Settings, parts: Parts, name: str)
     last_weights = task.weights(count, to_choose=False)
     num_examples = int((last_weights > 0).sum())
     settings = replace(settings, fit=settings.fit_of(num_examples))
-    accuracies, lost = _searched(task, shots, settings, parts, name)
+    plans, accuracies, lost = _searched(task, shots, settings, parts, name)
     place = np.where(lost, -1, accuracies).argmax()  # the shortest, then simplest, of equals
     length, best = map(int, np.unravel_index(place, accuracies.shape))
-    view, plan = next(views(task, last_weights, settings)), settings.plans[length]
+    view, plan = next(views(task, last_weights, settings)), plans[length]
     last, failed = _train(view, settings, plan, values[best : best + 1], None)
     _check_diverged(lost, failed, settings)
     params = LinearParams(last.W[0], last.b[0])
@@ -149,7 +150,8 @@ def _linear(task: Task, shots: str, settings: Settings, parts: Parts, name: str)
     numbers = {
         "best": best, "length": length, "accuracy": accuracies[length, best],
         "gap": _gap(view, params, settings, values[best]), "fit": settings.fit,
-        "epochs": [fits.epochs(settings.fit, num_examples, each) for each in settings.plans],
+        "epochs": [fits.epochs(settings.fit, num_examples, each) for each in plans],
+        "power": plan.power if settings.fit == "early" else np.nan,
         "W": model.W, "b": model.b, "accuracies": accuracies,
     }  # fmt: skip
     return {key: np.asarray(n) for key, n in numbers.items()}
@@ -157,19 +159,26 @@ def _linear(task: Task, shots: str, settings: Settings, parts: Parts, name: str)
 
 def _searched(
     task: Task, shots: str, settings: Settings, parts: Parts, name: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean accuracies (L, G) of each length and number on the parts; where a training diverged."""
+) -> tuple[list[fits.Plan], np.ndarray, np.ndarray]:
+    """What was tried; mean accuracies (L, G) on the parts; (L, G) where a training diverged."""
     weights = task.weights(settings.shot_counts[shots], to_choose=True)
     folds = list(views(task, weights, settings))
-    accuracies, lost = [], []
-    for length, plan in enumerate(settings.plans):
+
+    def of_plan(place: int, plan: fits.Plan) -> tuple[np.ndarray, np.ndarray]:
         grids = [
-            _grid(view, settings, plan, parts.path(f"training-{name}-{length}-{place}"))
-            for place, view in enumerate(folds)
+            _grid(view, settings, plan, parts.path(f"training-{name}-{place}-{fold}"))
+            for fold, view in enumerate(folds)
         ]
-        accuracies.append(np.concatenate([found for found, _ in grids], axis=1).mean(axis=1))
-        lost.append(np.any([diverged for _, diverged in grids], axis=0))
-    return np.stack(accuracies), np.stack(lost)
+        accuracies = np.concatenate([found for found, _ in grids], axis=1).mean(axis=1)
+        return accuracies, np.any([diverged for _, diverged in grids], axis=0)
+
+    plans = settings.plans
+    found = [of_plan(place, plan) for place, plan in enumerate(plans)]
+    best = int(np.argmax([np.where(lost, -1, accuracies).max() for accuracies, lost in found]))
+    longer = settings.longer(plans[best])
+    found += [of_plan(place, plan) for place, plan in enumerate(longer, len(plans))]
+    accuracies, lost = map(np.stack, zip(*found, strict=True))
+    return [*plans, *longer], accuracies, lost
 
 
 def _check_diverged(lost: np.ndarray, failed: np.ndarray, settings: Settings) -> None:

@@ -51,8 +51,9 @@ def _linear(sizes: Sizes, settings: Settings) -> Iterator[str]:
     num = probing.num_groups(tried, folds * sizes.classes * axes)
     together = -(-tried // num)
     settings = replace(settings, fit=settings.fit_of(sizes.rows))
-    searches = [(num, together * folds, "search", plan) for plan in settings.plans]
-    for times, trainings, what, plan in (*searches, (1, 1, "refit", settings.plans[-1])):
+    plans = [*settings.plans, *settings.longer(settings.plans[0])]
+    searches = [(num, together * folds, "search", plan) for plan in plans]
+    for times, trainings, what, plan in (*searches, (1, 1, "refit", plans[-1])):
         told = _training(sizes, axes, trainings, settings, plan)
         yield f"Linear, {what}, {_times(times)}: {told}"
 

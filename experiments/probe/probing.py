@@ -45,6 +45,7 @@ class Chosen(NamedTuple):
     fit: str = ""  # of the linear probe: early, optimum or sgd
     epochs: float = np.nan  # of its last training, by early or sgd
     of_epochs: tuple[float, ...] = ()  # that were tried
+    power: float = np.nan  # of early
     at_edge: bool = False  # whether it is the first or the last that was tried
 
     @property

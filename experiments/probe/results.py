@@ -22,7 +22,7 @@ def row(
         "name": one.name, "probe": one.probe, "shots": one.shots, "seed": one.seed,
         **_values(one), "selection": one.accuracy, "gap": _number(one.gap), "fit": one.fit or None,
         "epochs": _number(one.epochs), "of_epochs": [n for n in one.of_epochs if np.isfinite(n)],
-        "at_edge": one.at_edge,
+        "power": _number(one.power), "at_edge": one.at_edge,
     }  # fmt: skip
     for name in metrics:
         ends = ("", "_low", "_high")
@@ -44,7 +44,7 @@ def _number(value: float) -> float | None:
 def tidy(rows: Iterable[dict[str, Any]], metrics: Sequence[str]) -> list[dict[str, Any]]:
     """A line for each result and metric, as results.csv has them."""
     about = ("name", "probe", "shots", "seed", "strength", "learning_rate", "k", "selection", "gap",
-             "fit", "epochs", "at_edge")  # fmt: skip
+             "fit", "epochs", "power", "at_edge")  # fmt: skip
     return [
         {key: result[key] for key in about}
         | {"metric": name, "value": result[name], "low": result[f"{name}_low"],

@@ -70,10 +70,15 @@ class Settings:
     )  # fmt: skip
     batch_size: int = flag(512, "examples in a minibatch at most", low=1)
     lengths: tuple[float, ...] = flag(
-        (0.25, 1.0), "lengths of early's trainings that are tried, as shares of the whole, each "
+        (0.125, 1.0), "lengths of early's trainings that are tried, as shares of the whole, each "
         "with a cosine of its own", low=1e-3,
     )  # fmt: skip
-    learning_rate: float = flag(0.03, "step size of early at strength 1e-3", low=1e-9)
+    powers: tuple[float, ...] = flag(
+        (0.5, 0.125), "early divides gradients by their mean square to this power, 0.5 is RMSprop: "
+        "all are tried at the shortest length, the best at the others", low=0,
+    )  # fmt: skip
+    learning_rate: float = flag(1e-3, "step size of early at strength 1e-3, for power 0.5",
+                                low=1e-9)  # fmt: skip
     rates: tuple[float, ...] = flag(
         (1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1),
         "learning rates that --fit sgd tries, for batches of 256, in proportion for others; it "
@@ -129,13 +134,26 @@ class Settings:
         return Search("strength", self.regs, ("--strongest", "--weakest"))
 
     @property
-    def plans(self) -> list[Plan]:
-        """How the linear probe is trained, the shortest way first; only early tries several."""
-        whole = Plan(
+    def plan(self) -> Plan:
+        """How the linear probe is trained, at its full length."""
+        return Plan(
             self.epochs, self.examples, self.batch_size, self.learning_rate, self.steps, self.gap
         )
-        lengths = sorted(set(self.lengths)) if self.fit == "early" else (1.0,)
-        return [whole.shorter(share) for share in lengths]
+
+    @property
+    def plans(self) -> list[Plan]:
+        """What is tried first: of early the shortest length with each power."""
+        if self.fit != "early":
+            return [self.plan]
+        short = self.plan.shorter(min(self.lengths))
+        return [short._replace(power=power) for power in dict.fromkeys(self.powers)]
+
+    def longer(self, plan: Plan) -> list[Plan]:
+        """What is tried then, with the power that was best."""
+        if self.fit != "early":
+            return []
+        whole = self.plan._replace(power=plan.power)
+        return [whole.shorter(share) for share in sorted(set(self.lengths))[1:]]
 
     def fit_of(self, num_examples: int) -> str:
         """How a linear probe of so many examples is fitted, in the search and at the end."""
