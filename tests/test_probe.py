@@ -19,7 +19,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from experiments.lab import gate
 from experiments.probe import __main__ as program
-from experiments.probe import choosing, features, groups, measures, probing, results, testing
+from experiments.probe import choosing, features, fits, groups, measures, probing, results, testing
 from lincls import data, knn, objective, preprocessing, splits
 from lincls.structs import Examples, Hyper, LinearParams
 
@@ -123,8 +123,8 @@ def test_choosing_k_on_folds_agrees_with_scikit_learn(examples):
 def test_all_strengths_and_folds_in_one_program_reach_their_optima(examples):
     task = only_task(examples, folds=("3",))
     weights, regs = task.weights(None, to_choose=True), np.array([1e-1, 3e-2, 1e-2])
-    plan = probing.Plan(3, 150_000, 512, 1e-3)
-    params, diverged = probing.fit_linear(
+    plan = fits.Plan(3, 150_000, 512, 1e-3)
+    params, diverged = fits.FITS["early"](
         task.key, task.rotated, task.y, 4, np.tile(weights, (3, 1)), np.repeat(regs, 3), plan
     )
     assert not diverged.any()

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from experiments.lab import gate
 from experiments.lab.parts import Parts
 from experiments.probe import __main__ as program
-from experiments.probe import choosing, features, groups, probing, testing
+from experiments.probe import choosing, features, fits, groups, measures, probing, results, testing
 from experiments.probe.sets import EvaluationSet
 from lincls import data, linear
 from lincls.structs import LinearParams
@@ -31,11 +31,11 @@ def test_fewer_rows_than_features_have_as_many_axes_and_the_same_optimum():
     centred = (X - thin.affine.shift) * thin.affine.scale
     np.testing.assert_allclose(thin.Z @ thin.Z.T, centred @ centred.T, atol=2e-4)
     np.testing.assert_allclose(thin.axes.T @ thin.axes, np.eye(60), atol=1e-5)
-    plan = probing.Plan(2, 180_000, 512, 1e-3)
-    params, _ = probing.fit_linear(
+    plan = fits.Plan(2, 180_000, 512, 1e-3)
+    params, _ = fits.FITS["early"](
         jax.random.key(0), thin, y, 3, np.ones((1, 60), np.float32), np.array([1e-2]), plan
     )
-    model = probing.on_rows(LinearParams(params.W[0], params.b[0]), thin)
+    model = thin.on_rows(LinearParams(params.W[0], params.b[0]))
     whole = LogisticRegression(C=1 / (2 * 60 * 1e-2), tol=1e-8, max_iter=1000).fit(centred, y)
     scores = np.asarray(linear.scores(model, queries))
     expected = whole.decision_function((queries - thin.affine.shift) * thin.affine.scale)
@@ -172,22 +172,38 @@ def test_a_strength_that_diverges_is_not_chosen(small, monkeypatch, capsys):
     settings = choosing.Settings(strengths=3, seeds=1, probes=("linear",), examples=1, steps=5,
                                 fit="early")  # fmt: skip
     task = next(choosing.tasks(gate.Data(data.from_arrays(*small.values())), settings, 0))
-    whole = probing.fit_linear
+    whole = fits.FITS["early"]
 
     def some_diverge(*args, **more):
         params, diverged = whole(*args, **more)
         return params, diverged | (args[5] != settings.regs[2])
 
-    monkeypatch.setitem(probing.FITS, "early", some_diverge)
+    monkeypatch.setitem(fits.FITS, "early", some_diverge)
     assert choosing.choose_linear(task, "all", settings).value == settings.regs[2]
     assert "2 of 3 strengths diverged and are left out" in capsys.readouterr().err
 
 
 def test_small_sets_are_full_batches_and_great_ones_take_no_more_steps_than_their_examples():
     plan = choosing.Settings().plan
-    assert probing.schedule(160, plan) == (160, 2500)
-    assert probing.schedule(2000, plan) == (512, 2000)
-    assert probing.schedule(50_000, plan) == (512, 781)
+    assert fits.schedule(160, plan) == (160, 2500)
+    assert fits.schedule(2000, plan) == (512, 2000)
+    assert fits.schedule(50_000, plan) == (512, 781)
+
+
+def test_of_lengths_that_are_equally_good_the_shortest_is_chosen_and_told(small):
+    """Easy classes: every length and strength finds all of them."""
+    easy = {k: v + 20 * np.eye(6)[small[f"y{k[1:]}"]] if k[0] == "X" else v
+            for k, v in small.items()}  # fmt: skip
+    settings = choosing.Settings(strengths=2, weakest=1e-3, strongest=1e-2, seeds=1, fit="early",
+                                 probes=("linear",), lengths=(1.0, 0.5), examples=960,
+                                 steps=1, epochs=0)  # fmt: skip
+    found = choosing.choose(gate.Data(data.from_arrays(*easy.values())), settings, 0)[1][0]
+    assert (found.epochs, found.of_epochs, found.value) == (4, (4, 8), 1e-2)
+    told = results.row(found, OUTCOME, [], None)
+    assert results.chosen(told | {"at_edge": False}) == "strength 1.0e-02, epochs 4 of 4, 8"
+
+
+OUTCOME = measures.Outcome(np.zeros(1, int), np.zeros(1, int), 2, np.zeros((1, 2)))
 
 
 # --- groups of a table ---------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from shares import further
 from experiments.lab import lock, progress
 from experiments.lab.parts import Parts
 from experiments.probe import __main__ as program
-from experiments.probe import choosing, features, probing
+from experiments.probe import choosing, features, fits, probing
 from experiments.probe.store import mark_of_parts
 from lincls import placement
 
@@ -83,12 +83,10 @@ def test_what_is_finished_is_read_and_again_computes_it(file, tmp_path, whole, c
 def test_more_seeds_train_no_seed_again_and_change_no_row_of_it(file, tmp_path, whole, monkeypatch):
     assert program.main(words(file, tmp_path, "--seeds", "1")) == 0
     trained = []
-    fit = probing.FITS["early"]
-    monkeypatch.setitem(
-        probing.FITS, "early", lambda *args: (trained.append(args[0]), fit(*args))[1]
-    )
+    fit = fits.FITS["early"]
+    monkeypatch.setitem(fits.FITS, "early", lambda *args: (trained.append(args[0]), fit(*args))[1])
     assert program.main(words(file, tmp_path)) == 0
-    assert len(trained) == 2  # grid and refit of the second seed
+    assert len(trained) == 4  # two powers, the full length and the refit of the second seed
     assert len(found(tmp_path)) == 2
     first = [row for row in whole[0]["results"] if row["seed"] == 0]
     assert rows(tmp_path, 0) == [*first, *first]
@@ -132,10 +130,10 @@ def test_a_training_that_was_stopped_goes_on_from_its_state(tmp_path, monkeypatc
     rng = np.random.default_rng(2)
     rotated = probing.rotate(rng.normal(size=(60, 5)).astype(np.float32))
     y, weights = np.arange(60) % 3, np.ones((2, 60), np.float32)
-    plan = probing.Plan(2, 100, 16, 1e-3, steps=40)
+    plan = fits.Plan(2, 100, 16, 1e-3, steps=40)
     args = (choosing.jax.random.key(0), rotated, y, 3, weights, np.array([1e-2, 1e-3]), plan)
     monkeypatch.setattr("lincls.training.driver.chunk_length", lambda *_: 10)
-    whole, _ = probing.fit_linear(*args)
+    whole, _ = fits.FITS["early"](*args)
     saved, done = tmp_path / "state.npz", []
 
     def stop(step, _):
@@ -144,8 +142,8 @@ def test_a_training_that_was_stopped_goes_on_from_its_state(tmp_path, monkeypatc
 
     with placement.limited(saving_seconds=0, saving_share=1e9):
         with pytest.raises(InterruptedError):
-            probing.fit_linear(*args, stop, saved)
-        again, _ = probing.fit_linear(*args, lambda step, _: done.append(step), saved)
+            fits.FITS["early"](*args, stop, saved)
+        again, _ = fits.FITS["early"](*args, lambda step, _: done.append(step), saved)
     assert done == [30, 40]
     np.testing.assert_array_equal(again.W, whole.W)
 

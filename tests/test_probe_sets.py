@@ -150,3 +150,11 @@ def test_strengths_without_room_together_are_trained_in_groups_and_give_the_same
     (found,) = run(tmp_path / "parts", file, *flags).values()
     assert "6 strengths in 3 groups, for memory" in capsys.readouterr().err
     assert found["results"] == whole["results"]
+
+
+def test_feature_files_are_compared_under_each_protocol(tmp_path, capsys):
+    first, other = saved(tmp_path / "a.npz"), saved(tmp_path / "b.npz")
+    run(tmp_path, first, "--others", str(other), "--protocol", "none", "vtab-1k", "--seeds", "1")
+    told = capsys.readouterr().out
+    for name in ("a", "a, vtab-1k"):
+        assert f"First: {name}. Differences on the same test examples" in told

@@ -1,4 +1,4 @@
-"""What a probe chooses without the test set: the strength of the linear probe, and the k of kNN."""
+"""What a probe chooses without the test set: a number of the linear probe, and the k of kNN."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.lab import gate, progress
 from experiments.lab.parts import NOWHERE, Arrays, Parts
-from experiments.probe import features, least_squares, probing
+from experiments.probe import features, fits, least_squares, probing
 from experiments.probe.probing import PROBES, Chosen
 from experiments.probe.settings import Settings
 from lincls import checks, knn, linear, splits
@@ -43,12 +43,19 @@ def tasks(
     """One task per seed; the features are prepared once, those of a large file in the folder."""
     y = np.asarray(data.train.labels)
     X = prepared(data.train.images, power_of(data), settings, folder)
-    features.warn_of_far_rows(X, settings.normalise)
-    rotated = probing.rotate(X, folder)
+    if settings.normalise != "none":
+        features.warn_of_far_rows(X, settings.normalise)
+    rotated = rows_of(X, settings, folder)
     for number in range(seed, seed + settings.seeds):
         key = jax.random.key(number)
         held = held_out(key, y, settings, groups)
         yield Task(number, key, X, rotated, y, data.num_classes, held, folder)
+
+
+def rows_of(X: np.ndarray, settings: Settings, folder: Path | None) -> probing.Rotated:
+    """The rows of the linear probe; SGD from random weights takes them on their own axes."""
+    axes = probing.kept if settings.fit == "sgd" else probing.rotate
+    return axes(X, folder, scaled=settings.normalise != "none")
 
 
 def prepared(
@@ -91,7 +98,7 @@ def views(task: Task, weights: np.ndarray, settings: Settings) -> Iterator[View]
     for part, weight in enumerate(weights):
         affine = features.standard(task.X, weight)
         X = features.moved(task.X, affine, task.folder)
-        rotated = probing.rotate(X, task.folder)
+        rotated = rows_of(X, settings, task.folder)
         own = task._replace(X=X, rotated=rotated, held=task.held[part : part + 1])
         yield View(own, weight[None], affine)
 
@@ -100,103 +107,144 @@ def views(task: Task, weights: np.ndarray, settings: Settings) -> Iterator[View]
 
 
 def choose_linear(task: Task, shots: str, settings: Settings, parts: Parts = NOWHERE) -> Chosen:
-    """Train every strength on every part; refit the best, the strongest of equals.
+    """Train every number of the search on every part; refit the best, the simplest of equals.
 
     Raises:
-        probing.Diverged: every strength, or the last training, left what has a meaning.
+        probing.Diverged: every training, or the last one, left what has a meaning.
     """
     name = f"linear-{shots.replace('%', 'percent')}-seed{task.seed}"
     found = parts.kept(f"chosen-{name}", lambda: _linear(task, shots, settings, parts, name))
-    regs, best = settings.regs, int(found["best"])
-    at_edge = len(regs) > 1 and best in (0, len(regs) - 1)
+    (axis, values, flags), best = settings.search, int(found["best"])
+    at_edge = len(values) > 1 and best in (0, len(values) - 1)
     if at_edge:
-        flag = "--strongest" if best == 0 else "--weakest"
+        flag = flags[best > 0]
         progress.say(
-            f"    {shots} shots, seed {task.seed}: the chosen strength {regs[best]:.1e} is at the "
+            f"    {shots} shots, seed {task.seed}: the chosen {axis} {values[best]:.1e} is at the "
             f"edge of the grid; widen it with {flag}"
         )
-    model = LinearParams(found["W"], found["b"])
-    return Chosen("linear", shots, task.seed, float(regs[best]), float(found["accuracy"]), model,
-                  float(found["gap"]), str(found["fit"]), at_edge)  # fmt: skip
+    model, epochs = LinearParams(found["W"], found["b"]), found["epochs"]
+    return Chosen(
+        "linear", shots, task.seed, float(values[best]), float(found["accuracy"]), model, axis,
+        float(found["gap"]), str(found["fit"]), float(epochs[found["length"]]),
+        tuple(map(float, np.unique(epochs))), float(found["power"]), at_edge,
+    )  # fmt: skip
 
 
 def _linear(task: Task, shots: str, settings: Settings, parts: Parts, name: str) -> Arrays:
-    count, regs = settings.shot_counts[shots], settings.regs
+    count, values = settings.shot_counts[shots], settings.search.values
     last_weights = task.weights(count, to_choose=False)
-    settings = replace(settings, fit=settings.fit_of(int((last_weights > 0).sum())))
-    folds = list(views(task, task.weights(count, to_choose=True), settings))
-    grids = [
-        _grid(view, settings, parts.path(f"training-{name}-{place}"))
-        for place, view in enumerate(folds)
-    ]
-    accuracy = np.concatenate([found for found, _ in grids], axis=1).mean(axis=1)
-    lost = np.any([diverged for _, diverged in grids], axis=0)
-    best = int(np.where(lost, -1, accuracy).argmax())
-    view = next(views(task, last_weights, settings))
-    last, failed = _train(view, settings, regs[best : best + 1], None)
-    if lost.all() or failed.any():
-        raise probing.Diverged(
-            f"the linear probe diverged; --learning-rate {settings.learning_rate:g} is too great "
-            "for these features"
-        )
-    if lost.any():
-        progress.say(f"{lost.sum()} of {len(regs)} strengths diverged and are left out, from "
-                     f"{regs[lost].min():.1e} to {regs[lost].max():.1e}")  # fmt: skip
+    num_examples = int((last_weights > 0).sum())
+    settings = replace(settings, fit=settings.fit_of(num_examples))
+    plans, accuracies, lost = _searched(task, shots, settings, parts, name)
+    place = np.where(lost, -1, accuracies).argmax()  # the shortest, then simplest, of equals
+    length, best = map(int, np.unravel_index(place, accuracies.shape))
+    view, plan = next(views(task, last_weights, settings)), plans[length]
+    last, failed = _train(view, settings, plan, values[best : best + 1], None)
+    _check_diverged(lost, failed, settings)
     params = LinearParams(last.W[0], last.b[0])
-    inner = view.task
-    gap = probing.relative_gap(params, inner.rotated, inner.y, view.weights[0], regs[best])
-    model = probing.on_rows(params, inner.rotated)
+    model = view.task.rotated.on_rows(params)
     model = model if view.affine is None else linear.on_pixels(model, view.affine)
     if parts.folder:
         for file in parts.folder.glob(f"training-{name}-*"):
             file.unlink(missing_ok=True)
-    numbers = {"best": best, "accuracy": accuracy[best], "gap": gap}
-    return {key: np.asarray(n) for key, n in numbers.items()} | {
-        "W": np.asarray(model.W), "b": np.asarray(model.b), "accuracies": accuracy,
-        "fit": np.asarray(settings.fit),
+    numbers = {
+        "best": best, "length": length, "accuracy": accuracies[length, best],
+        "gap": _gap(view, params, settings, values[best]), "fit": settings.fit,
+        "epochs": [fits.epochs(settings.fit, num_examples, each) for each in plans],
+        "power": plan.power if settings.fit == "early" else np.nan,
+        "W": model.W, "b": model.b, "accuracies": accuracies,
     }  # fmt: skip
+    return {key: np.asarray(n) for key, n in numbers.items()}
 
 
-def _grid(view: View, settings: Settings, saved: Path | None) -> tuple[np.ndarray, np.ndarray]:
-    """Accuracies (R, p) of every strength on every part, and (R,) where one diverged.
+def _searched(
+    task: Task, shots: str, settings: Settings, parts: Parts, name: str
+) -> tuple[list[fits.Plan], np.ndarray, np.ndarray]:
+    """What was tried; mean accuracies (L, G) on the parts; (L, G) where a training diverged."""
+    weights = task.weights(settings.shot_counts[shots], to_choose=True)
+    folds = list(views(task, weights, settings))
 
-    Strengths that have no room in memory together are trained one group after another.
-    """
+    def of_plan(place: int, plan: fits.Plan) -> tuple[np.ndarray, np.ndarray]:
+        grids = [
+            _grid(view, settings, plan, parts.path(f"training-{name}-{place}-{fold}"))
+            for fold, view in enumerate(folds)
+        ]
+        accuracies = np.concatenate([found for found, _ in grids], axis=1).mean(axis=1)
+        return accuracies, np.any([diverged for _, diverged in grids], axis=0)
+
+    plans = settings.plans
+    found = [of_plan(place, plan) for place, plan in enumerate(plans)]
+    best = int(np.argmax([np.where(lost, -1, accuracies).max() for accuracies, lost in found]))
+    longer = settings.longer(plans[best])
+    found += [of_plan(place, plan) for place, plan in enumerate(longer, len(plans))]
+    accuracies, lost = map(np.stack, zip(*found, strict=True))
+    return [*plans, *longer], accuracies, lost
+
+
+def _check_diverged(lost: np.ndarray, failed: np.ndarray, settings: Settings) -> None:
+    """Say which trainings of the search diverged; Diverged if no head is left."""
+    axis, values, _ = settings.search
+    if lost.all() or failed.any():
+        flag = "--rates are" if settings.fit == "sgd" else (
+            f"--learning-rate {settings.learning_rate:g} is"
+        )  # fmt: skip
+        raise probing.Diverged(f"the linear probe diverged; {flag} too great for these features")
+    if lost.any():
+        these = values[lost.any(axis=0)]
+        progress.say(f"{len(these)} of {len(values)} {axis}s diverged and are left out, from "
+                     f"{these.min():.1e} to {these.max():.1e}")  # fmt: skip
+
+
+def _gap(view: View, params: LinearParams, settings: Settings, value: float) -> float:
+    """The relative duality gap at a strength; without a penalty there is none."""
+    if settings.fit == "sgd":
+        return np.nan
     task = view.task
+    return probing.relative_gap(params, task.rotated, task.y, view.weights[0], value)
+
+
+def _grid(
+    view: View, settings: Settings, plan: fits.Plan, saved: Path | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Accuracies (G, p) of every number of the search on every part, and (G,) where one diverged.
+
+    Trainings that have no room in memory together run one group after another.
+    """
+    task, (axis, values, _) = view.task, settings.search
     size = len(view.weights) * task.num_classes * task.rotated.Z.shape[1]
-    groups = np.array_split(settings.regs, probing.num_groups(len(settings.regs), size))
+    groups = np.array_split(values, probing.num_groups(len(values), size))
     if len(groups) > 1:
-        progress.say(f"    {len(settings.regs)} strengths in {len(groups)} groups, for memory")
+        progress.say(f"    {len(values)} {axis}s in {len(groups)} groups, for memory")
     found = [
-        _of_strengths(view, settings, regs, saved and saved.with_suffix(f".{place}.npz"))
-        for place, regs in enumerate(groups)
+        _of_values(view, settings, plan, group, saved and saved.with_suffix(f".{place}.npz"))
+        for place, group in enumerate(groups)
     ]
     accuracies, diverged = map(np.concatenate, zip(*found, strict=True))
     return accuracies, diverged
 
 
-def _of_strengths(
-    view: View, settings: Settings, regs: np.ndarray, saved: Path | None
+def _of_values(
+    view: View, settings: Settings, plan: fits.Plan, values: np.ndarray, saved: Path | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`_grid` of some strengths: only what they are judged by is kept."""
+    """`_grid` of some values: only what they are judged by is kept."""
     num_parts = len(view.weights)
-    params, diverged = _train(view, settings, regs, saved)
-    grid = LinearParams(*(np.reshape(leaf, (len(regs), num_parts, *leaf.shape[1:]))
+    params, diverged = _train(view, settings, plan, values, saved)
+    grid = LinearParams(*(np.reshape(leaf, (len(values), num_parts, *leaf.shape[1:]))
                           for leaf in params))  # fmt: skip
     task = view.task
     accuracy = probing.linear_accuracies(grid, task.rotated, task.y, task.held)
-    return accuracy, np.any(np.reshape(diverged, (len(regs), num_parts)), axis=1)
+    return accuracy, np.any(np.reshape(diverged, (len(values), num_parts)), axis=1)
 
 
 def _train(
-    view: View, settings: Settings, regs: np.ndarray, saved: Path | None
+    view: View, settings: Settings, plan: fits.Plan, values: np.ndarray, saved: Path | None
 ) -> tuple[LinearParams, np.ndarray]:
-    """Every strength on every part, strength by strength."""
+    """Every value on every part, value by value."""
     task, num = view.task, len(view.weights)
-    return probing.FITS[settings.fit](
+    return fits.FITS[settings.fit](
         jax.random.fold_in(task.key, 2), task.rotated, task.y, task.num_classes,
-        np.tile(view.weights, (len(regs), 1)), np.repeat(regs, num), settings.plan,
-        progress.watcher(f"linear, {len(regs) * num} trainings"), saved,
+        np.tile(view.weights, (len(values), 1)), np.repeat(values, num), plan,
+        progress.watcher(f"linear, {len(values) * num} trainings"), saved,
     )  # fmt: skip
 
 
@@ -222,7 +270,8 @@ def choose_least_squares(
 
     found = parts.kept(f"chosen-{name}", compute)
     model = LinearParams(found["W"], found["b"])
-    return Chosen("lsr", shots, task.seed, settings.lsr_strength, float(found["accuracy"]), model)
+    return Chosen("lsr", shots, task.seed, settings.lsr_strength, float(found["accuracy"]), model,
+                  "strength")  # fmt: skip
 
 
 # --- the kNN probes ----------------------------------------------------------------------------

@@ -8,7 +8,7 @@ Times come from the same programs on few rows, on this machine, without compilat
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -16,7 +16,7 @@ import numpy as np
 
 from experiments.lab import choices, options
 from experiments.lab.options import flag
-from experiments.probe import choosing, probing
+from experiments.probe import choosing, fits, probing
 from experiments.probe.settings import Settings
 from lincls import forecast
 
@@ -47,16 +47,22 @@ def _linear(sizes: Sizes, settings: Settings) -> Iterator[str]:
         yield "Linear: each strength goes to its optimum; the data decide in how many steps."
         return
     folds, axes = settings.num_folds or 1, min(sizes.rows, sizes.features)
-    num = probing.num_groups(settings.strengths, folds * sizes.classes * axes)
-    together = -(-settings.strengths // num)
-    for times, trainings, what in ((num, together * folds, "search"), (1, 1, "refit")):
-        told = _training(sizes, axes, trainings, settings)
+    tried = len(settings.search.values)
+    num = probing.num_groups(tried, folds * sizes.classes * axes)
+    together = -(-tried // num)
+    settings = replace(settings, fit=settings.fit_of(sizes.rows))
+    plans = [*settings.plans, *settings.longer(settings.plans[0])]
+    searches = [(num, together * folds, "search", plan) for plan in plans]
+    for times, trainings, what, plan in (*searches, (1, 1, "refit", plans[-1])):
+        told = _training(sizes, axes, trainings, settings, plan)
         yield f"Linear, {what}, {_times(times)}: {told}"
 
 
-def _training(sizes: Sizes, axes: int, trainings: int, settings: Settings) -> forecast.Forecast:
-    regs = np.resize(settings.regs, trainings)
-    recipe, hyper, steps = probing.early(regs, sizes.rows, settings.plan)
+def _training(
+    sizes: Sizes, axes: int, trainings: int, settings: Settings, plan: fits.Plan
+) -> forecast.Forecast:
+    values = np.resize(settings.search.values, trainings)
+    recipe, hyper, steps, *_ = fits.RECIPES[settings.fit](values, sizes.rows, plan)
     rows = jax.ShapeDtypeStruct((sizes.rows, axes), "float32")
     return forecast.training(
         rows, recipe, hyper, num_steps=steps, num_classes=sizes.classes, weight_of_each=True

@@ -27,6 +27,15 @@ PROTOCOLS = {
         "Caron et al., ICCV 2021; facebookresearch/dino, eval_knn.py",
         "k is chosen on a validation part; the paper reports k = 20, chosen on the test set",
     ),
+    "dinov2-linear": Protocol(
+        {"probes": ("linear",), "normalise": "none", "fit": "sgd",
+         "rates": (1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1),
+         "batch_size": 128, "examples": 12_500 * 128, "seeds": 1, "metrics": ("top1", "top5")},
+        "Oquab et al., arXiv 2304.07193; facebookresearch/dinov2, eval/linear.py",
+        "the rate is chosen on held-out training rows and refitted on all; the original reports "
+        "the best on the validation set that it chooses on.  Its layers, their averages and its "
+        "augmented images are features of the file here; all rates start from one W",
+    ),
     "clip": Protocol(
         {"probes": ("linear",), "normalise": "scale", "fit": "optimum", "strengths": 97,
          "seeds": 1, "metrics": ("top1", "per_class")},

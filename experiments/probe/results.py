@@ -10,6 +10,8 @@ from experiments.probe import measures
 from experiments.probe.measures import Outcome
 from experiments.probe.probing import PROBES, Chosen
 
+AXES = ("strength", "learning rate", "k")  # what a probe may choose
+
 
 def row(
     one: Chosen, outcome: Outcome, metrics: Sequence[str], groups: np.ndarray | None,
@@ -18,9 +20,9 @@ def row(
     """A result as JSON has it.  A number that is not there, or not finite, is None."""
     found: dict[str, Any] = {
         "name": one.name, "probe": one.probe, "shots": one.shots, "seed": one.seed,
-        "strength": one.value if one.is_linear else None,
-        "k": None if one.is_linear else int(one.value), "selection": one.accuracy,
-        "gap": _number(one.gap), "fit": one.fit or None, "at_edge": one.at_edge,
+        **_values(one), "selection": one.accuracy, "gap": _number(one.gap), "fit": one.fit or None,
+        "epochs": _number(one.epochs), "of_epochs": [n for n in one.of_epochs if np.isfinite(n)],
+        "power": _number(one.power), "at_edge": one.at_edge,
     }  # fmt: skip
     for name in metrics:
         ends = ("", "_low", "_high")
@@ -29,14 +31,20 @@ def row(
     return found
 
 
+def _values(one: Chosen) -> dict[str, float | int | None]:
+    """The number that was chosen, by the name of its axis; those of other axes are None."""
+    value = one.value if one.is_linear else int(one.value)
+    return {axis.replace(" ", "_"): value if axis == one.axis else None for axis in AXES}
+
+
 def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
 def tidy(rows: Iterable[dict[str, Any]], metrics: Sequence[str]) -> list[dict[str, Any]]:
     """A line for each result and metric, as results.csv has them."""
-    about = ("name", "probe", "shots", "seed", "strength", "k", "selection", "gap", "fit",
-             "at_edge")  # fmt: skip
+    about = ("name", "probe", "shots", "seed", "strength", "learning_rate", "k", "selection", "gap",
+             "fit", "epochs", "power", "at_edge")  # fmt: skip
     return [
         {key: result[key] for key in about}
         | {"metric": name, "value": result[name], "low": result[f"{name}_low"],
@@ -104,7 +112,7 @@ def cells(found: dict[str, Any], metrics: Sequence[str]) -> list[list[str]]:
         shown = result if result["shots"] == "all" else seeds
         numbers = [cell(name, shown) for name in metrics]
         lines.append([PROBES[result["probe"]][0], result["shots"], *numbers,
-                      over_seeds(seeds, metrics[0]), _chosen(result)])  # fmt: skip
+                      over_seeds(seeds, metrics[0]), chosen(result)])  # fmt: skip
     return lines
 
 
@@ -120,11 +128,21 @@ def cell(name: str, values: dict[str, Any]) -> str:
     return f"{unit * value:.{digits}f} ({unit * low:.{digits}f} to {unit * high:.{digits}f})"
 
 
-def _chosen(result: dict[str, Any]) -> str:
+def chosen(result: dict[str, Any]) -> str:
     if result["k"]:
         return f"k = {result['k']}"
     edge = " (edge of the grid)" if result["at_edge"] else ""
-    return f"strength {result['strength']:.1e}{edge}"
+    axis = "strength" if result["strength"] else "learning rate"
+    return f"{axis} {result[axis.replace(' ', '_')]:.1e}{edge}{_epochs(result)}"
+
+
+def _epochs(result: dict[str, Any]) -> str:
+    """How long the training was, and what else was tried; nothing of an optimum."""
+    if not result["of_epochs"]:
+        return ""
+    tried = ", ".join(f"{each:.3g}" for each in result["of_epochs"])
+    of = f" of {tried}" if len(result["of_epochs"]) > 1 else ""
+    return f", epochs {result['epochs']:.3g}{of}"
 
 
 def over_seeds(told: dict[str, Any], name: str) -> str:
@@ -172,10 +190,20 @@ def caption(found: dict[str, Any]) -> str:
         f"{data['source']}: {data['num_train']:,} training and {data['num_test']:,} test examples, "
         f"{len(data['class_names'])} classes, normalise {settings['normalise']}. Percent with "
         f"95 % CI over the {units}; seed {found['seed']}. {_of_seeds(settings)}"
-        f"Strength and k chosen on {on}; "
+        f"{_chosen_numbers(found['results'])} chosen on {on}; "
         f"the test set was opened {'once' if times == 1 else f'{times} times'}."
         f"{unlearnable(found['only_in_test'])}"
     )
+
+
+def _chosen_numbers(rows: Sequence[dict[str, Any]]) -> str:
+    """What was chosen, such as "Strength and k"; least squares chooses nothing."""
+    named = [
+        axis
+        for axis in AXES
+        if any(row[axis.replace(" ", "_")] for row in rows if row["probe"] != "lsr")
+    ]
+    return " and ".join(named).capitalize() or "Nothing was"
 
 
 def of_further(name: str, found: dict[str, Any]) -> str:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.lab.options import flag
-from experiments.probe import probing
+from experiments.probe.fits import Plan, Search
 from experiments.probe.probing import PROBES
 
-_FEW = 5000  # examples whose optimum takes no longer than RMSprop
+_FEW = 5000  # examples whose optimum takes no longer than early
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,14 @@ class Settings:
     )  # fmt: skip
     normalise: str = flag(
         "scale", "scale: minus the mean, over one scale; unit: rows of norm 1 before that; "
-        "standard: each feature by its own deviation, fitted inside each fold",
-        choices=("scale", "unit", "standard"),
+        "standard: each feature by its own deviation, fitted inside each fold; none: as they are",
+        choices=("scale", "unit", "standard", "none"),
     )  # fmt: skip
     fit: str = flag(
-        "auto", "linear probe, early: so many --epochs of RMSprop; optimum: L-BFGS to --gap of the "
-        "optimum at each strength; auto: optimum for up to 5,000 examples, early for more",
-        choices=("auto", "early", "optimum"),
+        "auto", "linear probe, early: so many --epochs of SGD; optimum: L-BFGS to --gap of the "
+        "optimum at each strength; sgd: SGD at each of --rates, without a penalty; auto: optimum "
+        "for up to 5,000 examples, early for more",
+        choices=("auto", "early", "optimum", "sgd"),
     )  # fmt: skip
     gap: float = flag(1e-3, "relative duality gap at which an optimum is near enough", low=0)
     folds: tuple[str, ...] = flag(
@@ -69,7 +70,21 @@ class Settings:
         low=1, smoke=200,
     )  # fmt: skip
     batch_size: int = flag(512, "examples in a minibatch at most", low=1)
-    learning_rate: float = flag(1e-3, "step size of RMSprop at strength 1e-3", low=1e-9)
+    lengths: tuple[float, ...] = flag(
+        (0.125, 1.0), "lengths of early's trainings that are tried, as shares of the whole, each "
+        "with a cosine of its own", low=1e-3,
+    )  # fmt: skip
+    powers: tuple[float, ...] = flag(
+        (0.5, 0.125), "early divides gradients by their mean square to this power, 0.5 is RMSprop: "
+        "all are tried at the shortest length, the best at the others", low=0,
+    )  # fmt: skip
+    learning_rate: float = flag(1e-3, "step size of early at strength 1e-3, for power 0.5",
+                                low=1e-9)  # fmt: skip
+    rates: tuple[float, ...] = flag(
+        (1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1),
+        "learning rates that --fit sgd tries, for batches of 256, in proportion for others; it "
+        "takes --examples / --batch-size steps", low=1e-9,
+    )  # fmt: skip
     num_neighbors: int = flag(100, "the greatest k; every smaller one is tried", low=1, smoke=10)
     ks: tuple[int, ...] = flag((0,), "only these k are tried; 0: every k up to the greatest", low=0)
     samples: int = flag(1000, "test sets that the bootstrap draws, for log loss and Brier score",
@@ -113,11 +128,33 @@ class Settings:
         return np.array(asked) if asked else ks
 
     @property
-    def plan(self) -> probing.Plan:
-        """How the linear probe is trained."""
-        return probing.Plan(
+    def search(self) -> Search:
+        """What the linear probe is searched over."""
+        if self.fit == "sgd":
+            return Search("learning rate", np.unique(self.rates), ("--rates", "--rates"))
+        return Search("strength", self.regs, ("--strongest", "--weakest"))
+
+    @property
+    def plan(self) -> Plan:
+        """How the linear probe is trained, at its full length."""
+        return Plan(
             self.epochs, self.examples, self.batch_size, self.learning_rate, self.steps, self.gap
         )
+
+    @property
+    def plans(self) -> list[Plan]:
+        """What is tried first: of early the shortest length with each power."""
+        if self.fit != "early":
+            return [self.plan]
+        short = self.plan.shorter(min(self.lengths))
+        return [short._replace(power=power) for power in dict.fromkeys(self.powers)]
+
+    def longer(self, plan: Plan) -> list[Plan]:
+        """What is tried then, with the power that was best."""
+        if self.fit != "early":
+            return []
+        whole = self.plan._replace(power=plan.power)
+        return [whole.shorter(share) for share in sorted(set(self.lengths))[1:]]
 
     def fit_of(self, num_examples: int) -> str:
         """How a linear probe of so many examples is fitted, in the search and at the end."""

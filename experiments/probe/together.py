@@ -55,17 +55,25 @@ def _top1(row: dict[str, Any]) -> float:
 
 
 def _compared(folders: Sequence[Path], found: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Each other feature file less the first, of the same protocol, where the labels agree."""
-    first = compare.read(folders[0])
-    paired = [
-        (compare.read(folder), each["name"]) for folder, each in zip(folders, found, strict=True)
-        if list(each["settings"]["protocol"]) == list(found[0]["settings"]["protocol"])
-    ]  # fmt: skip
-    paired = [one for one in paired[1:] if np.array_equal(one[0].labels, first.labels)]
+    """Each other feature file less the first, by protocol, where the labels agree."""
+    by_protocol: dict[tuple[str, ...], list[tuple[Path, str]]] = {}
+    for folder, each in zip(folders, found, strict=True):
+        of_protocol = by_protocol.setdefault(tuple(each["settings"]["protocol"]), [])
+        of_protocol.append((folder, each["name"]))
+    for (folder, name), *others in by_protocol.values():
+        yield from _less_the_first(compare.read(folder), name, others)
+
+
+def _less_the_first(
+    first: compare.Result, name: str, others: Sequence[tuple[Path, str]]
+) -> Iterator[str]:
+    paired = [(compare.read(folder), other) for folder, other in others]
+    paired = [one for one in paired if np.array_equal(one[0].labels, first.labels)]
     if not paired:
         return
-    yield f"First: {found[0]['name']}. Differences on the same test examples, first less other:"
+    yield f"First: {name}. Differences on the same test examples, first less other:"
     yield ""
     yield from compare.HEAD
-    for other, name in paired:
-        yield from compare.lines(first, other, name)
+    for result, other in paired:
+        yield from compare.lines(first, result, other)
+    yield ""

@@ -121,7 +121,7 @@ def duality_gap(
 
 
 def near_optimum(
-    params: LinearParams, of: Task, dual: Dual, strengths: Strengths
+    params: LinearParams, of: Task, dual: Dual, strengths: Strengths, *, search: bool = False
 ) -> tuple[float, float]:
     """The objective of (W, b), and a dual value that is close to it where W is near the optimum.
 
@@ -132,6 +132,7 @@ def near_optimum(
         params: W (C, D), b (C,).
         of: the examples, of `task`.
         dual, strengths: of `duals.dual_of` and `duals.strengths`.
+        search: also try parts of the point, for W that is not so near.
     """
     W, b = (np.asarray(leaf, np.float64) for leaf in params)
     found = products(W, of)
@@ -139,7 +140,7 @@ def near_optimum(
     if not of.present.all():
         found, b = found[:, of.present], b[of.present]
     b = _balanced(found, of, dual, b, _FEW_STEPS)
-    return primal, _best_dual(_Scores(found, b), of, dual, strengths, search=False)
+    return primal, _best_dual(_Scores(found, b), of, dual, strengths, search=search)
 
 
 class _Scores(NamedTuple):
