@@ -183,7 +183,7 @@ def _on_pixels(saved: Saved) -> LinearParams:
 def _rows(saved: Saved, images: AnyArray) -> AnyArray:
     """Rows (M, D) of images whose shape is that of the training data."""
     checks.kind(saved, Saved, "saved", "models.load(path)")
-    images, shape = checks.as_array(images, "images"), saved.image_shape
+    images, shape = checks.as_array(checks.concrete(images, "images"), "images"), saved.image_shape
     if shape is not None and images.ndim > 2 and images.shape[1:] != shape:
         hint = "; for one image use images[None]" if images.shape == shape else ""
         raise ValueError(

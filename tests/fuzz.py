@@ -218,7 +218,7 @@ def fault(fn, arguments, changed):
 
 def more_names(fn):
     """What else an error may speak of: what scikit-learn says is a part of its form."""
-    of_estimator = fn.__module__ == fuzz_calls.__name__
+    of_estimator = fn in fuzz_calls.OF_ESTIMATORS
     return f"{fuzz_calls.OF_SKLEARN}|{PARTS}" if of_estimator else PARTS
 
 

@@ -1,4 +1,4 @@
-"""Valid calls of functions that no table of doors has: models, data, checkpoints, estimators."""
+"""Valid calls of functions that no table of doors has: models, data, files, meshes, estimators."""
 
 import tempfile
 from pathlib import Path
@@ -6,8 +6,9 @@ from pathlib import Path
 import doors
 import numpy as np
 
-from lincls import checkpoint, data, knn, models, preprocessing
+from lincls import checkpoint, data, files, knn, models, placement, preprocessing
 from lincls.estimators import KNNClassifier, LinearProbeCV, SoftmaxClassifier, SVMClassifier
+from lincls.structs import Hyper
 
 FOLDER = Path(tempfile.mkdtemp())
 X, Y, PARAMS = doors.X, doors.Y, doors.PARAMS
@@ -44,6 +45,35 @@ def probed(X, y, sample_weight, regs, cv, choice, loss):
     return fitted.fit(X, y, sample_weight).decision_function(doors.X)
 
 
+OF_ESTIMATORS = (nearest, softmax, by_sgd, probed)
+
+
+def sharded(mesh, array, num_blocks):
+    return [
+        placement.gathered(part) for part in placement.shard(mesh, array, num_blocks=num_blocks)
+    ]
+
+
+def of_processes(mesh, array, num_blocks):
+    (part,) = placement.from_processes(mesh, array, num_blocks=num_blocks)
+    return placement.gathered(part)
+
+
+def settings_sharded(mesh, hyper, num_blocks):
+    return placement.shard_settings(mesh, hyper, num_blocks).reg.array
+
+
+def one_array(path, array):
+    """An .npz file of an array, read back."""
+    files.write(path, lambda file: files.save_npz(file, array=array))
+    return files.read_npz(path)["array"]
+
+
+MESH = placement.mesh(1)
+RATES = Hyper({"learning_rate": np.array([0.1, 0.2])}, reg=np.array([0.1, 0.0]))
+PLAIN, JSON = FOLDER / "plain.npy", FOLDER / "values.json"
+np.save(PLAIN, X)
+files.write_json(JSON, {"a": 1})
 WEIGHT = np.ones(doors.N)
 CALLS = [
     (models.save, {"path": FOLDER / "again.st", "model": PARAMS, "class_names": NAMES,
@@ -67,6 +97,18 @@ CALLS = [
     (checkpoint.save, {"path": FOLDER / "other.npz", "tree": {"a": X}}),
     (checkpoint.note, {"path": TREE}),
     (checkpoint.restore, {"path": TREE, "like": {"a": X}}),
+    (placement.mesh, {"devices": 1}),
+    (sharded, {"mesh": MESH, "array": X, "num_blocks": 2}),
+    (of_processes, {"mesh": MESH, "array": Y, "num_blocks": 2}),
+    (settings_sharded, {"mesh": MESH, "hyper": RATES, "num_blocks": 2}),
+    (placement.rows_here, {"mesh": MESH, "num_rows": doors.N, "num_blocks": 2}),
+    (one_array, {"path": FOLDER / "one.npz", "array": X}),
+    (files.read_npz, {"path": TREE}),
+    (files.names_in_npz, {"path": TREE}),
+    (files.check_zip, {"path": TREE}),
+    (files.map_npy, {"path": PLAIN}),
+    (files.read_json, {"path": JSON}),
+    (files.write_json, {"path": FOLDER / "more.json", "values": {"a": 1}}),
     (nearest, {"X": X, "y": Y, "n_neighbors": 3, "metric": "l2", "weights": "distance",
                "queries": X}),
     (softmax, {"X": X, "y": Y, "sample_weight": WEIGHT, "reg": 0.1, "penalty": "l2",

@@ -7,6 +7,7 @@ from PIL import Image
 from experiments.classify import __main__ as classify
 from experiments.classify import photos
 from lincls import data, knn, models
+from lincls.data import dataset as data_set
 
 pytestmark = [
     pytest.mark.usefixtures("optax_promotes"),
@@ -93,6 +94,8 @@ def test_predict_names_file_label_and_votes(trained, folder, tmp_path, capsys):
     assert told[0].split() == ["file", "label", "votes"]
     assert told[1].split() == [str(tmp_path / "a.png"), "red", "<apple>", "100", "%"]
     assert told[2].split() == [str(tmp_path / "b.png"), "leaf", "100", "%"]
+    digest = models.load(trained[0]).trained_on.digest
+    assert told[-1] == f"Trained on 24 examples of {folder.name} (SHA-256 {digest[:16]})."
     with Image.open(picture) as drawn:
         assert drawn.width > drawn.height > 100
 
@@ -104,6 +107,9 @@ def test_the_saved_model_is_the_tested_one(trained, folder):
     read = photos.read(folder, 6, 0)
     assert (len(read.train.y), len(read.test.y)) == (24, 6)
     assert np.bincount(read.test.y).tolist() == [3, 3]
+    images = read.train.X.reshape(24, 6, 6, 3)
+    digest = data_set.digest(data.Split(images, read.train.y))
+    assert saved.trained_on == (folder.name, digest, 24)
     shown = photos.as_trained(read.test_files, saved.image_shape)
     np.testing.assert_array_equal(shown.reshape(6, -1), read.test.X)
 

@@ -1,5 +1,8 @@
 """Arrays in .npz and .npy files: memory-mapped, verified, never executed."""
 
+import io
+import zipfile
+
 import jax
 import numpy as np
 import pytest
@@ -93,8 +96,35 @@ def test_npz_never_unpickles(tmp_path):
     path = tmp_path / "mine.npz"
     for save in (np.savez, np.savez_compressed):
         save(path, X=np.zeros((2, 2)), y=np.array([{}, []], object))
-        with pytest.raises(ValueError, match=r"mine\.npz"):
+        with pytest.raises(ValueError, match=r"mine\.npz.*Python objects"):
             data.load(path)
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+@pytest.mark.parametrize("said", [3, 5])
+def test_an_npz_member_of_another_length_than_its_header_says_is_refused(tmp_path, mapped, said):
+    """A map of the longer one would hold the bytes of the member that follows."""
+    path, content = tmp_path / "mine.npz", io.BytesIO()
+    header = {"descr": "<f8", "fortran_order": False, "shape": (said,)}
+    np.lib.format.write_array_header_1_0(content, header)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("X.npy", content.getvalue() + np.arange(4.0).tobytes())
+        archive.writestr("y.npy", bytes(1000))
+    with pytest.raises(ValueError, match=rf"mine\.npz is damaged.*32 bytes are no array \({said},"):
+        files.read_npz(path, mapped=mapped, wanted=lambda name: name == "X")
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_flipped_bit_at_the_end_of_a_long_npz_member_is_found(tmp_path, save, mapped):
+    """A member of some kilobytes is read at once with its header, and so is its checksum."""
+    path = tmp_path / "mine.npz"
+    save(path, X=np.random.default_rng(0).integers(256, size=100_000, dtype=np.uint8))
+    content = bytearray(path.read_bytes())
+    content[99_000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"mine\.npz is damaged"):
+        files.read_npz(path, mapped=mapped)
 
 
 def test_npz_damaged_at_random_places(tmp_path):

@@ -10,27 +10,37 @@ import pytest
 import scipy.sparse
 
 from lincls import (
+    audit,
     certificate,
+    checkpoint,
     checks,
+    crossval,
+    data,
     gradcheck,
+    knn,
     linear,
     losses,
+    models,
+    multilabel,
     objective,
     optimum,
     passes,
     penalties,
     preprocessing,
+    probe,
     quick,
     random_search,
     training,
 )
-from lincls.structs import Affine, Examples, Hyper, LinearParams
+from lincls.estimators import KNNClassifier, SoftmaxClassifier
+from lincls.structs import Affine, Examples, Hyper, LinearParams, Neighbors
 
 pytestmark = pytest.mark.usefixtures("quick_compiles")
 
 HERE = Path(__file__).parent
 X = np.eye(4, dtype=np.float32)
 Y = np.array([0, 1, 0, 1])
+PARAMS = LinearParams(X[:2], X[0, :2])
 
 
 def test_the_table_of_doors_is_whole_and_each_door_holds():
@@ -125,10 +135,64 @@ def test_arrays_of_the_other_byte_order_are_read_as_what_they_are():
         ("preprocessing.fit", preprocessing.fit),
         ("optimum.optimum", lambda x: optimum.optimum(x, Y, reg=0.1)),
         ("gradcheck.check", lambda x: gradcheck.check(jax.random.key(0), np.sum, x, x)),
+        ("gradcheck.taylor", lambda x: gradcheck.taylor(jax.random.key(0), np.sum, x, x)),
+        ("numerical_gradient", lambda x: gradcheck.numerical_gradient(np.sum, x)),
+        ("knn.fit", lambda x: knn.fit(x, Y)),
+        ("the search of knn", lambda x: knn.neighbors(knn.fit(X, Y), x, 1)),
+        ("audit.shapley", lambda x: audit.shapley(knn.fit(X, Y), x, Y, 1)),
+        (
+            "duality_gap",
+            lambda x: certificate.duality_gap(linear.init(jax.random.key(1), 4, 2), x, Y, reg=0.1),
+        ),
+        (
+            "random_search.search",
+            lambda x: random_search.search(
+                jax.random.key(0), x, Y, objective=objective.Objective()
+            ),
+        ),
+        (
+            "crossval.linear",
+            lambda x: crossval.linear(
+                jax.random.key(0),
+                x,
+                Y,
+                Y,
+                training.Recipe(),
+                Hyper({"learning_rate": 0.1}),
+                params=linear.init(jax.random.key(1), 4, 2),
+                num_steps=1,
+            ),
+        ),
+        ("probe.fit_linear", lambda x: probe.fit_linear(x, Y, Y)),
+        ("probe.fit_knn", lambda x: probe.fit_knn(x, Y, Y, [1])),
+        ("multilabel.optima", lambda x: multilabel.optima(x, X, regs=[0.1])),
+        ("multilabel.fit_linear", lambda x: multilabel.fit_linear(x, X, Y)),
+        ("multilabel.fit_knn", lambda x: multilabel.fit_knn(x, X, Y, [1])),
+        ("checkpoint.save", lambda x: checkpoint.save("nowhere/x.npz", x)),
+        ("models.save", lambda x: models.save("nowhere/x.st", LinearParams(x, np.zeros(4)))),
     ],
 )
 def test_what_cannot_be_traced_says_so_in_a_sentence(verb, call):
     with pytest.raises(TypeError, match=rf"^{verb} cannot run inside jit, grad or vmap; \w"):
+        jax.jit(call)(X)
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("images", lambda x: data.from_arrays(x, Y)),
+        ("labels", lambda x: data.from_arrays(X, x[0])),
+        ("images", lambda x: models.predict(models.Saved(PARAMS, *[None] * 4), x)),
+        ("images", lambda x: models.probabilities(models.Saved(PARAMS, *[None] * 4), x)),
+        ("X", lambda x: SoftmaxClassifier().fit(x, Y)),
+        ("y", lambda x: KNNClassifier(1).fit(X, x[0])),
+        ("X", lambda x: KNNClassifier(1).fit(X, Y).predict(x)),
+        ("indices", lambda x: audit.shapley_by_query(x.astype(int), Y, Y, 1)),
+        (r"found\.distances", lambda x: audit.contradictions(Neighbors(x, x.astype(int)), Y)),
+    ],
+)
+def test_what_looks_at_values_says_so_under_jit(name, call):
+    with pytest.raises(TypeError, match=f"^{name} must hold values; call this outside of jit"):
         jax.jit(call)(X)
 
 

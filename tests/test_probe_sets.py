@@ -133,6 +133,25 @@ def test_the_page_has_tables_figures_and_the_command_and_escapes_names(tmp_path)
     assert "<figure>" not in (alone / "index.html").read_text()
 
 
+@pytest.mark.parametrize(
+    "name", ["x/../../../../../../away", "a\\b", "c:d", "two\nlines", "x" * 101, "", "test"]
+)
+def test_a_further_test_set_whose_name_is_no_part_of_a_files_name_is_refused(tmp_path, name):
+    more = {f"X_test_{name}": SHIFTED[0], f"y_test_{name}": SHIFTED[1]}
+    path = str(saved(tmp_path / "a.npz", **more))
+    with pytest.raises(ValueError, match=r"^.*a\.npz: X_test_\S* cannot be the name of a further"):
+        sets.further(path, data.load(path))
+
+
+def test_a_further_test_set_is_no_markup_on_the_page_and_no_formula_in_the_table(tmp_path):
+    name = "=1+<b>"
+    file = saved(tmp_path / "a.npz", **{f"X_test_{name}": SHIFTED[0], f"y_test_{name}": SHIFTED[1]})
+    (folder,) = run(tmp_path, file, "--metrics", "top1")
+    assert "Test set =1+&lt;b&gt;" in (folder / "index.html").read_text()
+    lines = (folder / "results.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["test"] * 3 + [f"'{name}"] * 2
+
+
 # --- memory ------------------------------------------------------------------------------------
 
 

@@ -196,6 +196,34 @@ def test_a_run_that_stops_and_goes_on_ends_in_the_same_bits(parts, tmp_path):
     assert bits(state) == bits(whole)
 
 
+@pytest.mark.parametrize(
+    ("rows", "hyper"),
+    [
+        (1, Hyper({"learning_rate": 0.1, "momentum": 0.9}, reg=1e-3)),
+        further(1437, Hyper({"learning_rate": [0.01, 0.03, 0.1], "momentum": 0.9}, reg=1e-3)),
+    ],
+    ids=["one example", "a grid on digits"],
+)
+def test_a_run_that_goes_on_one_step_at_a_time_ends_in_the_same_bits(rows, hyper):
+    """Here a loop of one step, which XLA inlines, would round otherwise."""
+    images, y = data.load("digits").train
+    features, classes = (64, 10) if rows > 1 else (7, 3)
+    rng = np.random.default_rng(0)
+    x = data.rows(images) if rows > 1 else rng.normal(size=(1, 7)).astype(np.float32)
+    recipe = Recipe(sampling=batches.full)
+
+    def run(*parts):
+        params = linear.init(jax.random.key(1), features, classes, scale=0.1)
+        state, told = training.start(jax.random.key(0), params, recipe, hyper), []
+        for num_steps in parts:
+            state, history = training.fit(state, x, y[:rows] % classes, recipe, hyper,
+                                          num_steps=num_steps)  # fmt: skip
+            told.append(history.loss)
+        return bits(state), np.concatenate(told).tobytes()
+
+    assert run(1, 1, 1, 1, 1) == run(5)
+
+
 PROGRAM = """
 import sys, hashlib
 sys.path.insert(0, "tests")

@@ -27,7 +27,7 @@ from lincls import (
 from lincls import hyper as numbers
 from lincls.objective import Objective
 from lincls.structs import Affine, Examples, Hyper, LinearParams
-from lincls.training import Recipe, core, streams
+from lincls.training import Recipe, core, driver, streams
 
 pytestmark = pytest.mark.usefixtures("quick_compiles")
 
@@ -536,3 +536,9 @@ def test_a_full_batch_of_your_own_is_cut_into_calls_as_ours(mapped):
 def test_a_dict_is_no_hyper():
     with pytest.raises(TypeError, match="hyper must be such as Hyper"):
         inspect.unwrap(numbers.plain)({"learning_rate": 0.1})
+
+
+def test_a_call_takes_two_steps_at_least_where_there_are_two():
+    """One step is compiled as a loop of two, so calls of one would compute each step twice."""
+    assert [driver.chunk_length(span, 10**12, 100) for span in (1, 2, 3, 10)] == [1, 2, 2, 2]
+    assert driver.chunk_length(10, 1, 4) == 4

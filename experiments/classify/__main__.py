@@ -81,8 +81,7 @@ def _train(arguments: Any) -> int:
     folder.mkdir(parents=True, exist_ok=True)  # before anything takes long
     found = choosing.compute(read, settings)
     saved = choosing.picked(found, settings)
-    models.save(arguments.out, saved.chosen.model, class_names=read.class_names,
-                image_shape=read.image_shape, k=saved.chosen.k)  # fmt: skip
+    models.save(arguments.out, saved.chosen.model, k=saved.chosen.k, trained_on=read.source)
     written = page.write(folder, read, found, saved)
     print("\n".join(words.aligned([HEADER, *page.rows(read, found)])))
     print(f"\nSaved {saved.chosen.name} in {arguments.out}.")
@@ -110,7 +109,15 @@ def _predict(arguments: Any) -> int:
     if arguments.neighbors:
         neighbours.draw(arguments.out, saved, names, files, images, arguments.neighbors)
         print(f"\nNearest training photos: {arguments.out}")
+    if saved.trained_on is not None:
+        print(f"\n{_origin(saved.trained_on)}")
     return 0
+
+
+def _origin(on: models.TrainedOn) -> str:
+    """Which data a model was made from, in a sentence."""
+    name = words.shortened(on.name, 60)
+    return f"Trained on {on.num_examples} examples of {name} (SHA-256 {on.digest[:16]})."
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.lab.tuning import Rows
 from lincls import checks, splits
-from lincls.data import folders
+from lincls.data import Dataset, Split, dataset, folders
 
 TEST_FRACTION = 0.2
 
@@ -23,6 +23,7 @@ class Photos(NamedTuple):
     train: Rows
     test: Rows
     test_files: list[Path]
+    source: Dataset  # the same examples, for `models.save(trained_on=)`
 
 
 def read(folder: Path, size: int, seed: int) -> Photos:
@@ -46,10 +47,12 @@ def read(folder: Path, size: int, seed: int) -> Photos:
     else:
         checks.count(len(files), "the number of photos", 5)
         is_test = splits.validation_mask(jax.random.key(seed), labels, TEST_FRACTION)
-    rows = Rows(images.reshape(len(images), -1), labels.astype(np.int32))
+    name, labels = folder.absolute().name, labels.astype(np.int32)
+    parts = [Split(images[part], labels[part]) for part in (~is_test, is_test)]
+    source = dataset.build(name, listed.class_names, *parts, location=str(folder))
+    train, test = (Rows(X.reshape(len(X), -1), y) for X, y in parts)
     tested = [file for file, test in zip(files, is_test, strict=True) if test]
-    return Photos(folder.absolute().name, listed.class_names, images.shape[1:],
-                  rows.where(~is_test), rows.where(is_test), tested)  # fmt: skip
+    return Photos(name, listed.class_names, images.shape[1:], train, test, tested, source)
 
 
 def as_trained(files: Sequence[Path], image_shape: tuple[int, ...]) -> np.ndarray:

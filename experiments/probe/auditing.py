@@ -22,7 +22,6 @@ from lincls import files
 from lincls.data.dataset import Split
 
 RESULT = "audit.json"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes a cell that begins so
 
 
 @dataclass(frozen=True)
@@ -116,16 +115,8 @@ def as_csv(findings: Sequence[Finding], class_names: Sequence[str]) -> str:
     writer.writerow(Finding._fields)
     for one in findings:
         names = {
-            "label": cell(class_names[one.label]), "other_label": cell(class_names[one.other_label])
+            "label": words.csv_cell(class_names[one.label]),
+            "other_label": words.csv_cell(class_names[one.other_label]),
         }  # fmt: skip
         writer.writerow((one._asdict() | names).values())
     return text.getvalue()
-
-
-def cell(text: str) -> str:
-    """A text that no spreadsheet takes for a formula; a number stays as it is."""
-    try:
-        float(text)
-    except ValueError:
-        return f"'{text}" if text.startswith(_FORMULA) else text
-    return text

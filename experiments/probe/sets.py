@@ -14,6 +14,7 @@ from lincls.data.dataset import Dataset, Split
 
 _TEST_KEYS = KEYS["test_images"] + KEYS["test_labels"]
 MAIN = "test"  # what files call the test set of the data themselves
+_LONGEST = 100  # bytes of a further set's name, which becomes a part of names of files
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,21 @@ def _pairs(arrays: Mapping[str, np.ndarray]) -> Iterator[tuple[str, Any, Any]]:
     images, labels = (_named(arrays, KEYS[role]) for role in ("test_images", "test_labels"))
     images = {name: array for name, array in images.items() if array.ndim > 1}  # others are names
     for name in dict.fromkeys([*images, *labels]):
+        _check_name(name)
         if name not in images or name not in labels:
             raise ValueError(f"X_test_{name} and y_test_{name} must be given together, or neither")
         yield name, images[name], labels[name]
+
+
+def _check_name(name: str) -> None:
+    """ValueError for a name that is no part of a file's name, or that the data's own set has."""
+    usable = name.isprintable() and not set(name) & set("/\\:")
+    if not usable or name in ("", MAIN) or len(name.encode()) > _LONGEST:
+        raise ValueError(
+            f"X_test_{ascii(name)[1:-1][:_LONGEST]} cannot be the name of a further test set; use "
+            f"X_test_NAME and y_test_NAME, where NAME is not {MAIN}, has at most {_LONGEST} bytes "
+            "and no / \\ : or line break, because files are called by it"
+        )
 
 
 def _named(arrays: Mapping[str, np.ndarray], keys: tuple[str, ...]) -> dict[str, np.ndarray]:

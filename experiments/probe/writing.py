@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from experiments.probe import results, sets
+from experiments.report import words
 
 
 def texts(found: dict[str, Any]) -> dict[str, str]:
@@ -42,7 +43,7 @@ def _latex(found: dict[str, Any]) -> Iterator[str]:
 def _csv(found: dict[str, Any]) -> str:
     text = io.StringIO()
     lines = [
-        {"test": name} | line
+        {"test": words.csv_cell(name)} | line
         for name, of_one in of_sets(found).items()
         for line in results.tidy(of_one["results"], found["settings"]["metrics"])
     ]

@@ -8,6 +8,7 @@ from experiments.report.findings import AGREES, MISPRINT, Printed, Table
 from lincls import evaluation
 from lincls.forecast.told import size as size  # bytes as one reads them
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes a cell that begins so
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -112,6 +113,15 @@ def labels(names: Sequence[str], letters: int = 24) -> list[str]:
     return [
         f"{name} ({place})" if short.count(name) > 1 else name for place, name in enumerate(short)
     ]
+
+
+def csv_cell(text: str) -> str:
+    """A text that no spreadsheet takes for a formula; a number stays as it is."""
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}" if text.startswith(_FORMULA) else text
+    return text
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -129,6 +129,8 @@ def contradictions(found: Neighbors, y: AnyArray, labels: AnyArray | None = None
 def _on_host(found: Any) -> Neighbors:
     """Neighbours as numpy arrays (M, K), K at least 1 (TypeError, ValueError)."""
     found = checked_neighbors(found)
+    for name, array in found._asdict().items():
+        checks.concrete(array, f"found.{name}")
     if not found.indices.size:
         raise ValueError(f"found must hold neighbours (M, K), got {found.indices.shape}")
     return Neighbors(*map(np.asarray, found))

@@ -108,6 +108,8 @@ def shapley_by_query(
         TypeError, ValueError: an argument of another kind, by name; a row of `indices` that
             does not hold each of 0..N-1 once.
     """
+    for name, array in {"indices": indices, "y": y, "labels": labels}.items():
+        checks.concrete(array, name)
     indices = np.asarray(checks.as_array(indices, "indices"))
     if indices.ndim != 2 or indices.dtype.kind not in "iu":
         raise TypeError(f"indices must be whole numbers (M, N), got {indices.dtype}{indices.shape}")

@@ -31,6 +31,7 @@ from lincls.checks.examples import (
     weights,
 )
 from lincls.checks.values import (
+    concrete,
     count,
     counts,
     floating,
@@ -50,6 +51,7 @@ __all__ = [
     "affine",
     "as_array",
     "column",
+    "concrete",
     "count",
     "counts",
     "example_weights",

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lincls.checks.values import is_concrete, is_key
+from lincls.checks.values import concrete, is_concrete, is_key
 from lincls.structs import AnyArray, AnyRows, Sharded
 
 
@@ -156,8 +156,7 @@ def column(x: Any, name: str, num_examples: int | None = None) -> np.ndarray:
         TypeError: objects other than text, tracers, and what `as_array` refuses.
         ValueError: another shape, or NaN: examples without a value are not one class or group.
     """
-    if not is_concrete(x):
-        raise TypeError(f"{name} must hold values; call this outside of jit, grad and vmap")
+    concrete(x, name)
     x = as_array(x, name) if isinstance(x, jax.Array) else x
     values = np.asarray(x) if hasattr(x, "__array__") else x
     if isinstance(values, np.ndarray) and values.dtype.hasobject:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lincls.checks.arrays import as_array, floats, greatest, rows
-from lincls.checks.values import count, is_concrete, kind
+from lincls.checks.values import concrete, count, is_concrete, kind
 from lincls.structs import Affine, AnyArray, AnyRows, Examples, LinearParams, Params, Sharded
 
 _COMMON = 60  # weights are left as they are between 2**-60 and 2**60
@@ -110,9 +110,7 @@ def label_matrix(Y: Any, name: str = "Y", num_examples: int | None = None) -> np
         TypeError: a tracer, text, or what is no array.
         ValueError: another shape, no examples or classes, an entry other than 0 and 1.
     """
-    if not is_concrete(Y):
-        raise TypeError(f"{name} must hold values; call this outside of jit, grad and vmap")
-    Y = np.asarray(as_array(Y, name))
+    Y = np.asarray(as_array(concrete(Y, name), name))
     if Y.dtype.kind not in "biuf":
         raise TypeError(f"{name} must be 0 and 1, got {Y.dtype}")
     length = "N" if num_examples is None else num_examples

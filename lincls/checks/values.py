@@ -25,6 +25,13 @@ def is_concrete(x: Any) -> bool:
     return not isinstance(x, jax.core.Tracer)
 
 
+def concrete(x: Any, name: str) -> Any:
+    """Return what is no tracer of jit, grad or vmap (TypeError): its values will be looked at."""
+    if not is_concrete(x):
+        raise TypeError(f"{name} must hold values; call this outside of jit, grad and vmap")
+    return x
+
+
 def number(
     value: Any, name: str, *,
     least: float | int = -np.inf, above: float | int = -np.inf, below: float | int = np.inf,

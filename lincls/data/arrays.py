@@ -219,7 +219,8 @@ def _how_to_shape(shape: tuple[int, ...], name: str) -> str:
 
 
 def _unmasked(values: Any, name: str) -> Any:
-    """`values`, unless something in them is hidden by a mask or left out as zero."""
+    """`values`, unless something in them is hidden by a mask, by jit, or left out as zero."""
+    checks.concrete(values, name)
     if hasattr(values, "toarray"):
         raise TypeError(
             f"{name} must be an array, got the sparse {type(values).__name__}; use {name}.toarray()"

@@ -26,7 +26,7 @@ class Labelled(NamedTuple):
 
 def labelled(estimator: Any, X: Any, y: Any) -> Labelled:
     """Check the arguments of `fit`, and remember features and their names in the estimator."""
-    X, y = validate_data(estimator, _of_this_machine(X), y, dtype=_DTYPES)
+    X, y = validate_data(estimator, _of_this_machine(X), checks.concrete(y, "y"), dtype=_DTYPES)
     if y.dtype.kind == "V":
         raise TypeError(f"y must be numbers or text, got {y.dtype}")
     try:
@@ -57,6 +57,7 @@ def choice_of(value: Any, known: Collection[str], name: str) -> str:
 
 def _of_this_machine(X: Any) -> Any:
     """scikit-learn would widen float32 of the other byte order to float64."""
+    checks.concrete(X, "X")
     if isinstance(X, np.ndarray) and not X.dtype.isnative:
         return X.astype(X.dtype.newbyteorder("="))
     return X

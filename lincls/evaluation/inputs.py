@@ -37,9 +37,7 @@ def _check_classes(values: np.ndarray, name: str, num_classes: int | None) -> No
 
 def scored(scores: Any, labels: Any, name: str = "scores") -> tuple[np.ndarray, np.ndarray]:
     """Scores (N, C) as float64 and labels (N,) in 0..C-1."""
-    if not checks.is_concrete(scores):
-        raise TypeError(f"{name} must hold values; call this outside of jit, grad and vmap")
-    scores = np.asarray(checks.as_array(scores, name))
+    scores = np.asarray(checks.as_array(checks.concrete(scores, name), name))
     if scores.ndim != 2 or not scores.shape[1]:
         raise ValueError(f"{name} must have shape (N, C), got {scores.shape}")
     if not any(jnp.issubdtype(scores.dtype, kind) for kind in (jnp.floating, jnp.integer)):

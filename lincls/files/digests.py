@@ -36,9 +36,12 @@ def write_json(path: AnyPath, values: Mapping[str, Any]) -> None:
     """Write an object as JSON, whole or not at all, with a digest of its values as `sha256`.
 
     Raises:
-        ValueError: NaN or infinity, or something that JSON does not know.
+        TypeError: `values` is no mapping, or holds something that JSON does not know.
+        ValueError: NaN or infinity.
         OSError: the file cannot be written.
     """
+    if not isinstance(values, Mapping):
+        raise TypeError(f"values must be a mapping of names, got {type(values).__name__}")
     text = json.dumps({**values, _SHA256: _digest_of_json(values)}, indent=2, allow_nan=False)
     write(path, lambda file: file.write(f"{text}\n".encode()))
 

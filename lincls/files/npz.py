@@ -29,15 +29,21 @@ def save_npz(file: BinaryIO, /, **arrays: np.ndarray) -> None:
     Args:
         file: a binary file to write to.
         arrays: any, except of Python objects, by name.
+
+    Raises:
+        TypeError: an array of Python objects.
     """
     with zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
+            array = np.asanyarray(array)
+            if array.dtype.hasobject:
+                raise TypeError(f"the array {name} holds Python objects, which no file here may")
             info = zipfile.ZipInfo(f"{name}.npy")
             # The header ends with a field of two long sizes, and with the one that fills up.
             start = file.tell() + _LOCAL + len(info.filename.encode()) + 16 + 2 * _EXTRA.size
             info.extra = _EXTRA.pack(0xD935, -start % ALIGNMENT) + bytes(-start % ALIGNMENT)
             with archive.open(info, "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def read_npz(

@@ -31,6 +31,7 @@ def mesh(devices: int | Sequence[Any] | None = None) -> Mesh:
         devices: a list of devices, or how many; default all devices of all hosts.
 
     Raises:
+        TypeError: something that is no device.
         ValueError: more devices than there are, or none.
     """
     known = jax.devices()
@@ -40,6 +41,8 @@ def mesh(devices: int | Sequence[Any] | None = None) -> Mesh:
         devices = known[: checks.count(devices, "devices", high=len(known))]
     if not len(devices):
         raise ValueError("devices must hold at least one device, got []")
+    for device in devices:
+        checks.kind(device, jax.Device, "devices", "jax.devices()")
     return Mesh(np.array(devices), (ROWS,))
 
 
@@ -60,10 +63,12 @@ def shard(
         One `Sharded` for each array.
 
     Raises:
-        ValueError: arrays of different lengths, or S that does not divide by the devices.
+        ValueError: arrays of different lengths or without rows, or S that does not divide by the
+            devices.
         TypeError: no mesh, or something that is no array.
     """
-    found = [_native(checks.as_array(array, "array")) for array in arrays]
+    checks.kind(mesh, Mesh, "mesh", "placement.mesh()")
+    found = [_with_rows(array, axis) for array in arrays]
     num_rows = _common_length([array.shape[axis] for array in found])
     return tuple(_laid(mesh, array, 0, num_rows, num_blocks, axis) for array in found)
 
@@ -79,7 +84,8 @@ def from_processes(mesh: Mesh, *arrays: AnyArray, num_blocks: int = _BLOCKS) -> 
     Raises:
         ValueError: a process has another number of rows than its devices hold.
     """
-    found = [_native(checks.as_array(array, "array")) for array in arrays]
+    checks.kind(mesh, Mesh, "mesh", "placement.mesh()")
+    found = [_with_rows(array, 0) for array in arrays]
     mine = _common_length([len(array) for array in found])
     lengths = np.ravel(multihost_utils.process_allgather(np.int32(mine)))
     num_rows = int(lengths.sum())
@@ -101,6 +107,7 @@ def rows_here(mesh: Mesh, num_rows: int, num_blocks: int = _BLOCKS) -> slice:
         mesh, num_blocks: as in `shard`.
         num_rows: N, of all processes together.
     """
+    num_rows = checks.count(num_rows, "num_rows", 0)
     return _rows_of(mesh, num_rows, num_blocks, jax.process_index())
 
 
@@ -127,6 +134,14 @@ def _common_length(lengths: list[int]) -> int:
     if len(set(lengths)) != 1:
         raise ValueError(f"arrays must have the same number of rows, got {sorted(set(lengths))}")
     return lengths[0]
+
+
+def _with_rows(array: Any, axis: int) -> AnyArray:
+    """An array to lay out, which has the axis of the rows."""
+    array = checks.as_array(array, "array")
+    if not 0 <= axis < array.ndim:
+        raise ValueError(f"array must have rows along axis {axis}, got shape {array.shape}")
+    return _native(array)
 
 
 def _native(array: AnyArray) -> AnyArray:
