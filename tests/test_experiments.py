@@ -469,7 +469,7 @@ def test_where_nothing_can_be_written_one_sentence_says_so_before_anything_runs(
 
 @pytest.mark.parametrize("name", ["..", "../../x", "a/b", "", "/etc", "C:\\x", "." * 300])
 def test_results_stay_within_out_whatever_the_data_are_called(name, monkeypatch):
-    monkeypatch.setattr(run.gate, "load", lambda *_: SimpleNamespace(name=name))
+    monkeypatch.setattr(run.gate, "load", lambda *_, **kw: SimpleNamespace(name=name))
     folder = jobs.home(options.Common(out="results"))
     assert folder.parent == Path("results")
     assert folder.name not in ("", ".", "..")
@@ -518,7 +518,8 @@ def test_where_the_data_are_reaches_the_loader(monkeypatch):
     gate.of(options.Common(dataset="photos", size=32, crop=True))
     gate.of(options.Common(dataset="cats.csv", labels="species"))
     gate.load.cache_clear()
-    nothing = {"data_dir": None, "url": None, "size": None, "crop": False, "labels": None}
+    nothing = {name: None for name in ("data_dir", "url", "size", "labels", "groups")}
+    nothing |= {"crop": False}
     assert asked == [
         ("cifar10", nothing | {"data_dir": Path("here"), "url": "http://there/"}),
         ("photos", nothing | {"size": 32, "crop": True}),
