@@ -518,7 +518,7 @@ def test_where_the_data_are_reaches_the_loader(monkeypatch):
     gate.of(options.Common(dataset="photos", size=32, crop=True))
     gate.of(options.Common(dataset="cats.csv", labels="species"))
     gate.load.cache_clear()
-    nothing = {name: None for name in ("data_dir", "url", "size", "labels", "groups")}
+    nothing = dict.fromkeys(("data_dir", "url", "size", "labels", "groups"))
     nothing |= {"crop": False}
     assert asked == [
         ("cifar10", nothing | {"data_dir": Path("here"), "url": "http://there/"}),
