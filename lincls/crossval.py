@@ -169,7 +169,7 @@ def linear(
     All trainings share every batch.  In training f the examples of fold f have weight 0, so of B
     examples drawn about B (F - 1) / F count.  A memory-mapped X of more than 1 GiB stays in its
     file.  Settings that memory has no room for at once are trained in groups, with the same
-    result; a warning says in how many.
+    result up to rounding; a warning says in how many.
 
     Args:
         key: of the start and the batches.
