@@ -86,13 +86,14 @@ def _first(metric: Metric, block: Block, k: int) -> First:
 def _bounds(block: Block) -> tuple[Float[Array, "M n"], Float[Array, "M"]]:
     """Two parts, whose sum bounds the distance of each pair from below."""
     queries, points, _ = block
-    centre = jnp.mean(points[:: max(1, len(points) // _CENTRE)], axis=0)
+    centre = jnp.mean(points[:: max(1, len(points) // _CENTRE)], axis=0, keepdims=True)
     queries = queries - centre
     share, size = 1 - _slack(points), min(len(points), max(1, _TILE // points.shape[1]))
 
     def of_some(start: Any) -> Array:
         some = lax.dynamic_slice_in_dim(points, start, size) - centre
-        return share * _dot(jnp.square(some), jnp.ones_like(centre)) - 2 * _dot(queries, some)
+        lengths = _dot(jnp.ones_like(centre), jnp.square(some))
+        return share * lengths - 2 * _dot(queries, some)
 
     empty = jnp.zeros((len(queries), len(points)), points.dtype)
     tiny = (
@@ -103,10 +104,10 @@ def _bounds(block: Block) -> tuple[Float[Array, "M n"], Float[Array, "M"]]:
 
 
 def _dot(a: Array, b: Array) -> Array:
-    """Products of rows (M, D) with rows (N, D) or a row (D,), summed over few features at once."""
+    """Products of rows (M, D) with rows (N, D), summed over few features at once."""
     total: Any = 0
     for start in range(0, a.shape[1], _WIDTH):
-        some, others = (part[..., start : start + _WIDTH] for part in (a, b))
+        some, others = (part[:, start : start + _WIDTH] for part in (a, b))
         total = total + jnp.matmul(some, others.T, precision=lax.Precision.HIGHEST)
     return total
 
