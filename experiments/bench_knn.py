@@ -140,21 +140,13 @@ def on_floats(inputs: Inputs, settings: Settings, seconds: float) -> list[dict[s
         checked = queries[: settings.num_checked]
         for metric in ("l2", "cosine"):
             problem = Problem(X, queries, metric, settings.ks[0])
-            truth = knn_oracles.nearest(knn_oracles.float_table, X, checked, metric, problem.k)
-            check = partial(nearly, truth, X, checked, metric)
+            check = knn_timing.closely(problem, checked)
             able = knn_engines.able(knn_engines.FLOATS)
             engines = [e for e in able if e.measures in (None, metric)]
             effort = Effort(settings.num_checked, settings.rounds, each / max(1, len(engines) - 1))
             found = knn_timing.contest(engines, problem, effort, check)
             rows += [{"data": kind, **row} for row in found]
     return rows
-
-
-def nearly(
-    truth: knn_oracles.Truth, X: Any, checked: Any, metric: str, engine: Engine, found: Any
-) -> knn_oracles.Right:
-    """How many answers equal float64's but for its rounding, whoever gave them."""
-    return knn_oracles.close(truth, found, X, checked, metric)
 
 
 def cross_validation(inputs: Inputs, settings: Settings, seconds: float) -> list[dict[str, Any]]:

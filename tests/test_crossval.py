@@ -204,7 +204,7 @@ def test_settings_without_room_are_trained_in_groups_and_give_the_same(
         )  # fmt: skip
 
     whole = folded()
-    left = 9 * 5 * 3 * (8 + 1) * 4 * 2 * 2  # nine times five folds of W and b, twice that of two
+    left = 2 * 2 * 12 * 5 * 3 * (8 + 1) * 4  # twice what two settings of five folds hold, 12 W
     monkeypatch.setattr(placement, "available", lambda devices=1: left)
     with pytest.warns(UserWarning, match="the 5 settings are trained in 3 groups"):
         found = folded()

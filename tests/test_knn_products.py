@@ -1,5 +1,7 @@
 """L2 between floats by a product: the neighbours of float64's table, and of the plain search."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -76,6 +78,18 @@ def test_ties_are_in_order_of_index_as_in_the_plain_search():
     np.testing.assert_array_equal(found.distances, keys)
 
 
+def test_ties_that_the_product_decides_are_in_order_of_index():
+    """Permutations of (1, 2, 3) times 1, 2, 3, whose bounds round otherwise, far from others."""
+    X = RNG.integers(100, 200, (300, 3)).astype(np.float32)
+    near = [a * np.array(p) for a in (1, 2, 3) for p in itertools.permutations((1, 2, 3))]
+    X[RNG.permutation(300)[:18]] = near
+    query = np.zeros((1, 3), np.float32)
+    assert first(X, query, 10).certain.all()
+    found = knn.neighbors(knn.fit(X), query, 10)
+    order = np.lexsort((np.arange(300), (X**2).sum(axis=1)))[:10]
+    np.testing.assert_array_equal(found.indices[0], order)
+
+
 def test_folds_by_groups_and_places_that_stay_empty():
     X, groups = clouds(500, 6), np.arange(500) % 5
     excluded = groups[:, None] == groups
@@ -94,6 +108,22 @@ def test_a_query_whose_squares_pass_float32(far):
     X, queries = clouds(300, 3), np.float32([[far, 0, 0], [0, 0, 0]])
     found = knn.neighbors(knn.fit(X), queries, 4)
     assert_nearest(found, queries, X, 1e-5)
+
+
+def test_a_query_whose_length_passes_float32_and_whose_distances_do_not():
+    X = np.zeros((300, 1), np.float32)
+    X[280:, 0] = 9e18 + 1e16 * np.arange(20)
+    found = knn.neighbors(knn.fit(X), np.float32([[2.5e19]]), 4)
+    assert found.indices.tolist() == [[299, 298, 297, 296]]
+    assert np.isfinite(found.distances).all()
+
+
+def test_products_that_become_zero_are_no_distance():
+    """Squares beside the least normal number: of 1.2e-19 it is kept, of 0.95e-19 it is 0."""
+    X = np.float32([[1.2e-19], [-1.2e-19], [0.95e-19], [-0.95e-19]])
+    bounds, offsets = products._bounds(products.Block(jnp.asarray(X), jnp.asarray(X), None))
+    table = oracles_knn.distances("l2", X, X)
+    assert (np.asarray(bounds, np.float64) + np.asarray(offsets)[:, None] <= table).all()
 
 
 def test_numbers_near_the_least_of_float32():

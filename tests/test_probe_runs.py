@@ -131,7 +131,7 @@ def test_a_training_that_was_stopped_goes_on_from_its_state(tmp_path, monkeypatc
     rotated = probing.rotate(rng.normal(size=(60, 5)).astype(np.float32))
     y, weights = np.arange(60) % 3, np.ones((2, 60), np.float32)
     plan = fits.Plan(2, 100, 16, 1e-3, steps=40)
-    args = (choosing.jax.random.key(0), rotated, y, 3, weights, np.array([1e-2, 1e-3]), plan)
+    args = (jax.random.key(0), rotated, y, 3, weights, np.array([1e-2, 1e-3]), plan)
     monkeypatch.setattr("lincls.training.driver.chunk_length", lambda *_: 10)
     whole, _ = fits.FITS["early"](*args)
     saved, done = tmp_path / "state.npz", []
@@ -277,7 +277,7 @@ def test_standard_scales_each_feature_within_the_fold(file):
     with np.load(file) as arrays:
         X, y = arrays["X_train"] * np.float32([1e-3, 1, 1e3, 1e5, 1, 0]), arrays["y_train"]
     held = (np.arange(120) % 3 == 0)[None]
-    task = choosing.Task(0, choosing.jax.random.key(0), X, probing.rotate(X), y, 4, held)
+    task = choosing.Task(0, jax.random.key(0), X, probing.rotate(X), y, 4, held)
     settings = choosing.Settings(normalise="standard")
     view = next(choosing.views(task, task.weights(None, to_choose=True), settings))
     scaler = StandardScaler().fit(X[~held[0]])

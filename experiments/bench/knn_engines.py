@@ -144,25 +144,18 @@ def usearch_exact(X: np.ndarray, metric: str, k: int) -> Search | None:
     return search
 
 
-def scikit_learn(X: np.ndarray, metric: str, k: int) -> Search:
+def scikit_learn(X: np.ndarray, metric: str, k: int, how: str = "brute") -> Search:
+    """Brute force on all cores, or a tree, which one thread searches."""
     from sklearn.neighbors import NearestNeighbors
 
-    name = {"l1": "manhattan", "l2": "sqeuclidean"}[metric]
-    model = NearestNeighbors(n_neighbors=k, algorithm="brute", metric=name, n_jobs=-1)
+    l2, cores = ("sqeuclidean", -1) if how == "brute" else ("euclidean", None)
+    name, power = (l2, 1 if how == "brute" else 2) if metric == "l2" else ("manhattan", 1)
+    model = NearestNeighbors(n_neighbors=k, algorithm=how, metric=name, n_jobs=cores)
     model.fit(X.astype(np.float32))
-    return lambda queries: model.kneighbors(queries.astype(np.float32))[::-1]
-
-
-def scikit_learn_floats(how: str, X: np.ndarray, metric: str, k: int) -> Search:
-    """L2 by brute force or by a tree, its distances squared; a tree is searched by one thread."""
-    from sklearn.neighbors import NearestNeighbors
-
-    model = NearestNeighbors(n_neighbors=k, algorithm=how, n_jobs=-1 if how == "brute" else None)
-    model.fit(X)
 
     def search(queries: np.ndarray) -> Any:
-        found, indices = model.kneighbors(queries)
-        return indices, np.square(found)
+        found, indices = model.kneighbors(queries.astype(np.float32))
+        return indices, found**power
 
     return search
 
@@ -228,7 +221,7 @@ FLOATS = [
 SIZES = [
     OURS[0],
     Engine("FAISS IndexFlatL2", "faiss", faiss_l2),
-    *(Engine(f"scikit-learn {how}", "sklearn", partial(scikit_learn_floats, how))
+    *(Engine(f"scikit-learn {how}", "sklearn", partial(scikit_learn, how=how))
       for how in ("brute", "kd_tree", "ball_tree")),
 ]  # fmt: skip
 PACKAGES = {"faiss": "faiss-cpu", "cv2": "opencv-python-headless", "sklearn": "scikit-learn"}

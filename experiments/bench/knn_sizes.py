@@ -7,10 +7,9 @@ few and no search can skip much where they are many.  scikit-learn itself uses b
 
 import itertools
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
-from experiments.bench import knn_data, knn_engines, knn_oracles, knn_timing
+from experiments.bench import knn_data, knn_engines, knn_timing
 from experiments.bench.knn_engines import Engine
 from experiments.bench.knn_timing import Effort, Problem
 from lincls import knn
@@ -40,9 +39,7 @@ def of_shape(shape: tuple[int, int, int], k: int, seed: int, effort: Effort) -> 
     X, queries = knn_data.clouds(seed, (N, M), D)
     problem = Problem(X, queries, "l2", min(k, N))
     engines = able(D)
-    checked = queries[: effort.checked]
-    truth = knn_oracles.nearest(knn_oracles.float_table, X, checked, "l2", problem.k)
-    check = partial(right, truth, X, checked)
+    check = knn_timing.closely(problem, queries[: effort.checked])
     shared = effort._replace(seconds=effort.seconds / max(1, len(engines) - 1))
     told = knn_timing.contest(engines, problem, shared, check)
     peers = told[1:]
@@ -50,14 +47,15 @@ def of_shape(shape: tuple[int, int, int], k: int, seed: int, effort: Effort) -> 
     return {
         "N": N, "D": D, "M": M, "k": problem.k, "route": knn.route(knn.fit(X), problem.k),
         "seconds": {row["engine"]: M * row["each"] for row in told},
-        "right": {row["engine"]: row["right_indices"] / row["checked"] for row in told},
+        "right": {row["engine"]: share_right(row) for row in told},
         "best": best["engine"] if best else None,
         "ratio": best["search_ratio"] if best else float("nan"),
     }  # fmt: skip
 
 
-def right(truth: Any, X: Any, checked: Any, engine: Engine, found: Any) -> knn_oracles.Right:
-    return knn_oracles.close(truth, found, X, checked, "l2")
+def share_right(row: Row) -> float:
+    """The share of the checked queries of which indices and distances are right, at most."""
+    return min(row["right_indices"], row["right_distances"]) / row["checked"]
 
 
 def able(num_features: int) -> Sequence[Engine]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.bench import knn_oracles
 from experiments.bench.knn_engines import OURS, Engine, Search
 from experiments.bench.knn_oracles import Right
 from experiments.bench.timing import timed
@@ -46,6 +47,13 @@ class Ready(NamedTuple):
 
 
 Check = Callable[[Engine, Any], Right]  # judges (indices, distances) of the checked queries
+
+
+def closely(problem: Problem, checked: np.ndarray) -> Check:
+    """How many answers are those of float64 up to rounding, of the first queries."""
+    X, _, metric, k = problem
+    truth = knn_oracles.nearest(knn_oracles.float_table, X, checked, metric, k)
+    return lambda _, found: knn_oracles.close(truth, found, X, checked, metric)
 
 
 def ready(engine: Engine, problem: Problem, effort: Effort, check: Check) -> Ready | None:

@@ -16,9 +16,10 @@ import numpy as np
 
 from experiments.lab import choices, options
 from experiments.lab.options import flag
-from experiments.probe import choosing, fits, probing
+from experiments.probe import choosing, fits
 from experiments.probe.settings import Settings
 from lincls import forecast
+from lincls.training import room
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def _linear(sizes: Sizes, settings: Settings) -> Iterator[str]:
         return
     folds, axes = settings.num_folds or 1, min(sizes.rows, sizes.features)
     tried = len(settings.search.values)
-    num = probing.num_groups(tried, folds * sizes.classes * axes)
+    num = room.num_groups(tried, folds * sizes.classes * axes * np.dtype(np.float32).itemsize)
     together = -(-tried // num)
     settings = replace(settings, fit=settings.fit_of(sizes.rows))
     plans = [*settings.plans, *settings.longer(settings.plans[0])]

@@ -23,8 +23,6 @@ PROBES = {  # name -> what a table calls it, and the metric of its search
     "cosine": ("kNN, cosine", "cosine"),
     "exp": ("kNN, cosine, exp vote", "cosine"),
 }
-_TIMES = 12  # W: what a training holds of it; 9 were measured, and the rest is for gradients
-_SHARE = 0.5  # of the free memory that trainings may take
 
 
 class Diverged(ValueError):
@@ -56,24 +54,6 @@ class Chosen(NamedTuple):
     def name(self) -> str:
         """What files call it."""
         return f"{self.probe}-{self.shots.replace('%', 'percent')}-seed{self.seed}"
-
-
-# --- the linear probe --------------------------------------------------------------------------
-
-
-def num_groups(num_strengths: int, size: int) -> int:
-    """In how many groups the strengths are trained, so that their states fit into memory.
-
-    Args:
-        num_strengths: R.
-        size: numbers in the weights W of one strength, of all its trainings together.
-    """
-    free = placement.available()
-    if free is None:
-        return 1
-    needed = _TIMES * size * np.dtype(np.float32).itemsize
-    at_once = max(1, int(_SHARE * free / needed))
-    return -(-num_strengths // min(at_once, num_strengths))
 
 
 class Rotated(NamedTuple):

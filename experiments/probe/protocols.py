@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from experiments.probe.settings import Settings
+from experiments.probe.settings import RATES, Settings
 
 
 class Protocol(NamedTuple):
@@ -29,8 +29,8 @@ PROTOCOLS = {
     ),
     "dinov2-linear": Protocol(
         {"probes": ("linear",), "normalise": "none", "fit": "sgd",
-         "rates": (1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1),
-         "batch_size": 128, "examples": 12_500 * 128, "seeds": 1, "metrics": ("top1", "top5")},
+         "rates": RATES, "batch_size": 128, "examples": 12_500 * 128, "seeds": 1,
+         "metrics": ("top1", "top5")},
         "Oquab et al., arXiv 2304.07193; facebookresearch/dinov2, eval/linear.py",
         "the rate is chosen on held-out training rows and refitted on all; the original reports "
         "the best on the validation set that it chooses on.  Its layers, their averages and its "

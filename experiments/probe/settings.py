@@ -8,6 +8,8 @@ from experiments.lab.options import flag
 from experiments.probe.fits import Plan, Search
 from experiments.probe.probing import PROBES
 
+# The learning rates of DINOv2's linear probe (facebookresearch/dinov2, eval/linear.py).
+RATES = (1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1)
 _FEW = 5000  # examples whose optimum takes no longer than early
 
 
@@ -81,9 +83,8 @@ class Settings:
     learning_rate: float = flag(1e-3, "step size of early at strength 1e-3, for power 0.5",
                                 low=1e-9)  # fmt: skip
     rates: tuple[float, ...] = flag(
-        (1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1),
-        "learning rates that --fit sgd tries, for batches of 256, in proportion for others; it "
-        "takes --examples / --batch-size steps", low=1e-9,
+        RATES, "learning rates that --fit sgd tries, for batches of 256, in proportion for "
+        "others; it takes --examples / --batch-size steps", low=1e-9,
     )  # fmt: skip
     num_neighbors: int = flag(100, "the greatest k; every smaller one is tried", low=1, smoke=10)
     ks: tuple[int, ...] = flag((0,), "only these k are tried; 0: every k up to the greatest", low=0)

@@ -93,7 +93,7 @@ def _of_one(path: Path, labels: str | None, groups: str | None) -> Arrays:
         raise
     except Exception as error:  # the readers of other libraries may fail in their own ways
         raise ValueError(
-            f"{path} is damaged, or is no {path.suffix} file of arrays: {files.said(error)}"
+            f"{path} is damaged, or is no {path.suffix} file of arrays: {files.one_line(error)}"
         ) from error
 
 

@@ -121,7 +121,7 @@ def _load_kept(known: Official) -> Dataset | None:
     try:
         return cached if prepared is None else _load_found(known, prepared)
     except (OSError, ValueError) as error:
-        warnings.warn(f"{' '.join(str(error).split())}; it is passed over", stacklevel=2)
+        warnings.warn(f"{files.one_line(error)}; it is passed over", stacklevel=2)
         return None
 
 
@@ -164,7 +164,7 @@ def _load_downloads(known: Official, folder: Path) -> Dataset:
         if tfds.find(known.name, place) is None:  # nor has another process done it
             warnings.warn(
                 f"{known.name} was loaded, but TensorFlow Datasets could not prepare it in "
-                f"{place} ({' '.join(str(error).split())}); that matters only to other programs",
+                f"{place} ({files.one_line(error)}); that matters only to other programs",
                 stacklevel=2,
             )
     return loaded

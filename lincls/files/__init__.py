@@ -9,7 +9,7 @@ A JSON file carries a digest of its values.
 """
 
 from lincls.files.digests import digest, digest_of_named, read_json, write_json
-from lincls.files.npz import check_zip, map_npy, names_in_npz, read_npz, said, save_npz
+from lincls.files.npz import check_zip, map_npy, names_in_npz, one_line, read_npz, save_npz
 from lincls.files.whole import AnyPath, check_path, lock, open_regular, sweep, write
 
 __all__ = [
@@ -21,10 +21,10 @@ __all__ = [
     "lock",
     "map_npy",
     "names_in_npz",
+    "one_line",
     "open_regular",
     "read_json",
     "read_npz",
-    "said",
     "save_npz",
     "sweep",
     "write",

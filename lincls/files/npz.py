@@ -17,7 +17,7 @@ from lincls.structs import ALIGNMENT
 _BLOCK = 1 << 20  # bytes that are read at a time
 _EXTRA = struct.Struct("<HH")  # number and length of an extra field
 _LOCAL = 30  # bytes of the header of a member of a zip file, before its name
-_SAID = 200  # letters of what another library says about a file
+_LONGEST = 200  # letters of a message of another library
 
 
 def save_npz(file: BinaryIO, /, **arrays: np.ndarray) -> None:
@@ -90,9 +90,9 @@ def check_zip(path: AnyPath) -> None:
             raise ValueError(f"the checksum of {damaged} is another")
 
 
-def said(error: Exception) -> str:
-    """What another library says about a file, on one line and not long."""
-    return " ".join(str(error).split())[:_SAID]
+def one_line(error: Exception) -> str:
+    """The message of another library's error, on one line and not long."""
+    return " ".join(str(error).split())[:_LONGEST]
 
 
 @contextlib.contextmanager
@@ -106,7 +106,7 @@ def _open_zip(path: AnyPath) -> Iterator[tuple[io.BufferedReader, zipfile.ZipFil
             raise
         except Exception as error:  # the readers of zip files and of headers may fail anywhere
             raise ValueError(
-                f"{path} is damaged, or is no archive of plain arrays: {said(error)}"
+                f"{path} is damaged, or is no archive of plain arrays: {one_line(error)}"
             ) from error
 
 
@@ -127,7 +127,7 @@ def map_npy(path: AnyPath) -> np.ndarray:
             return np.memmap(file, dtype, "r", file.tell(), shape, order)
         except Exception as error:
             raise ValueError(
-                f"{path} is damaged, or is no .npy file of a plain array: {said(error)}"
+                f"{path} is damaged, or is no .npy file of a plain array: {one_line(error)}"
             ) from error
 
 

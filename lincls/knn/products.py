@@ -6,9 +6,9 @@ times as fast as differences.  Near a centre c of the data its rounding is bound
     |a - b|^2 >= (1 - s) (|a - c|^2 + |b - c|^2) - 2 (a - c) . (b - c),    s = `_slack`.
 
 A few more than k points of the least bounds get their distances by differences.  Where the next
-bound is beyond the k-th of them, these are the neighbours.  A query of which that cannot be said,
-because its neighbours are too many copies of one point or the data lie far from their centre, is
-compared with all points by differences, so the answer is that of `search.nearest` up to rounding.
+bound is beyond the k-th of them, these are the neighbours.  Other queries are compared with all
+points by differences: those near many copies of one point, or far from the centre.  So the answer
+is that of `search.nearest` up to rounding.
 """
 
 from functools import partial
@@ -61,7 +61,6 @@ def nearest_by_product(
 ) -> tuple[Float[Array, "M k"], Int[Array, "M k"], Any]:
     """As `search.nearest` for L2 between floats."""
     block = Block(metric.prepare(queries), points, excluded)
-    block = block._replace(queries=block.queries.astype(points.dtype))
     first = _searched_again(metric, block, _first(metric, block, k))
     return first.keys, first.indices, first.keys.dtype
 
@@ -70,14 +69,15 @@ def _first(metric: Metric, block: Block, k: int) -> First:
     """The k nearest among the points of the least bounds."""
     num_points = len(block.points)
     bounds, offsets = _bounds(block)
-    lowest = float(jnp.finfo(bounds.dtype).min)
-    bounds = jnp.nan_to_num(bounds, nan=lowest)  # finite, so that only the excluded are infinite
+    # Finite, so that only the excluded are infinite; where a query overflows it is not certain.
+    bounds = jnp.nan_to_num(bounds)
     if block.excluded is not None:
         bounds = jnp.where(block.excluded, jnp.inf, bounds)
     least, chosen = smallest(bounds, min(num_chosen(k), num_points))
     keys = jnp.where(chosen < num_points, order_keys(_distances(metric, block, chosen)), jnp.inf)
     keys, indices = lax.sort((keys, chosen), dimension=1, num_keys=2)
-    rounding = _slack(block.points)
+    # Differences are summed over all D features: off by at most (D + 2) eps / 2, here and there.
+    rounding = (block.points.shape[1] + 2) * float(jnp.finfo(keys.dtype).eps)
     beyond = least[:, -1] + offsets > keys[:, k - 1] * (1 + rounding)
     certain = (beyond & jnp.isfinite(offsets)) | jnp.isinf(least[:, -1])
     return First(keys[:, :k], indices[:, :k], certain)
@@ -96,9 +96,8 @@ def _bounds(block: Block) -> tuple[Float[Array, "M n"], Float[Array, "M"]]:
         return share * lengths - 2 * _dot(queries, some)
 
     empty = jnp.zeros((len(queries), len(points)), points.dtype)
-    tiny = (
-        8 * points.shape[1] * float(jnp.finfo(points.dtype).tiny)
-    )  # of products that round to zero
+    # Products that round to zero lose less than this.
+    tiny = 8 * points.shape[1] * float(jnp.finfo(points.dtype).tiny)
     offsets = share * jnp.sum(jnp.square(queries), axis=1) - tiny
     return distances.filled(empty, size, of_some), offsets
 

@@ -10,7 +10,7 @@ from lincls import hyper as numbers
 from lincls import placement
 from lincls.structs import Hyper, LinearParams, Params
 
-_HELD = 9  # times the parameters in a training: gradients, momenta, averages, and their copies
+_HELD = 12  # times the parameters in a training; 9 were measured, the rest is for gradients
 _MOST_TIMES = 32  # the parameters: no optimiser's state is larger (that of L-BFGS is 22 times)
 
 
@@ -69,17 +69,22 @@ def groups(hyper: Hyper, params: Params, num_folds: int) -> list[Hyper]:
         params: where every training starts.
         num_folds: trainings of a setting.
     """
-    left, settings = placement.available(), numbers.num_settings(hyper) or 1
-    is_grid = isinstance(params, LinearParams) and params.W.ndim > 2
-    needed = _HELD * num_folds * placement.bytes_of(params)
-    if left is None or is_grid or settings * needed <= left // 2:
+    settings = numbers.num_settings(hyper) or 1
+    count = num_groups(settings, num_folds * placement.bytes_of(params))
+    if count == 1 or (isinstance(params, LinearParams) and params.W.ndim > 2):
         return [hyper]
-    at_once = max(1, left // 2 // needed)
-    found = numbers.split(hyper, -(-settings // at_once))
-    if len(found) > 1:
-        warnings.warn(
-            f"the {settings} settings are trained in {len(found)} groups, because memory has no "
-            "room for all at once",
-            stacklevel=3,
-        )
-    return found
+    warnings.warn(
+        f"the {settings} settings are trained in {count} groups, because memory has no room for "
+        "all at once",
+        stacklevel=3,
+    )
+    return numbers.split(hyper, count)
+
+
+def num_groups(num_settings: int, num_bytes: int) -> int:
+    """In how many groups settings are trained, of parameters of so many bytes each."""
+    left = placement.available()
+    if left is None:
+        return 1
+    at_once = max(1, left // 2 // (_HELD * num_bytes))
+    return -(-num_settings // min(at_once, num_settings))
