@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lincls import distances, knn, placement
+from lincls.knn import driver
 from lincls.structs import Neighbors
 from tests import oracles_knn
 from tests.shares import further
@@ -50,6 +51,23 @@ def test_all_neighbours_of_equal_points_come_in_order_of_index(metric):
     found = knn.neighbors(knn.fit(X, metric=metric), X[:2], 1500)
     np.testing.assert_array_equal(found.indices, [np.arange(1500)] * 2)
     assert not found.distances.any()
+
+
+@exact
+def test_queries_one_by_one_have_the_answers_of_all_at_once(metric):
+    X, queries = coarse_pixels(2, 300), coarse_pixels(3, 5)
+    model = knn.fit(X, metric=metric)
+    whole = knn.neighbors(model, queries, 5)
+    for row, query in enumerate(queries):
+        found = knn.neighbors(model, query[None], 5)
+        np.testing.assert_array_equal(found.indices[0], whole.indices[row])
+        np.testing.assert_array_equal(found.distances[0], whole.distances[row])
+
+
+@pytest.mark.parametrize(("metric", "size"), [(distances.l1, 1), (distances.l2, 8)])
+def test_a_single_query_is_filled_up_only_for_a_product(metric, size):
+    model = knn.fit(coarse_pixels(2, 300), metric=metric)
+    assert driver.plain_size(model, 1, "plain") == size
 
 
 @by_name

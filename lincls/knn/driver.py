@@ -252,7 +252,7 @@ def _rows_and_groups(model: KNN, queries: Any, groups: Any) -> tuple[AnyRows, An
 
 def _sketched_size(model: KNN, num_queries: int) -> int:
     """Queries in a block with bounds: few shapes, bounded memory, well under a second."""
-    return _few_sizes(min(_BOUNDS, _BLOCK_WORK // model.X.size), num_queries)
+    return _few_sizes(model, min(_BOUNDS, _BLOCK_WORK // model.X.size), num_queries)
 
 
 def plain_size(model: KNN, num_queries: int, which: Route) -> int:
@@ -261,15 +261,20 @@ def plain_size(model: KNN, num_queries: int, which: Route) -> int:
     keys_bytes = _CACHED_KEYS_BYTES if which == "product" else _KEYS_BYTES
     by_memory = keys_bytes // (max(4, model.X.dtype.itemsize) * num_rows)
     if which == "device":
-        return _few_sizes(min(_DEVICE_BLOCKS * by_memory, _MOST_ON_DEVICE), num_queries)
+        return _few_sizes(model, min(_DEVICE_BLOCKS * by_memory, _MOST_ON_DEVICE), num_queries)
     by_time = _BLOCK_WORK / (model.X.size * model.metric.cost)
-    return _few_sizes(min(by_memory, int(by_time), 512), num_queries)
+    return _few_sizes(model, min(by_memory, int(by_time), 512), num_queries)
 
 
-def _few_sizes(largest: int, num_queries: int) -> int:
-    """A power of two up to the largest, or 8 or 64 where that holds all queries."""
+def _few_sizes(model: KNN, largest: int, num_queries: int) -> int:
+    """A power of two up to the largest, or 8 or 64 where that holds all queries.
+
+    A product of 8 rows takes no longer than one of a single row.  Without products, one row takes
+    an eighth, so a single query is not filled up.
+    """
+    sizes = (1, 8, 64) if model.metric.cost > 1 else (8, 64)
     largest = 1 << (max(1, largest).bit_length() - 1)
-    return next((size for size in (8, 64) if num_queries <= size <= largest), largest)
+    return next((size for size in sizes if num_queries <= size <= largest), largest)
 
 
 def bucket(k: int) -> int:

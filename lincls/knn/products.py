@@ -92,23 +92,30 @@ def _bounds(block: Block) -> tuple[Float[Array, "M n"], Float[Array, "M"]]:
 
     def of_some(start: Any) -> Array:
         some = lax.dynamic_slice_in_dim(points, start, size) - centre
-        lengths = _dot(jnp.ones_like(centre), jnp.square(some))
-        return share * lengths - 2 * _dot(queries, some)
+        return share * _square_lengths(some) - 2 * _dot(queries, some)
 
     empty = jnp.zeros((len(queries), len(points)), points.dtype)
     # Products that round to zero lose less than this.
     tiny = 8 * points.shape[1] * float(jnp.finfo(points.dtype).tiny)
-    offsets = share * jnp.sum(jnp.square(queries), axis=1) - tiny
+    offsets = share * _square_lengths(queries) - tiny
     return distances.filled(empty, size, of_some), offsets
 
 
 def _dot(a: Array, b: Array) -> Array:
-    """Products of rows (M, D) with rows (N, D), summed over few features at once."""
-    total: Any = 0
-    for start in range(0, a.shape[1], _WIDTH):
-        some, others = (part[:, start : start + _WIDTH] for part in (a, b))
-        total = total + jnp.matmul(some, others.T, precision=lax.Precision.HIGHEST)
-    return total
+    """Products of rows (M, D) with rows (N, D)."""
+    pairs = zip(_few_features(a), _few_features(b), strict=True)
+    return sum(
+        jnp.matmul(some, others.T, precision=lax.Precision.HIGHEST) for some, others in pairs
+    )
+
+
+def _square_lengths(rows: Array) -> Array:
+    return sum(jnp.sum(jnp.square(some), axis=1) for some in _few_features(rows))
+
+
+def _few_features(rows: Array) -> list[Array]:
+    """Rows in parts, because longer sums round more."""
+    return [rows[:, start : start + _WIDTH] for start in range(0, rows.shape[1], _WIDTH)]
 
 
 def _slack(points: Array) -> float:
