@@ -20,6 +20,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from experiments.lab import gate
 from experiments.probe import __main__ as program
 from experiments.probe import choosing, features, fits, groups, measures, probing, results, testing
+from experiments.report import probe as report
 from lincls import data, knn, objective, preprocessing, splits
 from lincls.structs import Examples, Hyper, LinearParams
 
@@ -363,6 +364,31 @@ def test_a_row_of_few_shots_is_the_mean_of_its_draws_and_its_interval_contains_t
     assert (told["top1_low"], told["top1_high"]) == pytest.approx((0.57 - half, 0.57 + half))
     found = {"results": rows_of(values, "1"), "spread": [told]}
     assert results.cells(found, ["top1"])[0][2].startswith("57.0 (25.6 to 88.4)")
+
+
+def test_a_row_of_all_examples_is_the_mean_of_the_seeds_as_its_headline(tmp_path):
+    (told,) = results.spread(rows_of([0.5, 0.6]), np.array([[0], [1]]), ["top1"])
+    found = {"results": rows_of([0.5, 0.6]), "spread": [told], "name": "a",
+             "settings": {"metrics": ["top1"]}}  # fmt: skip
+    number = results.cells(found, ["top1"])[0][2]
+    assert number.startswith("55.0 (")
+    assert report.headline(found).endswith(f"the best top-1, {number}")
+
+
+@pytest.mark.parametrize(
+    ("strengths", "edges", "told"),
+    [
+        ([1e-6, 0.05], [True, False], "strength 1.0e-06 to 5.0e-02 (edge of the grid in 1 of 2 "
+         "seeds)"),
+        ([0.05, 0.05], [True, True], "strength 5.0e-02 (edge of the grid)"),
+        ([0.05, 0.05], [False, False], "strength 5.0e-02"),
+    ],
+)  # fmt: skip
+def test_what_every_seed_chose_is_told(strengths, edges, told):
+    rows = [{"strength": strength, "k": None, "at_edge": edge, "of_epochs": []}
+            for strength, edge in zip(strengths, edges, strict=True)]  # fmt: skip
+    assert results.chosen(rows) == told
+    assert results.chosen([{"k": 7}, {"k": 1}, {"k": 3}]) == "k = 1 to 7"
 
 
 def test_the_tables_have_a_line_for_every_result_of_the_first_seed(out):

@@ -200,7 +200,7 @@ def test_of_lengths_that_are_equally_good_the_shortest_is_chosen_and_told(small)
     found = choosing.choose(gate.Data(data.from_arrays(*easy.values())), settings, 0)[1][0]
     assert (found.epochs, found.of_epochs, found.value) == (4, (4, 8), 1e-2)
     told = results.row(found, OUTCOME, [], None)
-    assert results.chosen(told | {"at_edge": False}) == "strength 1.0e-02, epochs 4 of 4, 8"
+    assert results.chosen([told | {"at_edge": False}]) == "strength 1.0e-02, epochs 4 of 4, 8"
 
 
 OUTCOME = measures.Outcome(np.zeros(1, int), np.zeros(1, int), 2, np.zeros((1, 2)))

@@ -178,7 +178,7 @@ def test_a_chosen_learning_rate_is_called_so_everywhere(file, tmp_path, capsys):
     assert (
         f"| learning rate {result['learning_rate']:.1e} (edge of the grid), epochs 4 |" in told.out
     )
-    assert "Learning rate chosen on a validation part of 20%" in told.out
+    assert "Learning rate chosen by accuracy on a validation part of 20%" in told.out
     assert "is at the edge of the grid; widen it with --rates" in told.err
     (csv,) = tmp_path.glob("a/probe/*/results.csv")
     assert ",learning_rate," in csv.read_text()

@@ -94,6 +94,69 @@ def test_a_folder_of_arrays_has_further_test_sets_and_may_hold_other_files(tmp_p
     assert (found.name, len(found.split.labels)) == ("shift", 30)
 
 
+@pytest.mark.parametrize("kept", [slice(1, None), slice(None, None, -1)], ids=["fewer", "order"])
+def test_feature_files_of_other_test_examples_are_refused_by_name(kept, tmp_path, capsys):
+    other = saved(tmp_path / "other.npz", X_test=TEST[0][kept], y_test=TEST[1][kept])
+    words = ["--dataset", str(saved(tmp_path / "first.npz")), "--others", str(other)]
+    with pytest.raises(SystemExit, match="2"):
+        program.main([*words, "--out", str(tmp_path / "out")])
+    assert (
+        f"--others {other}: its {len(TEST[1][kept])} test labels must be the 40 of --dataset"
+        in (capsys.readouterr().err)
+    )
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--groups", "patint"], "has no array patint_test (patint alone is read by --folds 5"),
+        (["--groups", "source"], "has no array source_test (source alone is read by --folds 5"),
+        (["--groups", "patint", "--folds", "5", "grouped"], "has no array patint_test; it has X_"),
+    ],
+)
+def test_groups_that_would_not_be_used_are_refused_by_name(words, told, tmp_path, capsys):
+    path = saved(tmp_path / "a.npz", source=np.arange(80) % 9)
+    with pytest.raises(SystemExit, match="2"):
+        program.main(["--dataset", str(path), *words])
+    assert told in capsys.readouterr().err
+
+
+def test_a_training_part_of_one_class_is_refused(tmp_path, capsys):
+    path = saved(tmp_path / "one.npz", y_train=np.full(80, "cat"))
+    with pytest.raises(SystemExit, match="2"):
+        program.main(["--dataset", str(path)])
+    assert "all training examples have the label cat; a probe needs two" in capsys.readouterr().err
+
+
+def test_a_flag_that_the_fit_does_not_read_is_told(tmp_path, capsys):
+    words = ["--fit", "optimum", "--rates", "0.1", "--steps", "9", "--gap", "0.01"]
+    run(tmp_path / "out", saved(tmp_path / "a.npz"), *words)
+    told = capsys.readouterr().err
+    assert "--rates changes nothing: --fit sgd reads it" in told
+    assert "--steps changes nothing: --fit early reads it" in told
+    assert "--gap changes" not in told
+
+
+def test_a_folder_that_cannot_be_written_is_named_as_out(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    words = ["--dataset", str(saved(tmp_path / "a.npz")), "--out", str(tmp_path / "file")]
+    assert program.main(words) == 2
+    assert f"error: --out: cannot write to {tmp_path / 'file'}" in capsys.readouterr().err
+
+
+def test_shots_that_classes_do_not_have_are_told(tmp_path):
+    y = np.repeat(range(4), [2, 3, 5, 70])
+    path = saved(tmp_path / "rare.npz", X_train=MEANS[y], y_train=NAMES[y])
+    ((folder, found),) = run(tmp_path / "out", path, "--shots", "3", "5", "--validation", "0.4",
+                             "--probes", "l2").items()  # fmt: skip
+    assert found["short"] == {"3": 1, "5": 2}
+    caption = (folder / "table.md").read_text().splitlines()[0]
+    assert "1 class has fewer than 3 training examples and gives all it has." in caption
+    assert "2 classes have fewer than 5 training examples and give all they have." in caption
+    assert "also for few shots; the test set was opened once" in caption
+
+
 def test_feature_files_are_probed_alike_and_compared(tmp_path, capsys):
     first = saved(tmp_path / "layer9.npz")
     other = saved(tmp_path / "layer3.npz", X_train=TRAIN[0][:, :2], X_test=TEST[0][:, :2])

@@ -11,7 +11,8 @@ the whole training set, and the test set is opened once for all of them.  A few-
 from so many examples of each class, and chooses on all held-out ones.
 
 An interval covers the draw of the test examples.  --seeds repeats everything that is random: the
-validation part or the folds, the few shots, the batches.  Their spread is shown apart.
+validation part or the folds, the few shots, the batches.  A number is the mean over the seeds, and
+its interval contains their spread.
 
 Finished parts are kept.  After Ctrl-C, or after the program was killed, the same command goes on.
 """

@@ -44,13 +44,21 @@ def compute(job: Job, parts: Parts) -> Found:
         further[one.name], of_one = tested(job, one, task, chosen, parts)
         arrays[f"predictions-{one.name}"] = of_one
     examples = {shots: _examples(task, shots, settings) for shots in settings.shot_counts}
-    return Found(numbers | {"further": further, "examples": examples}, arrays)
+    short = _short(task, settings)
+    return Found(numbers | {"further": further, "examples": examples, "short": short}, arrays)
 
 
 def _examples(task: Task, shots: str, settings: Settings) -> float:
     """Training examples of a class, the mean over the classes."""
     weights = task.weights(settings.shot_counts[shots], to_choose=False)
     return float((weights > 0).sum()) / len(np.unique(task.y))
+
+
+def _short(task: Task, settings: Settings) -> dict[str, int]:
+    """How many classes have fewer examples than a number of shots asks for."""
+    counts = np.bincount(task.y)
+    asked = {shots: n for shots, n in settings.shot_counts.items() if isinstance(n, int)}
+    return {shots: int(np.sum((counts > 0) & (counts < n))) for shots, n in asked.items()}
 
 
 def tested(

@@ -28,6 +28,8 @@ def read_groups(path: str, settings: Settings, data: gate.Data) -> Groups:
         train = data.groups.train if settings.grouped and settings.num_folds else None
         return Groups(train, data.groups.test)
     train, name = None, f"{settings.groups}_test"
+    if settings.groups != Settings.groups:
+        _check_named(path, settings)
     if settings.grouped and settings.num_folds:
         train = read_array(path, settings.groups, len(data.train.labels))
     test = read_array(path, name, data.num_test) if has_array(path, name) else None
@@ -46,12 +48,31 @@ def column(path: str, settings: Settings) -> str:
     return settings.groups if is_table and is_asked else ""
 
 
+def _check_named(path: str, settings: Settings) -> None:
+    """ValueError for a --groups of which the file has nothing that would be used."""
+    name = settings.groups
+    if has_array(path, f"{name}_test") or (settings.grouped and has_array(path, name)):
+        return
+    used = "" if settings.grouped else f" ({name} alone is read by --folds 5 grouped)"
+    raise ValueError(f"--groups {name}: {path} has no array {name}_test{used}; {_has(path)}")
+
+
 def has_array(path: str, name: str) -> bool:
     """Whether an .npz file, or a folder of .npy files, has an array."""
+    return name in _names(path)
+
+
+def _names(path: str) -> list[str]:
     source = file_of(path)
     if source.is_dir():
-        return (source / f"{name}.npy").is_file()
-    return source.suffix == ".npz" and name in files.names_in_npz(source)
+        return sorted(file.stem for file in source.glob("*.npy"))
+    return list(files.names_in_npz(source)) if source.suffix == ".npz" else []
+
+
+def _has(path: str) -> str:
+    """Which arrays a file has, the first of them, for an error."""
+    names = _names(path)
+    return f"it has {', '.join(names[:10]) or 'none'}{', ..' if len(names) > 10 else ''}"
 
 
 def read_array(path: str, name: str, num_examples: int) -> np.ndarray:
@@ -61,13 +82,15 @@ def read_array(path: str, name: str, num_examples: int) -> np.ndarray:
         ValueError: no such array, a damaged one, of another length, or with NaN.
     """
     source = file_of(path)
+    if not has_array(path, name):
+        raise ValueError(f"--folds grouped needs an array {name} in {path}; {_has(path)}")
     try:
         if source.is_dir():
             groups = np.asarray(files.map_npy(source / f"{name}.npy"))
         else:
             groups = files.read_npz(source, wanted=lambda other: other == name)[name]
-    except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"--folds grouped needs an array {name} in {path}: {error}") from error
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{name} of {path}: {error}") from error
     if groups.shape != (num_examples,):
         raise ValueError(
             f"{name} of {path} must have shape ({num_examples},), one group for each example, got "

@@ -11,12 +11,13 @@ import jax
 import numpy as np
 
 from experiments import jobs as questions
-from experiments.lab import gate, options
+from experiments.lab import gate, options, progress
 from experiments.probe import choosing, measures, protocols, sets, store
 from experiments.probe.groups import Groups, column, read_groups
 from experiments.probe.sets import EvaluationSet
 from experiments.probe.settings import Settings
 from lincls import checks, files
+from lincls.data.dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,11 @@ class Job:
 def refuse(settings: Settings, data: gate.Data, groups: np.ndarray | None) -> None:
     """Raise ValueError for settings that do not fit together, or not these data."""
     measures.check(settings.metrics)
+    if len(present := np.unique(data.train.labels)) < 2:
+        raise ValueError(
+            f"all training examples have the label {data.class_names[present[0]]}; a probe needs "
+            "two classes"
+        )
     if not settings.shot_counts:
         raise ValueError("--shots must name a number of examples, or all")
     if settings.weakest > settings.strongest:
@@ -97,12 +103,27 @@ def read(argv: Sequence[str] | None, description: str, shared: type = options.Co
 
 def _asked(common: options.Common, settings: Settings, typed: Sequence[str]) -> Iterator[Job]:
     of_protocols = protocols.applied(settings, typed)
+    for sentence in protocols.unread(of_protocols, typed):
+        progress.say(sentence)
+    first = None
     for path in (common.dataset, *settings.others):
         of_file = replace(common, dataset=path)
         dataset = gate.of(of_file, column(path, settings))
+        first = _of_the_same_test(first or dataset, dataset, path)
         further = sets.further(path, dataset)
         for each in of_protocols:
             data = gate.Data(dataset)
             job = Job(each, of_file, data, read_groups(path, each, data), further)
             refuse(each, data, job.groups.train)
             yield job
+
+
+def _of_the_same_test(first: Dataset, other: Dataset, path: str) -> Dataset:
+    """The first data (ValueError if the others have other test examples)."""
+    wanted, found = (np.asarray(each.class_names)[each.test.labels] for each in (first, other))
+    if not np.array_equal(wanted, found):
+        raise ValueError(
+            f"--others {path}: its {len(found):,} test labels must be the {len(wanted):,} of "
+            "--dataset, in the same order; results are compared example by example"
+        )
+    return first

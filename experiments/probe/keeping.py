@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments import jobs
 from experiments.lab import gate, lock, options, progress, record
 from lincls import files
 
@@ -23,6 +24,7 @@ def finished(
         again: compute it even if it stands.
         compute: computes, saves and returns it.
     """
+    jobs.check_writable(folder)
     with lock.held(folder, lambda: progress.say(f"waiting for another probe in {folder}")):
         found = None if again else _standing(folder, mark)
         if found is None:

@@ -5,7 +5,7 @@ in more, `differs` says it.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from experiments.probe.settings import RATES, Settings
@@ -20,6 +20,9 @@ class Protocol(NamedTuple):
 
 
 NONE = "none"
+_READ_BY = {"rates": "sgd", "gap": "optimum", "epochs": "early", "lengths": "early",
+            "powers": "early", "steps": "early", "learning_rate": "early"}  # fmt: skip
+_AUTO = {"auto": ("early", "optimum")}
 PROTOCOLS = {
     "dino-knn": Protocol(
         {"probes": ("exp",), "normalise": "unit", "ks": (10, 20, 100, 200), "num_neighbors": 200,
@@ -77,8 +80,21 @@ def _applied(settings: Settings, name: str, typed: Sequence[str]) -> Settings:
         return alone
     if name not in PROTOCOLS:
         raise ValueError(f"--protocol must be {NONE} or of {', '.join(PROTOCOLS)}; got {name!r}")
-    flags = {word.split("=")[0].removeprefix("--").replace("-", "_") for word in typed}
-    fixed = PROTOCOLS[name].flags
+    flags, fixed = _names(typed), PROTOCOLS[name].flags
     return dataclasses.replace(
         alone, **{key: value for key, value in fixed.items() if key not in flags}
     )
+
+
+def unread(asked: Sequence[Settings], typed: Sequence[str]) -> Iterator[str]:
+    """A sentence for each typed flag that no --fit of the settings reads."""
+    fits = {fit for each in asked for fit in _AUTO.get(each.fit, (each.fit,))}
+    for flag in sorted(_names(typed) & set(_READ_BY)):
+        if _READ_BY[flag] not in fits:
+            yield f"--{flag.replace('_', '-')} changes nothing: --fit {_READ_BY[flag]} reads it"
+
+
+def _names(typed: Sequence[str]) -> set[str]:
+    """The names of the flags that were typed."""
+    return {word.split("=")[0].removeprefix("--").replace("-", "_") for word in typed
+            if word.startswith("--")}  # fmt: skip

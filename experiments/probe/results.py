@@ -104,15 +104,15 @@ def header(metrics: Sequence[str]) -> list[str]:
 
 
 def cells(found: dict[str, Any], metrics: Sequence[str]) -> list[list[str]]:
-    """A line a probe and shots: the first seed, and of few shots the mean over the draws."""
-    first = found["results"][0]["seed"]
-    of_first = [r for r in found["results"] if r["seed"] == first]
+    """A line a probe and shots: the means over the seeds, and what these chose."""
     lines = []
-    for result, seeds in zip(of_first, found["spread"], strict=True):
-        shown = result if result["shots"] == "all" else seeds
-        numbers = [cell(name, shown) for name in metrics]
-        lines.append([PROBES[result["probe"]][0], result["shots"], *numbers,
-                      over_seeds(seeds, metrics[0]), chosen(result)])  # fmt: skip
+    for mean in found["spread"]:
+        probe, shots = mean["probe"], mean["shots"]
+        rows = [r for r in found["results"] if (r["probe"], r["shots"]) == (probe, shots)]
+        numbers = [cell(name, mean) for name in metrics]
+        lines.append(
+            [PROBES[probe][0], shots, *numbers, over_seeds(mean, metrics[0]), chosen(rows)]
+        )
     return lines
 
 
@@ -128,21 +128,31 @@ def cell(name: str, values: dict[str, Any]) -> str:
     return f"{unit * value:.{digits}f} ({unit * low:.{digits}f} to {unit * high:.{digits}f})"
 
 
-def chosen(result: dict[str, Any]) -> str:
-    if result["k"]:
-        return f"k = {result['k']}"
-    edge = " (edge of the grid)" if result["at_edge"] else ""
-    axis = "strength" if result["strength"] else "learning rate"
-    return f"{axis} {result[axis.replace(' ', '_')]:.1e}{edge}{_epochs(result)}"
+def chosen(rows: Sequence[dict[str, Any]]) -> str:
+    """What the seeds of a probe chose, and how many of them at the edge of the grid."""
+    axis = next(axis for axis in AXES if rows[0].get(axis.replace(" ", "_")))
+    values = [row[axis.replace(" ", "_")] for row in rows]
+    if axis == "k":
+        return f"k = {_range(values, 'd')}"
+    edges = sum(row["at_edge"] for row in rows)
+    of_seeds = "" if edges == len(rows) else f" in {edges} of {len(rows)} seeds"
+    edge = f" (edge of the grid{of_seeds})" if edges else ""
+    return f"{axis} {_range(values, '.1e')}{edge}{_epochs(rows)}"
 
 
-def _epochs(result: dict[str, Any]) -> str:
-    """How long the training was, and what else was tried; nothing of an optimum."""
-    if not result["of_epochs"]:
+def _epochs(rows: Sequence[dict[str, Any]]) -> str:
+    """How long the trainings were, and what else was tried; nothing of an optimum."""
+    tried = rows[0].get("of_epochs")
+    if not tried:
         return ""
-    tried = ", ".join(f"{each:.3g}" for each in result["of_epochs"])
-    of = f" of {tried}" if len(result["of_epochs"]) > 1 else ""
-    return f", epochs {result['epochs']:.3g}{of}"
+    of = f" of {', '.join(f'{each:.3g}' for each in tried)}" if len(tried) > 1 else ""
+    return f", epochs {_range([row['epochs'] for row in rows], '.3g')}{of}"
+
+
+def _range(values: Sequence[float], form: str) -> str:
+    """A number, or the least and the greatest of several."""
+    ends = dict.fromkeys(format(end(values), form) for end in (min, max))
+    return " to ".join(ends)
 
 
 def over_seeds(told: dict[str, Any], name: str) -> str:
@@ -181,18 +191,19 @@ def caption(found: dict[str, Any]) -> str:
     """What the table is about, in a paragraph."""
     data, settings = found["data"], found["settings"]
     kind = "grouped" if settings["grouped"] else "stratified"
-    on = f"a validation part of {settings['validation']:.0%}"
+    on = f"a validation part of {100 * settings['validation']:.4g}%"
     if settings["num_folds"]:
         on = f"{settings['num_folds']} {kind} folds"
     times = found["test_set"]["times_used"]
     units = "groups of test examples" if found["test_groups"] else "test examples"
+    seeds = of_seeds(found, measures.title(settings["metrics"][0]))
     return (
         f"{data['source']}: {data['num_train']:,} training and {data['num_test']:,} test examples, "
         f"{len(data['class_names'])} classes, normalise {settings['normalise']}. Percent with "
-        f"95 % CI over the {units}; seed {found['seed']}. {_of_seeds(settings)}"
-        f"{_chosen_numbers(found['results'])} chosen on {on}; "
+        f"95 % CI over the {units}; {seeds}"
+        f"{_chosen_numbers(found['results'])} chosen by accuracy on {on}{_of_shots(settings)}; "
         f"the test set was opened {'once' if times == 1 else f'{times} times'}."
-        f"{unlearnable(found['only_in_test'])}"
+        f"{_short(found['short'])}{_of_top_k(found)}{unlearnable(found['only_in_test'])}"
     )
 
 
@@ -214,14 +225,38 @@ def of_further(name: str, found: dict[str, Any]) -> str:
     )
 
 
-def _of_seeds(settings: dict[str, Any]) -> str:
-    few = [word for word in settings["shots"] if word != "all"]
-    if settings["seeds"] == 1:
-        return "A row of few shots is one draw. " if few else ""
-    of_draws = "A row of few shots is the mean over the seeds, and its CI contains the draw. "
-    name = measures.title(settings["metrics"][0])
-    what = f"Over seeds: {name}, mean ± standard deviation of {settings['seeds']} runs. "
-    return what + (of_draws if few else "")
+def of_seeds(found: dict[str, Any], title: str) -> str:
+    """What a number of the table is over the seeds; `title` is that of the measure with spread."""
+    first, num = found["seed"], found["settings"]["seeds"]
+    if num == 1:
+        return f"seed {first}. "
+    return (
+        f"means over seeds {first} to {first + num - 1}, and the CI includes their spread. "
+        f"Over seeds: {title}, mean ± standard deviation. "
+    )
+
+
+def _of_shots(settings: dict[str, Any]) -> str:
+    """On what few-shot probes chose: all examples that are held out, not on few."""
+    return ", also for few shots" if any(word != "all" for word in settings["shots"]) else ""
+
+
+def _short(classes: dict[str, int]) -> str:
+    """A sentence for each number of shots that some classes do not have."""
+    return "".join(
+        f" {num} classes have fewer than {shots} training examples and give all they have."
+        if num > 1 else f" 1 class has fewer than {shots} training examples and gives all it has."
+        for shots, num in classes.items() if num
+    )  # fmt: skip
+
+
+def _of_top_k(found: dict[str, Any]) -> str:
+    """A sentence where kNN votes for fewer classes than top-K counts."""
+    counted = [int(name[3:]) for name in found["settings"]["metrics"] if measures.is_share(name)]
+    least = min((row["k"] for row in found["results"] if row["k"]), default=None)
+    if not counted or least is None or least >= max(counted):
+        return ""
+    return f" k neighbours vote for at most k classes, so top-{max(counted)} of a smaller k is low."
 
 
 def unlearnable(classes: Sequence[str]) -> str:

@@ -30,8 +30,9 @@ class Settings:
         "table",
     )  # fmt: skip
     normalise: str = flag(
-        "scale", "scale: minus the mean, over one scale; unit: rows of norm 1 before that; "
-        "standard: each feature by its own deviation, fitted inside each fold; none: as they are",
+        "scale", "scale: the linear probe subtracts the mean and divides by one number, kNN takes "
+        "rows as they are; unit: rows of norm 1 before that; standard: each feature minus its mean "
+        "over its own deviation, fitted inside each fold, for all probes; none: as they are",
         choices=("scale", "unit", "standard", "none"),
     )  # fmt: skip
     fit: str = flag(
@@ -62,13 +63,18 @@ class Settings:
         "brier, ece",
     )  # fmt: skip
     strengths: int = flag(40, "strengths of the L2 penalty, as powers of one ratio", low=1, smoke=5)
-    weakest: float = flag(1e-6, "the least of them, for features of average variance 1", low=1e-9)
-    strongest: float = flag(10.0, "the greatest of them", low=1e-9)
+    weakest: float = flag(
+        1e-6, "the least strength, which multiplies the sum of W squared; features have average "
+        "variance 1", low=1e-9,
+    )  # fmt: skip
+    strongest: float = flag(10.0, "the greatest strength", low=1e-9)
     lsr_strength: float = flag(1024.0, "the strength of lsr, which is not chosen", low=1e-9)
     epochs: float = flag(2.0, "passes of the linear probe over its examples", low=0)
-    examples: int = flag(400_000, "examples it sees at least", low=1, smoke=20_000)
+    examples: int = flag(400_000, "examples it sees at least, counted with repetition", low=1,
+                         smoke=20_000)  # fmt: skip
     steps: int = flag(
-        2000, "steps it takes at least, on up to 3,000 examples; on N more, 3,000 / N of them",
+        2000, "steps it takes at least; of N > 3,000 examples 3,000 / N times as many. The longest "
+        "of --epochs, --examples and --steps counts",
         low=1, smoke=200,
     )  # fmt: skip
     batch_size: int = flag(512, "examples in a minibatch at most", low=1)
@@ -77,7 +83,7 @@ class Settings:
         "with a cosine of its own", low=1e-3,
     )  # fmt: skip
     powers: tuple[float, ...] = flag(
-        (0.5, 0.125), "early divides gradients by their mean square to this power, 0.5 is RMSprop: "
+        (0.5, 0.125), "early divides gradients by their mean square to this power (0.5: RMSprop); "
         "all are tried at the shortest length, the best at the others", low=0,
     )  # fmt: skip
     learning_rate: float = flag(1e-3, "step size of early at strength 1e-3, for power 0.5",

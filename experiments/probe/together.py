@@ -4,8 +4,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from experiments.probe import compare, measures, results
 
 
@@ -40,7 +38,7 @@ def _apart(found: Sequence[dict[str, Any]]) -> Iterator[str]:
         more = "more" if between > width else "no more"
         yield (
             f"{name}: the best probes of the protocols differ by {100 * between:.1f} points in "
-            f"top-1, {more} than the widest 95 % CI is wide ({100 * width:.1f} points)."
+            f"top-1, {more} than the length of the widest 95 % CI, {100 * width:.1f} points."
         )
         yield ""
 
@@ -55,7 +53,7 @@ def _top1(row: dict[str, Any]) -> float:
 
 
 def _compared(folders: Sequence[Path], found: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Each other feature file less the first, by protocol, where the labels agree."""
+    """Each other feature file less the first, by protocol."""
     by_protocol: dict[tuple[str, ...], list[tuple[Path, str]]] = {}
     for folder, each in zip(folders, found, strict=True):
         of_protocol = by_protocol.setdefault(tuple(each["settings"]["protocol"]), [])
@@ -67,13 +65,11 @@ def _compared(folders: Sequence[Path], found: Sequence[dict[str, Any]]) -> Itera
 def _less_the_first(
     first: compare.Result, name: str, others: Sequence[tuple[Path, str]]
 ) -> Iterator[str]:
-    paired = [(compare.read(folder), other) for folder, other in others]
-    paired = [one for one in paired if np.array_equal(one[0].labels, first.labels)]
-    if not paired:
+    if not others:
         return
     yield f"First: {name}. Differences on the same test examples, first less other:"
     yield ""
     yield from compare.HEAD
-    for result, other in paired:
-        yield from compare.lines(first, result, other)
+    for folder, other in others:
+        yield from compare.lines(first, compare.read(folder), other)
     yield ""

@@ -11,6 +11,7 @@ points by differences: those near many copies of one point, or far from the cent
 is that of `search.nearest` up to rounding.
 """
 
+import functools
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -104,13 +105,13 @@ def _bounds(block: Block) -> tuple[Float[Array, "M n"], Float[Array, "M"]]:
 def _dot(a: Array, b: Array) -> Array:
     """Products of rows (M, D) with rows (N, D)."""
     pairs = zip(_few_features(a), _few_features(b), strict=True)
-    return sum(
-        jnp.matmul(some, others.T, precision=lax.Precision.HIGHEST) for some, others in pairs
-    )
+    products = [jnp.matmul(x, y.T, precision=lax.Precision.HIGHEST) for x, y in pairs]
+    return functools.reduce(jnp.add, products)
 
 
 def _square_lengths(rows: Array) -> Array:
-    return sum(jnp.sum(jnp.square(some), axis=1) for some in _few_features(rows))
+    sums = [jnp.sum(jnp.square(some), axis=1) for some in _few_features(rows)]
+    return functools.reduce(jnp.add, sums)
 
 
 def _few_features(rows: Array) -> list[Array]:

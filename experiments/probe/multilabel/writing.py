@@ -30,25 +30,24 @@ def _csv(rows: list[dict[str, Any]]) -> str:
 
 
 def table(found: dict[str, Any]) -> list[str]:
-    """Caption and table in Markdown: the first seed, and the spread over all."""
+    """Caption and table in Markdown."""
     titles = ["probe", *METRICS.values(), "mAP over seeds", "chosen"]
     lines = [titles, ["---", *["---:"] * (len(titles) - 2), "---"], *_cells(found)]
     return [caption(found), "", *(f"| {' | '.join(line)} |" for line in lines)]
 
 
 def _cells(found: dict[str, Any]) -> Iterator[list[str]]:
-    first = [row for row in found["results"] if row["seed"] == found["seed"]]
-    for row, spread in zip(first, found["spread"], strict=True):
-        numbers = [results.cell(name, row) for name in METRICS]
-        chosen = f"k = {row['k']}" if row["k"] else f"strength {row['strength']:.1e}"
-        edge = " (edge of the grid)" if row["at_edge"] else ""
-        yield [PROBES[row["probe"]][0], *numbers, results.over_seeds(spread, "ap"), chosen + edge]
+    for mean in found["spread"]:
+        rows = [row for row in found["results"] if row["probe"] == mean["probe"]]
+        numbers = [results.cell(name, mean) for name in METRICS]
+        spread = results.over_seeds(mean, "ap")
+        yield [PROBES[mean["probe"]][0], *numbers, spread, results.chosen(rows)]
 
 
 def caption(found: dict[str, Any]) -> str:
     """What the table is about, in a paragraph."""
     data, settings = found["data"], found["settings"]
-    on = f"a validation part of {settings['validation']:.0%}"
+    on = f"a validation part of {100 * settings['validation']:.4g}%"
     if settings["folds"]:
         on = f"{settings['folds']} folds, stratified by the rarest label"
     units = "groups of test examples" if found["test_groups"] else "test examples"
@@ -56,8 +55,9 @@ def caption(found: dict[str, Any]) -> str:
     return (
         f"{data['source']}: {data['num_train']:,} training and {data['num_test']:,} test examples, "
         f"{len(data['class_names'])} classes, {found['labels_a_row']:.1f} labels a training row, "
-        f"normalise {settings['normalise']}. Percent with 95 % CI over the {units}; seed "
-        f"{found['seed']}. F1 at probability or share 0.5. Strength and k chosen by mAP on {on}; "
+        f"normalise {settings['normalise']}. Percent with 95 % CI over the {units}; "
+        f"{results.of_seeds(found, METRICS['ap'])}F1 at probability or share 0.5. Strength and k "
+        f"chosen by mAP on {on}; "
         f"the test set was opened {'once' if times == 1 else f'{times} times'}."
         f"{_left_out(found)}"
     )
