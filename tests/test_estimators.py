@@ -3,6 +3,7 @@
 import pickle
 
 import jax
+import jax.numpy as jnp
 import joblib
 import numpy as np
 import pandas as pd
@@ -110,6 +111,16 @@ def test_sgd_has_the_bits_of_quick(estimator, how):
     same_bits(fitted.predict(TEST), linear.predict(expected, TEST))
     if isinstance(estimator, SoftmaxClassifier):
         same_bits(fitted.predict_proba(TEST), linear.probabilities(expected, TEST))
+
+
+@pytest.mark.parametrize("kind", [np.array, tuple, jnp.array])
+def test_strengths_of_the_probe_may_be_an_array_and_its_splits_too(kind):
+    half = np.arange(len(X)) % 2 == 0
+    pairs = [(np.flatnonzero(part), np.flatnonzero(~part)) for part in (half, ~half)]
+    fitted = LinearProbeCV(regs=kind([0.1, 0.001]), cv=np.array(pairs)).fit(X, Y)
+    expected = LinearProbeCV(regs=[0.1, 0.001], cv=pairs).fit(X, Y)
+    np.testing.assert_allclose(fitted.regs_, [0.1, 0.001], rtol=1e-6)
+    np.testing.assert_allclose(fitted.scores_, expected.scores_)
 
 
 @pytest.mark.slow

@@ -100,10 +100,15 @@ def _of_two_classes(weight: np.ndarray | None, data: Labelled) -> np.ndarray | N
     return weight
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value stands for a whole number; arrays have `__index__` too."""
+    return hasattr(value, "__index__") and getattr(value, "ndim", 0) == 0
+
+
 def key(random_state: Any) -> jax.Array:
     """`jax.random.key(random_state)` for a whole number; else a seed is drawn."""
     try:
-        if hasattr(random_state, "__index__"):
+        if is_number(random_state):
             return jax.random.key(random_state.__index__())
         drawn = check_random_state(random_state)
     except (ValueError, OverflowError) as error:

@@ -125,7 +125,7 @@ class LinearProbeCV(LinearScores):
 
     def _folds(self, key: jax.Array, data: Labelled, weight: np.ndarray | None) -> Any:
         """Fold numbers (N,), or the weights of the splits of scikit-learn."""
-        if hasattr(self.cv, "__index__"):
+        if doors.is_number(self.cv):
             cv = checks.count(self.cv, "cv", low=2, high=len(data.y))
             return splits.stratified_folds(key, data.y, cv)
         try:
@@ -160,6 +160,6 @@ class LinearProbeCV(LinearScores):
 
 
 def _strengths(regs: Any) -> np.ndarray:
-    if hasattr(regs, "__index__"):
+    if doors.is_number(regs):
         return np.geomspace(1e-6, 1, checks.count(regs, "regs"))
     return np.array([checks.number(reg, "regs", above=0) for reg in np.ravel(regs)])

@@ -27,6 +27,7 @@ OnBlock = Callable[[int, int], Any]
 
 _KEYS_BYTES = 2**26  # of the (block, N) matrix of distances
 _CACHED_KEYS_BYTES = 2**24  # of that of bounds, which is read again
+_MOST_KEYS_BYTES = 2**27  # of that of bounds, where more queries share a pass over the points
 _BLOCK_WORK = 2**36  # features compared in a block: a few tenths of a second on two cores
 _BOUNDS = 64  # queries whose bounds stay in the cache
 _DEVICE_BLOCKS = 16  # times the memory of a block, on an accelerator
@@ -258,22 +259,29 @@ def _sketched_size(model: KNN, num_queries: int) -> int:
 def plain_size(model: KNN, num_queries: int, which: Route) -> int:
     """The same where all distances are computed."""
     num_rows = model.X.device_rows if isinstance(model.X, Sharded) else model.X.shape[0]
-    keys_bytes = _CACHED_KEYS_BYTES if which == "product" else _KEYS_BYTES
-    by_memory = keys_bytes // (max(4, model.X.dtype.itemsize) * num_rows)
+    row_bytes = max(4, model.X.dtype.itemsize) * num_rows  # of the matrix of distances
+    by_memory = _KEYS_BYTES // row_bytes
     if which == "device":
         return _few_sizes(model, min(_DEVICE_BLOCKS * by_memory, _MOST_ON_DEVICE), num_queries)
+    if which == "product":  # it copies the points in each block, and reads its bounds again
+        sharing = min(max(64, model.X.shape[1] // 3), 256)
+        by_memory = min(
+            max(sharing, _CACHED_KEYS_BYTES // row_bytes), _MOST_KEYS_BYTES // row_bytes
+        )
     by_time = _BLOCK_WORK / (model.X.size * model.metric.cost)
     return _few_sizes(model, min(by_memory, int(by_time), 512), num_queries)
 
 
 def _few_sizes(model: KNN, largest: int, num_queries: int) -> int:
-    """A power of two up to the largest, or 8 or 64 where that holds all queries.
+    """A power of two up to the largest, or less where that would be filled up by half.
 
     A product of 8 rows takes no longer than one of a single row.  Without products, one row takes
     an eighth, so a single query is not filled up.
     """
     sizes = (1, 8, 64) if model.metric.cost > 1 else (8, 64)
     largest = 1 << (max(1, largest).bit_length() - 1)
+    if 64 < 2 * num_queries <= largest:
+        return 64
     return next((size for size in sizes if num_queries <= size <= largest), largest)
 
 
