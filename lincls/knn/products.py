@@ -70,8 +70,6 @@ def _first(metric: Metric, block: Block, k: int) -> First:
     """The k nearest among the points of the least bounds."""
     num_points = len(block.points)
     bounds, offsets = _bounds(block)
-    # Finite, so that only the excluded are infinite; where a query overflows it is not certain.
-    bounds = jnp.nan_to_num(bounds)
     if block.excluded is not None:
         bounds = jnp.where(block.excluded, jnp.inf, bounds)
     least, chosen = smallest(bounds, min(num_chosen(k), num_points))
@@ -93,7 +91,9 @@ def _bounds(block: Block) -> tuple[Float[Array, "M n"], Float[Array, "M"]]:
 
     def of_some(start: Any) -> Array:
         some = lax.dynamic_slice_in_dim(points, start, size) - centre
-        return share * _square_lengths(some) - 2 * _dot(queries, some)
+        lengths = _square_lengths(some)[None]
+        # Finite, so that only the excluded are infinite; where a query overflows it is not certain.
+        return jnp.nan_to_num(share * lengths - 2 * _dot(queries, some))
 
     empty = jnp.zeros((len(queries), len(points)), points.dtype)
     # Products that round to zero lose less than this.
