@@ -26,6 +26,7 @@ import jax
 import matplotlib as mpl
 import numpy as np
 
+from experiments import jobs
 from experiments.bench import knn_data, scale, scale_telling, timing
 from experiments.lab import options, progress, record
 from experiments.lab.options import flag
@@ -165,6 +166,9 @@ def main(argv: list[str] | None = None) -> int:
         settings = replace(settings, **{name: QUICK[name] for name in QUICK.keys() - given})
     if settings.batch_size % scale.BLOCKS:
         parser.error(f"--batch-size must be a multiple of {scale.BLOCKS}")
+    folder = Path(common.out) / ("bench_scale-smoke" if common.smoke else "bench_scale")
+    with parser.refusing():
+        jobs.check_writable(folder)
     began = time.perf_counter()
     with parser.refusing(RuntimeError):
         numbers = measured(settings, jax.default_backend())
@@ -172,7 +176,7 @@ def main(argv: list[str] | None = None) -> int:
         "settings": asdict(settings), "versions": record.versions(), "device": record.device(),
         **numbers,
     }  # fmt: skip
-    write(Path(common.out) / ("bench_scale-smoke" if common.smoke else "bench_scale"), found)
+    write(folder, found)
     print("\n".join([*scale_telling.lines(found), words.duration(time.perf_counter() - began)]))
     return 0
 

@@ -131,6 +131,8 @@ def test_what_cannot_be_used_is_refused_in_one_line(trained, folder, tmp_path, c
     assert "2 of 2 images cannot be used" in line
     assert "broken.png" in line
     assert "there is no image" in error(capsys, "predict", trained[0], tmp_path / "nowhere.png")
+    line = error(capsys, "train", folder, "--size", 6, "--out", tmp_path / "text.png" / "x")
+    assert f"--out: cannot write to {tmp_path / 'text.png'}" in line
     assert "holds one class" in error(capsys, "train", _one_class(tmp_path), "--size", 6)
 
 

@@ -70,6 +70,24 @@ def test_a_single_query_is_filled_up_only_for_a_product(metric, size):
     assert driver.plain_size(model, 1, "plain") == size
 
 
+@pytest.mark.parametrize(
+    ("shape", "num_queries", "size"),
+    [
+        ((500, 64), 100, 64),  # not one block of 512 that is filled up
+        ((500, 64), 300, 512),
+        ((200_000, 768), 1000, 64),  # fewer would copy all points again and again
+        ((50_000, 1024), 1000, 128),
+        ((2_000_000, 8), 1000, 16),  # 128 MiB of bounds
+    ],
+)
+def test_blocks_of_products_are_neither_half_empty_nor_too_small_nor_too_large(
+    shape, num_queries, size
+):
+    rows = np.broadcast_to(np.float32(0), shape)  # whose values no rule reads
+    model = knn.KNN(rows, None, None, distances.l2, None)
+    assert driver.plain_size(model, num_queries, "product") == size
+
+
 @by_name
 @pytest.mark.parametrize("block_size", [5, *(further(size) for size in (1, 2, 64))])
 def test_the_answer_does_not_depend_on_the_blocks(metric, block_size):

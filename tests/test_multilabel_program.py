@@ -50,6 +50,9 @@ def test_the_whole_program(file, capsys):
     assert "kNN, cosine | " in said.out
     assert "the test set was opened once" in said.out
     found, folder = written(file)
+    for name, title in (("linear", "linear, binary cross-entropy"), ("cosine", "kNN, cosine")):
+        of_seeds = [row["ap"] for row in found["results"] if row["probe"] == name]
+        assert f"| {title} | {100 * np.mean(of_seeds):.1f} (" in said.out
     assert found["test_set"] == {"times_used": 1, "for": ["8 chosen probes"]}
     assert found["data"]["class_names"] == NAMES
     with np.load(folder / "predictions.npz") as arrays:

@@ -366,7 +366,7 @@ def test_a_row_of_few_shots_is_the_mean_of_its_draws_and_its_interval_contains_t
     assert results.cells(found, ["top1"])[0][2].startswith("57.0 (25.6 to 88.4)")
 
 
-def test_a_row_of_all_examples_is_the_mean_of_the_seeds_as_its_headline(tmp_path):
+def test_a_row_of_all_examples_is_the_mean_of_the_seeds_as_its_headline():
     (told,) = results.spread(rows_of([0.5, 0.6]), np.array([[0], [1]]), ["top1"])
     found = {"results": rows_of([0.5, 0.6]), "spread": [told], "name": "a",
              "settings": {"metrics": ["top1"]}}  # fmt: skip
@@ -391,7 +391,7 @@ def test_what_every_seed_chose_is_told(strengths, edges, told):
     assert results.chosen([{"k": 7}, {"k": 1}, {"k": 3}]) == "k = 1 to 7"
 
 
-def test_the_tables_have_a_line_for_every_result_of_the_first_seed(out):
+def test_the_tables_have_a_line_for_every_probe(out):
     found = written(out)
     lines = results.markdown(found, found["settings"]["metrics"])
     assert len(lines) == 2 + 3

@@ -138,9 +138,10 @@ def test_a_flag_that_the_fit_does_not_read_is_told(tmp_path, capsys):
     assert "--gap changes" not in told
 
 
-def test_a_folder_that_cannot_be_written_is_named_as_out(tmp_path, capsys):
+@pytest.mark.parametrize("more", [[], ["--audit"]], ids=["probe", "audit"])
+def test_a_folder_that_cannot_be_written_is_named_as_out(more, tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    words = ["--dataset", str(saved(tmp_path / "a.npz")), "--out", str(tmp_path / "file")]
+    words = ["--dataset", str(saved(tmp_path / "a.npz")), "--out", str(tmp_path / "file"), *more]
     assert program.main(words) == 2
     assert f"error: --out: cannot write to {tmp_path / 'file'}" in capsys.readouterr().err
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments import jobs
 from experiments.classify import choosing, neighbours, page, photos
 from experiments.lab import options, progress
 from experiments.report import words
@@ -78,7 +79,7 @@ def _train(arguments: Any) -> int:
     read = photos.read(arguments.photos, settings.size, settings.seed)
     progress.say(f"{len(read.train.y)} training and {len(read.test.y)} test photos")
     folder = arguments.out.parent / f"{arguments.out.stem}-page"
-    folder.mkdir(parents=True, exist_ok=True)  # before anything takes long
+    jobs.check_writable(folder)  # before anything takes long
     found = choosing.compute(read, settings)
     saved = choosing.picked(found, settings)
     models.save(arguments.out, saved.chosen.model, k=saved.chosen.k, trained_on=read.source)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments import jobs
 from experiments.lab import gate, options, record
 from experiments.lab.options import flag
 from experiments.probe import audit, store
@@ -58,13 +59,14 @@ def run(data: gate.Data, common: Common, settings: Settings, home: Path) -> int:
         raise ValueError(f"--audit-near must be between 0 and 1, got {common.audit_near:g}")
     asked = Asked(settings.normalise, common.audit_k, common.audit_near, common.audit_tests)
     mark = store.mark_of(Path(__file__), asked, common.seed, data.digest)
+    folder = home / f"audit-{mark}"
+    jobs.check_writable(folder)
     began = time.perf_counter()
     opened = data.open_test(audit.PURPOSE)
     found = audit.compute(data, opened, settings, asked, common.seed)
     body = _body(data, asked, found) | {
         "fingerprint": mark, "seed": common.seed, "seconds": time.perf_counter() - began
     }  # fmt: skip
-    folder = home / f"audit-{mark}"
     save(folder, data, opened, body, found)
     print("\n".join([*told.sentences(body), "", *told.table(body["counts"]), ""]))
     print(f"{words.duration(body['seconds'])}; wrote {folder}")

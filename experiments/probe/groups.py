@@ -59,10 +59,11 @@ def _check_named(path: str, settings: Settings) -> None:
 
 def has_array(path: str, name: str) -> bool:
     """Whether an .npz file, or a folder of .npy files, has an array."""
-    return name in _names(path)
+    return name in names_of(path)
 
 
-def _names(path: str) -> list[str]:
+def names_of(path: str) -> list[str]:
+    """The arrays of an .npz file, or of a folder of .npy files; none of other files."""
     source = file_of(path)
     if source.is_dir():
         return sorted(file.stem for file in source.glob("*.npy"))
@@ -71,7 +72,7 @@ def _names(path: str) -> list[str]:
 
 def _has(path: str) -> str:
     """Which arrays a file has, the first of them, for an error."""
-    names = _names(path)
+    names = names_of(path)
     return f"it has {', '.join(names[:10]) or 'none'}{', ..' if len(names) > 10 else ''}"
 
 

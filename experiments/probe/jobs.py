@@ -109,7 +109,8 @@ def _asked(common: options.Common, settings: Settings, typed: Sequence[str]) -> 
     for path in (common.dataset, *settings.others):
         of_file = replace(common, dataset=path)
         dataset = gate.of(of_file, column(path, settings))
-        first = _of_the_same_test(first or dataset, dataset, path)
+        first = first or dataset
+        _check_same_test(first, dataset, path)
         further = sets.further(path, dataset)
         for each in of_protocols:
             data = gate.Data(dataset)
@@ -118,12 +119,11 @@ def _asked(common: options.Common, settings: Settings, typed: Sequence[str]) -> 
             yield job
 
 
-def _of_the_same_test(first: Dataset, other: Dataset, path: str) -> Dataset:
-    """The first data (ValueError if the others have other test examples)."""
+def _check_same_test(first: Dataset, other: Dataset, path: str) -> None:
+    """ValueError if the labels of the test examples differ, or their order."""
     wanted, found = (np.asarray(each.class_names)[each.test.labels] for each in (first, other))
     if not np.array_equal(wanted, found):
         raise ValueError(
             f"--others {path}: its {len(found):,} test labels must be the {len(wanted):,} of "
             "--dataset, in the same order; results are compared example by example"
         )
-    return first

@@ -56,14 +56,9 @@ def further(path: str, dataset: Dataset) -> list[EvaluationSet]:
 
 def _arrays(path: str) -> Mapping[str, np.ndarray]:
     """The arrays of a file with further test sets; none where it has no such names."""
-    source = groups.file_of(path)
-    if source.is_dir():
-        names = [file.stem for file in source.glob("*.npy")]
-    elif source.suffix == ".npz":
-        names = files.names_in_npz(source)
-    else:
-        names = []
-    return named(source, _is_further) if any(map(_is_further, names)) else {}
+    if not any(map(_is_further, groups.names_of(path))):
+        return {}
+    return named(groups.file_of(path), _is_further)
 
 
 def _is_further(name: str) -> bool:

@@ -128,5 +128,8 @@ def _reliability(found: dict[str, Any]) -> Plot:
                   label=f"{PROBES[row['probe']][0]}: {words.percent(row['ece'])}")  # fmt: skip
     axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="confidence (%)", ylabel="accuracy (%)")
     style.legend(figure, "calibration error")
-    what = "Test examples in 15 bins of their greatest probability. Dashed: calibrated."
+    what = (
+        f"Seed {found['seed']}: test examples in 15 bins of their greatest probability. Dashed: "
+        "calibrated."
+    )
     return Plot("reliability", figure, what, "Accuracy against confidence, a line for each probe")

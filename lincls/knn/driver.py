@@ -264,7 +264,7 @@ def plain_size(model: KNN, num_queries: int, which: Route) -> int:
     if which == "device":
         return _few_sizes(model, min(_DEVICE_BLOCKS * by_memory, _MOST_ON_DEVICE), num_queries)
     if which == "product":  # it copies the points in each block, and reads its bounds again
-        sharing = min(max(64, model.X.shape[1] // 8), 256)  # at most an eighth of the data
+        sharing = min(max(64, model.X.shape[1] // 8), 256)  # an eighth of wide data
         cached, most = (num // row_bytes for num in (_CACHED_KEYS_BYTES, _MOST_KEYS_BYTES))
         by_memory = min(max(sharing, cached), most)
     by_time = _BLOCK_WORK / (model.X.size * model.metric.cost)

@@ -11,8 +11,7 @@ points by differences: those near many copies of one point, or far from the cent
 is that of `search.nearest` up to rounding.
 """
 
-import functools
-from functools import partial
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -106,12 +105,12 @@ def _dot(a: Array, b: Array) -> Array:
     """Products of rows (M, D) with rows (N, D)."""
     pairs = zip(_few_features(a), _few_features(b), strict=True)
     products = [jnp.matmul(x, y.T, precision=lax.Precision.HIGHEST) for x, y in pairs]
-    return functools.reduce(jnp.add, products)
+    return reduce(jnp.add, products)
 
 
 def _square_lengths(rows: Array) -> Array:
     sums = [jnp.sum(jnp.square(some), axis=1) for some in _few_features(rows)]
-    return functools.reduce(jnp.add, sums)
+    return reduce(jnp.add, sums)
 
 
 def _few_features(rows: Array) -> list[Array]:

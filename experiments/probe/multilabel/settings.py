@@ -20,8 +20,9 @@ class Settings:
 
     probes: tuple[str, ...] = flag(tuple(PROBES), "which probes", choices=tuple(PROBES))
     normalise: str = flag(
-        "scale", "scale: minus the mean, over one scale; unit: rows of norm 1 before that; "
-        "standard: each feature by its own deviation, fitted inside each fold",
+        "scale", "scale: the linear probe subtracts the mean and divides by one number, kNN takes "
+        "rows as they are; unit: rows of norm 1 before that; standard: each feature minus its mean "
+        "over its own deviation, fitted inside each fold, for all probes",
         choices=("scale", "unit", "standard"),
     )  # fmt: skip
     gap: float = flag(1e-3, "relative duality gap at which an optimum is near enough", low=0)
