@@ -4,7 +4,7 @@
 
 Each line is a population of test examples whose true values are known.  Test sets are drawn from
 it, and an interval is computed on each.  The coverage is the share of the intervals that contain
-the true value.  It prints a table in Markdown.
+the true value.  It prints a table in Markdown, and one of means over seeds.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.lab import options
-from experiments.probe import measures
+from experiments.probe import coverage_of_seeds, measures
 from experiments.report import words
 from lincls import evaluation
 
@@ -179,7 +179,7 @@ def line(cell: Cell, num_tests: int) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the table."""
+    """Print the tables."""
     parser = options.Parser(prog="python -m experiments.probe.coverage")
     parser.description, parser.formatter_class = __doc__, argparse.RawDescriptionHelpFormatter
     parser.add_argument("--tests", type=int, default=1000, help="test sets a line (default: 1000)")
@@ -191,6 +191,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     print("| --- | ---: | ---: | --- | ---: | ---: | --- | ---: |")
     for cell in CELLS:
         print(line(cell, num_tests), flush=True)
+    print(f"\n{coverage_of_seeds.TITLES}\n|{' ---: |' * 6}")
+    for of_seeds in coverage_of_seeds.CELLS:
+        print(coverage_of_seeds.line(of_seeds, num_tests), flush=True)
     return 0
 
 
