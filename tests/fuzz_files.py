@@ -230,12 +230,12 @@ def write_probe(folder, name):
 def of_probe(path):
     standing = keeping._standing(path.parent, "f")
     found = None if standing is None else compare.read(path.parent)
-    return found and (standing, found.predictions, found.labels)
+    return found and (standing, found.said)
 
 
 def compared(path):
     found = compare.read(path.parent)
-    return found.about, found.predictions, found.labels
+    return found.about, found.said
 
 
 def to_figures(path):

@@ -168,3 +168,47 @@ def test_where_a_rare_class_decides_the_interval_has_its_degrees_of_freedom():
                     / (1 + z * z / n)]
     ]  # fmt: skip
     np.testing.assert_allclose((low, high), theirs, rtol=1e-6)
+
+
+def test_of_many_examples_the_paired_interval_is_that_of_a_paired_t_test():
+    a, b = RNG.random(5000) < 0.8, RNG.random(5000) < 0.7
+    found = evaluation.paired_difference(a, b)
+    theirs = scipy.stats.ttest_rel(a.astype(float), b.astype(float)).confidence_interval(0.95)
+    assert found.value == pytest.approx(a.mean() - b.mean())
+    np.testing.assert_allclose(found.interval, theirs, atol=2e-4)
+
+
+def test_the_paired_interval_of_right_and_wrong_is_that_of_bonett_and_price():
+    only_a, only_b, num = 7, 2, 60
+    a, b = np.arange(num) < only_a, (np.arange(num) >= only_a) & (np.arange(num) < only_a + only_b)
+    p, q = (only_a + 1) / (num + 2), (only_b + 1) / (num + 2)
+    deviation = np.sqrt((p + q - (p - q) ** 2) / (num + 2))
+    found = evaluation.paired_difference(a, b, confidence=0.9).interval
+    # Student's t and the unbiased variance instead of the normal distribution's:
+    reach = scipy.stats.t.ppf(0.95, num - 1) * deviation * np.sqrt(num / (num - 1))
+    np.testing.assert_allclose(found, (p - q - reach, p - q + reach))
+
+
+def test_equal_classifiers_differ_by_0_within_an_interval_that_is_no_point():
+    right = RNG.random(50) < 0.9
+    value, (low, high) = evaluation.paired_difference(right, right)
+    assert value == 0
+    assert -0.1 < low < 0 < high < 0.1
+
+
+def test_groups_are_the_units_of_a_difference():
+    groups = np.repeat(np.arange(40), 25)
+    of_group = RNG.random(40) < 0.5  # all or nothing in a group
+    a, b = of_group[groups], ~of_group[groups]
+    alone, grouped = (evaluation.paired_difference(a, b, g).interval for g in (None, groups))
+    assert grouped.high - grouped.low == pytest.approx(5 * (alone.high - alone.low), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "told"),
+    [([1.0], [0.5], "a must be at least 2"), ([1.0, 2.0], [0.5, 0.5], "a must be"),
+     ([1.0, 0.5], [np.nan, 0.5], "b has no value")],
+)  # fmt: skip
+def test_what_is_no_pair_of_shares_is_refused(a, b, told):
+    with pytest.raises(ValueError, match=told):
+        evaluation.paired_difference(np.array(a), np.array(b))

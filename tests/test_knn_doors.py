@@ -176,6 +176,10 @@ TABLE = {
         "num_examples": (9, "count"),
         "num_samples": (3, "count"), "args": ((), None),
     },
+    evaluation.paired_difference: {
+        "a": (Y == 1, "values in 0..1"), "b": (Y == 2, "values in 0..1"),
+        "confidence": (0.9, "confidence"),
+    },
     evaluation.mcnemar: {
         "a": (Y, "predictions"), "b": (Y[::-1], "predictions"), "labels": (Y, "classes"),
     },

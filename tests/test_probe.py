@@ -19,17 +19,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from experiments.lab import gate
 from experiments.probe import __main__ as program
-from experiments.probe import (
-    choosing,
-    coverage_of_seeds,
-    features,
-    fits,
-    groups,
-    measures,
-    probing,
-    results,
-    testing,
-)
+from experiments.probe import choosing, features, fits, groups, measures, probing, results, testing
 from experiments.report import probe as report
 from lincls import data, knn, objective, preprocessing, splits
 from lincls.structs import Examples, Hyper, LinearParams
@@ -374,18 +364,6 @@ def test_a_row_of_few_shots_is_the_mean_of_its_draws_and_its_interval_contains_t
     assert (told["top1_low"], told["top1_high"]) == pytest.approx((0.57 - half, 0.57 + half))
     found = {"results": rows_of(values, "1"), "spread": [told]}
     assert results.cells(found, ["top1"])[0][2].startswith("57.0 (25.6 to 88.4)")
-
-
-def test_the_interval_of_a_mean_over_seeds_holds_the_mean_over_all_draws():
-    cell = coverage_of_seeds.Cell(seeds=3, examples=2000, accuracy=0.6, deviation=0.1)
-    rng = np.random.default_rng(5)
-    accuracies = [
-        scipy.stats.norm.cdf(coverage_of_seeds.thresholds(rng, cell)) for _ in range(2000)
-    ]
-    assert np.mean(accuracies) == pytest.approx(0.6, abs=0.005)
-    assert np.std(accuracies) == pytest.approx(0.1, abs=0.01)
-    ends = np.array([coverage_of_seeds.interval(rng, cell) for _ in range(200)])
-    assert 0.9 < np.mean((ends[:, 0] <= 0.6) & (ends[:, 1] >= 0.6)) < 0.99
 
 
 def test_a_row_of_all_examples_is_the_mean_of_the_seeds_as_its_headline():

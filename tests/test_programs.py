@@ -17,7 +17,8 @@ from experiments.lab import gate, options
 from experiments.many import __main__ as many
 from experiments.many import work
 from experiments.probe import __main__ as probe
-from experiments.probe import compare, coverage, plan
+from experiments.probe import compare, plan
+from experiments.probe.coverage import __main__ as coverage
 from experiments.probe.multilabel import coverage as multilabel_coverage
 from experiments.report import readme
 

@@ -82,10 +82,16 @@ def tested(
         "num_test": len(test.split.labels), "only_in_test": [data.class_names[c] for c in unseen],
         "test_groups": test.groups is not None, "reliability": reliable,
     }  # fmt: skip
-    return numbers, names | {
+    grouped = {} if test.groups is None else {"groups": _numbered(test.groups)}
+    return numbers, names | grouped | {
         "predictions": predictions, "labels": np.asarray(test.split.labels),
         "class_names": np.array(data.class_names),
     }  # fmt: skip
+
+
+def _numbered(groups: np.ndarray) -> np.ndarray:
+    """A number (M,) for each group: its names may be of a kind that files do not hold."""
+    return np.unique(groups, return_inverse=True)[1]
 
 
 def _heads(job: Job, chosen: Sequence[Chosen]) -> dict[str, Named]:

@@ -72,11 +72,7 @@ def spread(
 
 
 def _over_seeds(name: str, rows: Sequence[dict[str, Any]], same: bool) -> dict[str, Any]:
-    """Mean and deviation of a measure, and the ends of an interval that contains the draw.
-
-    Its half is the root of the sum of two squares: that of the mean interval over the test
-    examples, and Student's t s / sqrt(S) over the S draws.
-    """
+    """Mean and deviation of a measure, and the ends of an interval that contains the draw."""
     parts = (name, f"{name}_low", f"{name}_high")
     if any(each[name] is None for each in rows):
         return dict.fromkeys((*parts, f"{name}_sd"))
@@ -86,13 +82,23 @@ def _over_seeds(name: str, rows: Sequence[dict[str, Any]], same: bool) -> dict[s
     found: dict[str, Any] = {name: mean, f"{name}_sd": deviation}
     if rows[0][parts[1]] is None:
         return found | dict.fromkeys(parts[1:])
-    low, high = (float(np.mean([each[part] for each in rows])) for part in parts[1:])
-    drawn = 0.0
-    if deviation is not None:
-        drawn = float(scipy.stats.t.ppf(0.975, num - 1)) * deviation / num**0.5
-    ends = (mean - np.hypot(mean - low, drawn), mean + np.hypot(high - mean, drawn))
-    limited = (max(0.0, ends[0]), ends[1] if name in measures.MEANS else min(1.0, ends[1]))
-    return found | dict(zip(parts[1:], map(float, limited), strict=True))
+    ends = (float(np.mean([each[part] for each in rows])) for part in parts[1:])
+    low, high = widened([mean] if same else values, *ends)
+    limited = (max(0.0, low), high if name in measures.MEANS else min(1.0, high))
+    return found | dict(zip(parts[1:], limited, strict=True))
+
+
+def widened(values: Sequence[float], low: float, high: float) -> tuple[float, float]:
+    """An interval over the test examples of the mean of S values, so that it contains the draw.
+
+    Its half is the root of the sum of two squares: that over the test examples, and Student's
+    t s / sqrt(S) over the S draws, s their standard deviation.
+    """
+    mean, num, drawn = float(np.mean(values)), len(values), 0.0
+    if num > 1:
+        of_student = float(scipy.stats.t.ppf(0.975, num - 1))
+        drawn = of_student * float(np.std(values, ddof=1)) / num**0.5
+    return mean - float(np.hypot(mean - low, drawn)), mean + float(np.hypot(high - mean, drawn))
 
 
 # --- tables ------------------------------------------------------------------------------------

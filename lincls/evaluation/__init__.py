@@ -7,7 +7,7 @@ Functions of scores or predictions and labels, on the host, in numpy.  The boots
 """
 
 from lincls.evaluation.estimates import Estimate, macro_f1, mean, mean_per_class
-from lincls.evaluation.intervals import Interval, bootstrap, interval, mcnemar, wilson_interval
+from lincls.evaluation.intervals import Interval, bootstrap, interval, wilson_interval
 from lincls.evaluation.metrics import (
     Reliability,
     accuracy,
@@ -25,9 +25,11 @@ from lincls.evaluation.multilabel import (
     multilabel_micro_f1,
     per_class_average_precision,
 )
+from lincls.evaluation.paired import Difference, mcnemar, paired_difference
 from lincls.evaluation.ranking import auroc, average_precision
 
 __all__ = [
+    "Difference",
     "Estimate",
     "Interval",
     "Reliability",
@@ -47,6 +49,7 @@ __all__ = [
     "multilabel_average_precision",
     "multilabel_macro_f1",
     "multilabel_micro_f1",
+    "paired_difference",
     "per_class_accuracy",
     "per_class_average_precision",
     "reliability",

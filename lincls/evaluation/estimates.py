@@ -40,12 +40,7 @@ def mean(values: Shaped[AnyArray, "N"], groups: Groups = None) -> Estimate:
     Raises:
         TypeError, ValueError: values of another kind, shape or range.
     """
-    values = checks.column(values, "values")
-    if values.dtype == bool:
-        values = values.astype(np.float64)
-    values = np.asarray(checks.floats(values, "values"), np.float64)
-    if len(values) < 2 or not ((values >= 0) & (values <= 1)).all():
-        raise ValueError("values must be at least 2 numbers in 0..1")
+    values = inputs.shares(values, "values")
     if groups is not None:
         return without_groups(mean, (values,), np.full(len(values), 1 / len(values)), groups)
     num = len(values)

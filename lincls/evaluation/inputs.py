@@ -35,6 +35,17 @@ def _check_classes(values: np.ndarray, name: str, num_classes: int | None) -> No
         raise TypeError(f"{name} must be classes, got {values.dtype} such as {values[parts][0]}")
 
 
+def shares(values: Any, name: str) -> np.ndarray:
+    """Values (N,) in 0..1 as float64, at least 2 of them; bool counts as 0 and 1."""
+    values = checks.column(values, name)
+    if values.dtype == bool:
+        values = values.astype(np.float64)
+    values = np.asarray(checks.floats(values, name), np.float64)
+    if len(values) < 2 or not ((values >= 0) & (values <= 1)).all():
+        raise ValueError(f"{name} must be at least 2 numbers in 0..1")
+    return values
+
+
 def scored(scores: Any, labels: Any, name: str = "scores") -> tuple[np.ndarray, np.ndarray]:
     """Scores (N, C) as float64 and labels (N,) in 0..C-1."""
     scores = np.asarray(checks.as_array(checks.concrete(scores, name), name))

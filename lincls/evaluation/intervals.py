@@ -1,4 +1,4 @@
-"""Confidence intervals of a test set's numbers, and paired tests.
+"""Confidence intervals of a test set's numbers.
 
 An interval covers the draw of the test examples, not that of the training set.
 """
@@ -14,13 +14,12 @@ import scipy.stats
 from jaxtyping import Shaped
 
 from lincls import checks
-from lincls.evaluation import inputs
 from lincls.evaluation.estimates import Estimate, units
 from lincls.structs import AnyArray
 
 
 class Interval(NamedTuple):
-    """A confidence interval for a proportion, both ends in 0..1."""
+    """A confidence interval: in 0..1 for a proportion, in -1..1 for a difference of two."""
 
     low: float
     high: float
@@ -147,25 +146,3 @@ def _statistics(
         return statistic(times[members], *args)
 
     return jax.lax.map(sample, numbers, batch_size=64)
-
-
-def mcnemar(
-    a: Shaped[AnyArray, "N"], b: Shaped[AnyArray, "N"], labels: Shaped[AnyArray, "N"]
-) -> float:
-    """McNemar's exact test: the p-value that classifiers a and b have the same accuracy.
-
-    Two-sided, from the examples on which exactly one of the two is correct; 1 if there are none.
-
-    Args:
-        a, b: (N,) predictions of the two.
-        labels: (N,), as for `accuracy`.
-
-    Source: McNemar, Psychometrika 1947.
-    """
-    hits_a, hits_b = (
-        np.equal(*inputs.pair(x, labels, name=name)) for x, name in ((a, "a"), (b, "b"))
-    )
-    only_a, only_b = int((hits_a & ~hits_b).sum()), int((hits_b & ~hits_a).sum())
-    if only_a + only_b == 0:
-        return 1.0
-    return float(scipy.stats.binomtest(only_a, only_a + only_b).pvalue)

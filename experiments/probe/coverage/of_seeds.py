@@ -1,4 +1,4 @@
-"""How often the interval of a mean over seeds contains the truth, by simulation.
+"""The intervals of means over seeds.
 
 A seed draws the training examples, and so the accuracy of the probe.  All seeds are tested on one
 test set.  The truth is the mean accuracy over all draws and all test examples.
@@ -16,8 +16,10 @@ from lincls import evaluation
 _SHARED = (
     0.5  # of the variance that decides whether an answer is right: the example's, not the draw's
 )
-TITLES = (
-    "| seeds | examples | accuracy | deviation of a draw, points | coverage | mean length, points |"
+HEAD = (
+    "| seeds | examples | accuracy | deviation of a draw, points | coverage "
+    "| mean length, points |",
+    "| ---: | ---: | ---: | ---: | --- | ---: |",
 )
 
 

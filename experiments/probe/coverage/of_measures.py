@@ -1,24 +1,19 @@
-"""How often the probe's 95 % intervals contain the truth, by simulation.
+"""The intervals of the measures, on populations of known accuracy or of known order."""
 
-    python -m experiments.probe.coverage --tests 1000
-
-Each line is a population of test examples whose true values are known.  Test sets are drawn from
-it, and an interval is computed on each.  The coverage is the share of the intervals that contain
-the true value.  It prints a table in Markdown, and one of means over seeds.
-"""
-
-import argparse
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from experiments.lab import options
-from experiments.probe import coverage_of_seeds, measures
+from experiments.probe import measures
 from experiments.report import words
 from lincls import evaluation
 
+HEAD = (
+    "| measure | classes | examples | frequencies | accuracy | group size | coverage "
+    "| mean length, points |",
+    "| --- | ---: | ---: | --- | ---: | ---: | --- | ---: |",
+)
 _LARGE = 200_000  # examples that stand for the whole population of scores
 _POPULATIONS = 20  # drawn for a line, where classes differ
 
@@ -176,26 +171,3 @@ def line(cell: Cell, num_tests: int) -> str:
         cell.group if cell.group > 1 else "none", coverage, f"{100 * length:.1f}",
     ]  # fmt: skip
     return f"| {' | '.join(map(str, cells))} |"
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print the tables."""
-    parser = options.Parser(prog="python -m experiments.probe.coverage")
-    parser.description, parser.formatter_class = __doc__, argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--tests", type=int, default=1000, help="test sets a line (default: 1000)")
-    num_tests = parser.parse_args(argv).tests
-    if num_tests < 1:
-        parser.error(f"--tests must be at least 1, got {num_tests}")
-    print("| measure | classes | examples | frequencies | accuracy | group size | coverage "
-          "| mean length, points |")  # fmt: skip
-    print("| --- | ---: | ---: | --- | ---: | ---: | --- | ---: |")
-    for cell in CELLS:
-        print(line(cell, num_tests), flush=True)
-    print(f"\n{coverage_of_seeds.TITLES}\n|{' ---: |' * 6}")
-    for of_seeds in coverage_of_seeds.CELLS:
-        print(coverage_of_seeds.line(of_seeds, num_tests), flush=True)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,1 @@
+"""How often the probe's 95 % intervals contain the truth, by simulation."""
