@@ -20,6 +20,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from experiments.lab import gate
 from experiments.probe import __main__ as program
 from experiments.probe import choosing, features, fits, groups, measures, probing, results, testing
+from experiments.probe.choosing import judging
 from experiments.report import probe as report
 from lincls import data, knn, objective, preprocessing, splits
 from lincls.structs import Examples, Hyper, LinearParams
@@ -99,7 +100,7 @@ def test_what_is_chosen_does_not_depend_on_the_test_set(out, examples, monkeypat
     found = choosing.choose(given, chosen, 0)[1]
     before = written(out)["results"]
     assert [one.value for one in found] == [r["strength"] or r["k"] for r in before]
-    assert [one.accuracy for one in found] == [r["selection"] for r in before]
+    assert [one.selection for one in found] == [r["selection"] for r in before]
     assert given.test_uses == []
     assert written(out)["test_set"] == {"times_used": 1, "for": ["6 chosen probes"]}
 
@@ -118,7 +119,7 @@ def test_choosing_k_on_folds_agrees_with_scikit_learn(examples):
         ]
         expected.append(np.mean(parts))
     assert found.value == np.argmax(expected) + 1
-    assert found.accuracy == pytest.approx(max(expected))
+    assert found.selection == pytest.approx(max(expected))
 
 
 def test_all_strengths_and_folds_in_one_program_reach_their_optima(examples):
@@ -140,7 +141,7 @@ def test_all_strengths_and_folds_in_one_program_reach_their_optima(examples):
         held = task.held[place % 3]
         accuracies.append(model.score(task.rotated.Z[held], task.y[held]))
     grid = LinearParams(*(np.reshape(leaf, (3, 3, *leaf.shape[1:])) for leaf in params))
-    found = probing.linear_accuracies(grid, task.rotated, task.y, task.held)
+    found = judging.of_linear(grid, task.rotated, task.y, task.held, "top1")
     held = task.held[2]
     scores = task.rotated.Z[held] @ grid.W[1, 2].T + grid.b[1, 2]
     assert found[1, 2] == pytest.approx(np.mean(scores.argmax(axis=1) == task.y[held]))
@@ -216,7 +217,7 @@ def test_few_shots_are_what_the_probe_learns_from(examples):
     assert there.sum() == 8
     model.fit(task.X[there], task.y[there])
     expected = model.score(task.X[task.held[0]], task.y[task.held[0]])
-    assert found[0].accuracy == pytest.approx(expected)
+    assert found[0].selection == pytest.approx(expected)
 
 
 # --- the test ----------------------------------------------------------------------------------

@@ -169,7 +169,9 @@ def test_feature_files_are_probed_alike_and_compared(tmp_path, capsys):
     assert by_name["layer3"]["results"] == next(iter(alone.values()))["results"]
     shares = [next(row["top1"] for row in by_name[name]["results"] if row["probe"] == "l2")
               for name in ("layer9", "layer3")]  # fmt: skip
-    assert f"| layer3 | test | l2, all | {100 * shares[0]:.1f} % | {100 * shares[1]:.1f} % |" in told
+    assert (
+        f"| layer3 | test | l2, all | {100 * shares[0]:.1f} % | {100 * shares[1]:.1f} % |" in told
+    )
     assert told.count("| layer9 | kNN, L2 |") == 1
 
 

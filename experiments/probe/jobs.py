@@ -70,6 +70,8 @@ def refuse(settings: Settings, data: gate.Data, groups: np.ndarray | None) -> No
         )
     if not settings.shot_counts:
         raise ValueError("--shots must name a number of examples, or all")
+    if settings.choose_on == "shots":
+        _check_shots(settings)
     if settings.weakest > settings.strongest:
         raise ValueError(
             f"--weakest {settings.weakest:g} must be at most --strongest {settings.strongest:g}"
@@ -84,6 +86,14 @@ def refuse(settings: Settings, data: gate.Data, groups: np.ndarray | None) -> No
         raise ValueError(f"--folds {settings.num_folds}: there are only {most} {of}")
     choosing.held_out(jax.random.key(0), np.asarray(data.train.labels), settings, groups)
     checks.rows(data.train.images, "features")
+
+
+def _check_shots(settings: Settings) -> None:
+    """ValueError where few shots cannot choose on folds of their own."""
+    if 1 in settings.shot_counts.values():
+        raise ValueError("--choose-on shots needs at least 2 shots, and --shots has 1")
+    if settings.grouped:
+        raise ValueError("--choose-on shots draws folds without groups; leave out grouped")
 
 
 def read(argv: Sequence[str] | None, description: str, shared: type = options.Common) -> list[Job]:

@@ -7,13 +7,12 @@ subsets are rows of one array of weights, and all their trainings are one progra
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from experiments.probe import features
-from lincls import certificate, linear, losses, passes, penalties, placement, preprocessing
+from lincls import certificate, linear, losses, penalties, placement, preprocessing
 from lincls.certificate import duals
-from lincls.structs import Affine, Examples, LinearParams
+from lincls.structs import Affine, LinearParams
 
 PROBES = {  # name -> what a table calls it, and the metric of its search
     "linear": ("linear, softmax", None),
@@ -36,7 +35,7 @@ class Chosen(NamedTuple):
     shots: str
     seed: int
     value: float  # of what `axis` names
-    accuracy: float  # on the held-out examples, in 0..1
+    selection: float  # accuracy on the held-out examples in 0..1, or their log loss
     model: Any  # LinearParams on rows, or the weights (N,) of what kNN remembers
     axis: str = "k"  # strength, learning rate or k
     gap: float = np.nan  # of the linear probe: it is at most so far above the optimum, relatively
@@ -137,18 +136,3 @@ def relative_gap(
     dual, strengths = duals.dual_of(losses.softmax), duals.strengths(penalties.l2, 1.0, reg)
     primal, least = certificate.near_optimum(params, task, dual, strengths, search=True)
     return max(0.0, primal - least) / primal
-
-
-def linear_accuracies(
-    params: LinearParams, data: Rotated, y: np.ndarray, held: np.ndarray
-) -> np.ndarray:
-    """Accuracies (A, P) of parameters (A, P, C, D), of part p on the examples held[p] (P, N)."""
-    found = []
-    for p, part in enumerate(held):
-        rows = Examples(data.Z[part], y[part], np.ones(part.sum(), np.float32))
-        if placement.is_large(data.Z):
-            rows = Examples(data.Z, y, part.astype(np.float32))
-        of_part = jax.tree.map(lambda leaf, p=p: leaf[:, p], params)
-        identity = preprocessing.identity(data.Z.shape[1])
-        found.append(np.asarray(passes.accuracies(of_part, rows, identity)))
-    return np.stack(found, axis=1)

@@ -9,6 +9,7 @@ import scipy.stats
 from experiments.probe import measures
 from experiments.probe.measures import Outcome
 from experiments.probe.probing import PROBES, Chosen
+from experiments.probe.settings import SELECTIONS
 
 AXES = ("strength", "learning rate", "k")  # what a probe may choose
 
@@ -20,7 +21,7 @@ def row(
     """A result as JSON has it.  A number that is not there, or not finite, is None."""
     found: dict[str, Any] = {
         "name": one.name, "probe": one.probe, "shots": one.shots, "seed": one.seed,
-        **_values(one), "selection": one.accuracy, "gap": _number(one.gap), "fit": one.fit or None,
+        **_values(one), "selection": one.selection, "gap": _number(one.gap), "fit": one.fit or None,
         "epochs": _number(one.epochs), "of_epochs": [n for n in one.of_epochs if np.isfinite(n)],
         "power": _number(one.power), "at_edge": one.at_edge,
     }  # fmt: skip
@@ -207,20 +208,26 @@ def caption(found: dict[str, Any]) -> str:
         f"{data['source']}: {data['num_train']:,} training and {data['num_test']:,} test examples, "
         f"{len(data['class_names'])} classes, normalise {settings['normalise']}. Percent with "
         f"95 % CI over the {units}; {seeds}"
-        f"{_chosen_numbers(found['results'])} chosen by accuracy on {on}{_of_shots(settings)}; "
+        f"{_chosen_numbers(found['results'], settings['select'])} on {on}{_of_shots(settings)}; "
         f"the test set was opened {'once' if times == 1 else f'{times} times'}."
         f"{_short(found['short'])}{_of_top_k(found)}{unlearnable(found['only_in_test'])}"
     )
 
 
-def _chosen_numbers(rows: Sequence[dict[str, Any]]) -> str:
-    """What was chosen, such as "Strength and k"; least squares chooses nothing."""
+def _chosen_numbers(rows: Sequence[dict[str, Any]], select: str) -> str:
+    """What was chosen and how: "Strength and k chosen by accuracy".
+
+    Least squares chooses nothing, and k is never chosen by log loss.
+    """
     named = [
         axis
         for axis in AXES
         if any(row[axis.replace(" ", "_")] for row in rows if row["probe"] != "lsr")
     ]
-    return " and ".join(named).capitalize() or "Nothing was"
+    if select == "log_loss" and "k" in named:
+        linear = [f"{axis} chosen by log loss, " for axis in named if axis != "k"]
+        return "".join([*linear, "k chosen by accuracy"]).capitalize()
+    return f"{' and '.join(named).capitalize() or 'Nothing was'} chosen by {SELECTIONS[select]}"
 
 
 def of_further(name: str, found: dict[str, Any]) -> str:
@@ -243,8 +250,11 @@ def of_seeds(found: dict[str, Any], title: str) -> str:
 
 
 def _of_shots(settings: dict[str, Any]) -> str:
-    """On what few-shot probes chose: all examples that are held out, not on few."""
-    return ", also for few shots" if any(word != "all" for word in settings["shots"]) else ""
+    """On what few-shot probes chose: all examples that are held out, or folds of their own."""
+    if all(word == "all" for word in settings["shots"]):
+        return ""
+    own = settings["choose_on"] == "shots"
+    return ", few shots on folds of their own" if own else ", also for few shots"
 
 
 def _short(classes: dict[str, int]) -> str:

@@ -10,6 +10,9 @@ from experiments.probe.probing import PROBES
 
 # The learning rates of DINOv2's linear probe (facebookresearch/dinov2, eval/linear.py).
 RATES = (1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1)
+SELECTIONS = {  # what one is chosen by, and what tables call it
+    "top1": "accuracy", "per_class": "the mean accuracy of the classes", "log_loss": "log loss",
+}  # fmt: skip
 _FEW = 5000  # examples whose optimum takes no longer than early
 
 
@@ -52,6 +55,16 @@ class Settings:
         "the column",
     )  # fmt: skip
     validation: float = flag(0.2, "share of the validation part, between 0 and 1", low=0)
+    select: str = flag(
+        "top1", "the number on held-out examples by which one is chosen: top1, their accuracy; "
+        "per_class, its mean over the classes; log_loss, for the linear probe (k: top1)",
+        choices=tuple(SELECTIONS),
+    )  # fmt: skip
+    choose_on: str = flag(
+        "held-out", "what few shots choose on, held-out: all training examples that --folds or "
+        "--validation hold out; shots: folds of the few shots themselves, --folds of them (0 means "
+        "5), at most one for each shot", choices=("held-out", "shots"),
+    )  # fmt: skip
     shots: tuple[str, ...] = flag(
         ("all",), "training examples of each class, as numbers or percentages (1 5 10%); all: "
         "every one",
@@ -127,6 +140,11 @@ class Settings:
             "--folds must be 0, for a validation part, or at least 2, then perhaps the word "
             f"grouped, got {' '.join(self.folds)}"
         )
+
+    @property
+    def folds_of_shots(self) -> int:
+        """Into how many folds few shots are cut at most, to choose on."""
+        return self.num_folds or 5
 
     def tried(self, greatest: int) -> np.ndarray:
         """The k that are tried where there are so many neighbours."""

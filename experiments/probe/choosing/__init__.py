@@ -8,13 +8,22 @@ from experiments.lab import gate, progress
 from experiments.lab.parts import NOWHERE, Parts
 from experiments.probe.choosing.linear import choose_least_squares, choose_linear
 from experiments.probe.choosing.neighbours import choose_knn, choose_knn_of, metrics, nearest, vote
-from experiments.probe.choosing.tasks import Task, View, held_out, power_of, prepared, tasks, views
+from experiments.probe.choosing.tasks import (
+    Task,
+    View,
+    held_out,
+    power_of,
+    prepared,
+    tasks,
+    to_choose,
+    views,
+)
 from experiments.probe.probing import Chosen
 from experiments.probe.settings import Settings
 
 __all__ = [
     "Settings", "Task", "View", "choose", "choose_knn", "choose_linear", "held_out", "kinds",
-    "nearest", "part_name", "power_of", "prepared", "tasks", "views", "vote",
+    "nearest", "part_name", "power_of", "prepared", "tasks", "to_choose", "views", "vote",
 ]  # fmt: skip
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from experiments.lab import progress
 from experiments.lab.parts import NOWHERE, Arrays, Parts
 from experiments.probe import fits, least_squares, probing
-from experiments.probe.choosing.tasks import Task, View, views
+from experiments.probe.choosing import judging
+from experiments.probe.choosing.tasks import Task, View, to_choose, views
 from experiments.probe.probing import Chosen
 from experiments.probe.settings import Settings
 from lincls import linear, probe
@@ -35,7 +36,7 @@ def choose_linear(task: Task, shots: str, settings: Settings, parts: Parts = NOW
         )
     model, epochs = LinearParams(found["W"], found["b"]), found["epochs"]
     return Chosen(
-        "linear", shots, task.seed, float(values[best]), float(found["accuracy"]), model, axis,
+        "linear", shots, task.seed, float(values[best]), float(found["selection"]), model, axis,
         float(found["gap"]), str(found["fit"]), float(epochs[found["length"]]),
         tuple(map(float, np.unique(epochs))), float(found["power"]), at_edge,
     )  # fmt: skip
@@ -46,9 +47,9 @@ def _linear(task: Task, shots: str, settings: Settings, parts: Parts, name: str)
     last_weights = task.weights(count, to_choose=False)
     num_examples = int((last_weights > 0).sum())
     settings = replace(settings, fit=settings.fit_of(num_examples))
-    plans, accuracies, lost = _searched(task, shots, settings, parts, name)
-    place = np.where(lost, -1, accuracies).argmax()  # the shortest, then simplest, of equals
-    length, best = map(int, np.unravel_index(place, accuracies.shape))
+    plans, scores, lost = _searched(task, shots, settings, parts, name)
+    place = np.where(lost, -np.inf, scores).argmax()  # the shortest, then simplest, of equals
+    length, best = map(int, np.unravel_index(place, scores.shape))
     view, plan = next(views(task, last_weights, settings)), plans[length]
     last, failed = _train(view, settings, plan, values[best : best + 1], None)
     _check_diverged(lost, failed, settings)
@@ -59,11 +60,11 @@ def _linear(task: Task, shots: str, settings: Settings, parts: Parts, name: str)
         for file in parts.folder.glob(f"training-{name}-*"):
             file.unlink(missing_ok=True)
     numbers = {
-        "best": best, "length": length, "accuracy": accuracies[length, best],
+        "best": best, "length": length, "selection": abs(scores[length, best]),
         "gap": _gap(view, params, settings, values[best]), "fit": settings.fit,
         "epochs": [fits.epochs(settings.fit, num_examples, each) for each in plans],
         "power": plan.power if settings.fit == "early" else np.nan,
-        "W": model.W, "b": model.b, "accuracies": accuracies,
+        "W": model.W, "b": model.b,
     }  # fmt: skip
     return {key: np.asarray(n) for key, n in numbers.items()}
 
@@ -71,8 +72,8 @@ def _linear(task: Task, shots: str, settings: Settings, parts: Parts, name: str)
 def _searched(
     task: Task, shots: str, settings: Settings, parts: Parts, name: str
 ) -> tuple[list[fits.Plan], np.ndarray, np.ndarray]:
-    """What was tried; mean accuracies (L, G) on the parts; (L, G) where a training diverged."""
-    weights = task.weights(settings.shot_counts[shots], to_choose=True)
+    """What was tried; mean scores (L, G) on the parts; (L, G) where a training diverged."""
+    task, weights = to_choose(task, settings.shot_counts[shots], settings)
     folds = list(views(task, weights, settings))
 
     def of_plan(place: int, plan: fits.Plan) -> tuple[np.ndarray, np.ndarray]:
@@ -80,16 +81,16 @@ def _searched(
             _grid(view, settings, plan, parts.path(f"training-{name}-{place}-{fold}"))
             for fold, view in enumerate(folds)
         ]
-        accuracies = np.concatenate([found for found, _ in grids], axis=1).mean(axis=1)
-        return accuracies, np.any([diverged for _, diverged in grids], axis=0)
+        scores = np.concatenate([found for found, _ in grids], axis=1).mean(axis=1)
+        return scores, np.any([diverged for _, diverged in grids], axis=0)
 
     plans = settings.plans
     found = [of_plan(place, plan) for place, plan in enumerate(plans)]
-    best = int(np.argmax([np.where(lost, -1, accuracies).max() for accuracies, lost in found]))
+    best = int(np.argmax([np.where(lost, -np.inf, scores).max() for scores, lost in found]))
     longer = settings.longer(plans[best])
     found += [of_plan(place, plan) for place, plan in enumerate(longer, len(plans))]
-    accuracies, lost = map(np.stack, zip(*found, strict=True))
-    return [*plans, *longer], accuracies, lost
+    scores, lost = map(np.stack, zip(*found, strict=True))
+    return [*plans, *longer], scores, lost
 
 
 def _check_diverged(lost: np.ndarray, failed: np.ndarray, settings: Settings) -> None:
@@ -117,7 +118,7 @@ def _gap(view: View, params: LinearParams, settings: Settings, value: float) -> 
 def _grid(
     view: View, settings: Settings, plan: fits.Plan, saved: Path | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Accuracies (G, p) of every number of the search on every part, and (G,) where one diverged.
+    """Scores (G, p) of every number of the search on every part, and (G,) where one diverged.
 
     Trainings that have no room in memory together run one group after another.
     """
@@ -130,8 +131,8 @@ def _grid(
         _of_values(view, settings, plan, group, saved and saved.with_suffix(f".{place}.npz"))
         for place, group in enumerate(groups)
     ]
-    accuracies, diverged = map(np.concatenate, zip(*found, strict=True))
-    return accuracies, diverged
+    scores, diverged = map(np.concatenate, zip(*found, strict=True))
+    return scores, diverged
 
 
 def _of_values(
@@ -143,8 +144,8 @@ def _of_values(
     grid = LinearParams(*(np.reshape(leaf, (len(values), num_parts, *leaf.shape[1:]))
                           for leaf in params))  # fmt: skip
     task = view.task
-    accuracy = probing.linear_accuracies(grid, task.rotated, task.y, task.held)
-    return accuracy, np.any(np.reshape(diverged, (len(values), num_parts)), axis=1)
+    scores = judging.of_linear(grid, task.rotated, task.y, task.held, settings.select)
+    return scores, np.any(np.reshape(diverged, (len(values), num_parts)), axis=1)
 
 
 def _train(
@@ -171,15 +172,19 @@ def choose_least_squares(
         return least_squares.fit(X, y, task.num_classes, settings.lsr_strength)
 
     def compute() -> Arrays:
-        trainings = zip(task.weights(count, to_choose=True), task.held, strict=True)
+        cut, weights = to_choose(task, count, settings)
+        trainings = zip(weights, cut.held, strict=True)
         right = [
-            np.mean(np.asarray(linear.predict(fitted(weight), task.X[held])) == task.y[held])
+            judging.of_predictions(
+                np.asarray(linear.predict(fitted(weight), task.X[held])), task.y[held],
+                settings.select,
+            )
             for weight, held in trainings
-        ]
+        ]  # fmt: skip
         W, b = fitted(task.weights(count, to_choose=False)[0])
-        return {"W": np.asarray(W), "b": np.asarray(b), "accuracy": np.asarray(np.mean(right))}
+        return {"W": np.asarray(W), "b": np.asarray(b), "selection": np.asarray(np.mean(right))}
 
     found = parts.kept(f"chosen-{name}", compute)
     model = LinearParams(found["W"], found["b"])
-    return Chosen("lsr", shots, task.seed, settings.lsr_strength, float(found["accuracy"]), model,
+    return Chosen("lsr", shots, task.seed, settings.lsr_strength, float(found["selection"]), model,
                   "strength")  # fmt: skip

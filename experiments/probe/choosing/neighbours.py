@@ -8,7 +8,8 @@ import numpy as np
 from experiments.lab import progress
 from experiments.lab.parts import NOWHERE, Arrays, Parts
 from experiments.probe import features
-from experiments.probe.choosing.tasks import Task, View, views
+from experiments.probe.choosing import judging
+from experiments.probe.choosing.tasks import Task, View, to_choose, views
 from experiments.probe.probing import PROBES, Chosen
 from experiments.probe.settings import Settings
 from lincls import knn
@@ -27,8 +28,8 @@ def choose_knn_of(
 ) -> list[Chosen]:
     """Every k of every probe of a metric from one search a part; the smallest of equals."""
     count = settings.shot_counts[shots]
-    weights = task.weights(count, to_choose=True)
     remembered = task.weights(count, to_choose=False)[0]
+    task, weights = to_choose(task, count, settings)
     name = f"{metric}-{shots.replace('%', 'percent')}-seed{task.seed}"
     each_part = [
         parts.kept(f"chosen-{name}-{place}", partial(_of_part, metric, view, settings))
@@ -56,7 +57,9 @@ def _of_part(metric: str, view: View, settings: Settings) -> Arrays:
     near = nearest(metric, task, view.weights[0], task.X[held], settings)
     ks = settings.tried(near.labels.shape[1])
     found = {
-        probe: (vote(probe, near, task.num_classes, ks)[1] == task.y[held]).mean(axis=1)
+        probe: judging.of_predictions(
+            vote(probe, near, task.num_classes, ks)[1], task.y[held], settings.select
+        )
         for probe in PROBES if PROBES[probe][1] == metric
     }  # fmt: skip
     return found | {"greatest": np.asarray(near.labels.shape[1])}

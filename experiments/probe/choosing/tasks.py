@@ -32,6 +32,27 @@ class Task(NamedTuple):
         return features.shot_weights(jax.random.fold_in(self.key, 1), self.y, present, shots)
 
 
+def to_choose(task: Task, shots: int | float | None, settings: Settings) -> tuple[Task, np.ndarray]:
+    """The task with what is held out while choosing, and weights (P, N) of the trainings.
+
+    Few shots choose on all that is held out of the task, or on folds of their own.
+
+    Raises:
+        ValueError: one shot of each class, which cannot be cut into folds.
+    """
+    if shots is None or settings.choose_on == "held-out":
+        return task, task.weights(shots, to_choose=True)
+    seen = task.weights(shots, to_choose=False)[0] > 0
+    most = int(np.bincount(task.y[seen]).max())
+    if most < 2:
+        raise ValueError("--choose-on shots needs at least 2 shots of a class, got 1")
+    key, num_folds = jax.random.fold_in(task.key, 3), min(settings.folds_of_shots, most)
+    folds = np.full(len(task.y), -1)
+    folds[seen] = splits.stratified_folds(key, task.y[seen], num_folds)
+    held = folds == np.arange(num_folds)[:, None]
+    return task._replace(held=held), (seen & ~held).astype(np.float32)
+
+
 def tasks(
     data: gate.Data, settings: Settings, seed: int, groups: np.ndarray | None = None,
     folder: Path | None = None,
