@@ -110,7 +110,9 @@ TABLE = {
     knn.search_shards: {
         "queries": (X[:4], "queries"), "model": (SHARDED, "model"), "k": (3, "count"),
     },
-    knn.route: {"model": (MODEL, "model"), "k": (3, "count")},
+    knn.route: {
+        "model": (MODEL, "model"), "k": (3, "count"), "num_queries": (300, "count"),
+    },
     knn.merge: {"a": (FOUND, "found"), "b": (FOUND, "found"), "k": (3, "count")},
     knn.neighbor_labels: {
         "model": (MODEL, "model with labels"), "found": (FOUND, "neighbours of the model"),

@@ -163,3 +163,15 @@ def test_which_points_it_serves():
     assert knn.route(knn.fit(X, metric=distances.l1), 5) == "plain"
     assert knn.route(knn.fit(np.zeros((100, 3), np.uint8)), 5) == "plain", "a product decides"
     assert knn.route(knn.fit(X), 5, "gpu") == "device"
+
+
+@pytest.mark.parametrize(("rows", "many"), [(4096, "product"), (8192, "pruned")])
+def test_blocks_of_queries_among_few_rows_take_the_product_and_a_single_one_bounds(rows, many):
+    X = clouds(rows, 256)
+    model = knn.fit(X)
+    assert model.sketching is not None
+    assert knn.route(model, 5) == knn.route(model, 5, num_queries=255) == "pruned"
+    assert knn.route(model, 5, num_queries=256) == many
+    queries = X[:256] + 0.01
+    found = knn.neighbors(model, queries, 5)
+    np.testing.assert_array_equal(found.indices[:9], knn.neighbors(model, queries[:9], 5).indices)

@@ -85,7 +85,8 @@ def _task(X: Any, rows: Rows, layout: Layout, metric: Metric, num_queries: int, 
     in_file, spread = layouts.in_file(X), layout.mesh is not None or layout.num_devices > 1
     num_rows = _rows_of_a_part(rows) if in_file else rows.num_rows
     model = _model(rows, layout, metric, num_rows, bounded=not in_file and not spread)
-    which: Route = "parts" if in_file else "shards" if spread else route(model, k)
+    asked = route(model, k, num_queries=num_queries)
+    which: Route = "parts" if in_file else "shards" if spread else asked
     runs: Route = "shards" if layout.mesh is not None else unpruned(model, k)
     block = driver.plain_size(model, num_queries, runs)
     program = driver.SEARCHES.get(runs, compiled_search_block)
@@ -122,7 +123,7 @@ def _memory(X: Any, task: _Task) -> tuple[int, int, int]:
     planned = compiled.memory_analysis()
     num_rows = _device_rows(task.model.X)
     state = num_rows * _prepared_bytes(task.metric, task.rows)
-    if task.route == "pruned":
+    if task.model.sketching is not None:
         state += _sketch_bytes(task)
     at_once = 1 if task.route == "shards" else threads.num_threads()
     of_block = int(planned.temp_size_in_bytes + planned.output_size_in_bytes)

@@ -37,7 +37,7 @@ SEARCHES = {
     "device": compiled_search_on_device,
     "product": compiled_search_by_product,
 }
-_MISSES = 4  # bounds are given up once so many more blocks were missed than answered
+_MISSES = 2  # bounds are given up once so many more blocks were missed than answered
 _IN_JIT = (
     "call it outside, or use knn.search_block inside, then knn.neighbor_labels and "
     "knn.predictions_by_k"
@@ -124,7 +124,8 @@ def _search(
     wide = queries.dtype == np.float64
     if wide and model.X.dtype != np.float64:
         model = _widened(model)
-    search = _pruned if route(model, k) == "pruned" else _plainly
+    which = route(model, k, num_queries=max(1, len(queries.places)))
+    search = _pruned if which == "pruned" else _plainly
     with jax.enable_x64(True) if wide else distances.exact_scope(model.X):
         return search(model, queries, k, groups, block_size, on_block)
 

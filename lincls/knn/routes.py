@@ -10,16 +10,21 @@ from lincls.knn.products import serves
 from lincls.knn.pruning import pays
 from lincls.structs import Sharded
 
+_MANY, _FEW = 256, 8192  # blocks of queries among so few rows: products are faster than bounds
+
 Route = Literal["shards", "device", "pruned", "parts", "product", "plain"]
 
 
-def route(model: KNN, k: int, backend: str | None = None) -> Route:
+def route(
+    model: KNN, k: int, backend: str | None = None, *, num_queries: int | None = None
+) -> Route:
     """The search that `neighbors` uses.  All of them give the same answer.
 
     Args:
         model: made by `fit`.
         k: number of neighbours.
         backend: "cpu", "gpu" or "tpu"; default that of JAX.
+        num_queries: how many are asked at once; default few.
 
     Returns:
         "shards": rows on a mesh; each device searches its own.
@@ -31,9 +36,11 @@ def route(model: KNN, k: int, backend: str | None = None) -> Route:
     """
     checks.kind(model, KNN, "model", "knn.fit(X, y)")
     k = checks.count(k, "k")
-    if _on_cpu(backend) and model.sketching is not None and pays(model, k):
-        return "pruned"
-    return unpruned(model, k, backend)
+    num_queries = 1 if num_queries is None else checks.count(num_queries, "num_queries")
+    which = unpruned(model, k, backend)
+    bounded = _on_cpu(backend) and model.sketching is not None and pays(model, k)
+    of_blocks = which == "product" and num_queries >= _MANY and model.X.shape[0] < _FEW
+    return "pruned" if bounded and not of_blocks else which
 
 
 def unpruned(model: KNN, k: int, backend: str | None = None) -> Route:
