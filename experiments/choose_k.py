@@ -28,10 +28,10 @@ class Settings:
     sizes: tuple[int, ...] = flag(
         (5000, 10000, 60000),
         "training examples cross-validated, the first ones; the choice is made on the most",
-        low=2,
+        low=10,
         smoke=(300,),
     )
-    max_train: int = flag(60000, "training examples the chosen k votes with", low=1, smoke=300)
+    max_train: int = flag(60000, "training examples the chosen k votes with", low=10, smoke=300)
     max_test: int = flag(10000, "test examples used, the first ones", low=1, smoke=50)
     halvings: int = flag(500, "random halves of test images that are chosen on", low=2, smoke=20)
     parts: int = flag(10, "disjoint parts of the test images that are halved, each alone", low=2)

@@ -30,7 +30,7 @@ class Settings:
     num_steps: int = flag(500, "minibatches, all the way to learning rate 0", low=1, smoke=30)
     batch_size: int = flag(256, "examples in a minibatch", low=1, smoke=64)
     max_folded: int = flag(
-        5000, "training examples cross-validated, the first ones", low=2, smoke=300
+        5000, "training examples cross-validated, the first ones", low=10, smoke=300
     )
     max_train: int = flag(60000, "training examples of the last training", low=2, smoke=300)
 

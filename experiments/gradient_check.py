@@ -58,13 +58,14 @@ MISTAKES: dict[str, Callable[[Problem, LinearParams], LinearParams]] = {
 @dataclass(frozen=True)
 class Settings:
     num_examples: int = flag(50, "training examples in the loss, the first ones", low=2, smoke=10)
-    scale: float = flag(0.1, "standard deviation of the W at which gradients are taken", low=0)
+    scale: float = flag(0.1, "deviation of the W at which gradients are taken", above=0, high=1e6)
     reg: float = flag(0.1, "strength of the L2 penalty", low=0)
-    h: float = flag(1e-5, "step of the numerical gradient, as in slide 55's code", low=0)
+    h: float = flag(1e-5, "step of the numerical gradient, as in slide 55's code", above=0, high=1)
     steps: tuple[float, ...] = flag(
-        tuple(10.0**-power for power in range(1, 12)), "steps h compared", low=0, smoke=(1e-2, 1e-3)
-    )
-    table_h: float = flag(1e-4, "step of the table of W, W + h and dW (slides 52-54)", low=0)
+        tuple(10.0**-power for power in range(1, 12)), "steps h compared", above=0, high=1,
+        smoke=(1e-2, 1e-3),
+    )  # fmt: skip
+    table_h: float = flag(1e-4, "step of the table of W, W + h, dW (52-54)", above=0, high=1)
     max_by_hand: int = flag(
         1000, "weights that the slide's own code moves, the first of W", low=1, smoke=64
     )

@@ -41,7 +41,7 @@ class Settings:
     epochs: int = flag(20, "passes over the training examples", low=1, smoke=1)
     max_train: int = flag(10000, "training examples used, the first ones", low=2, smoke=300)
     plane_train: int = flag(2000, "training examples of the map, the first ones", low=2, smoke=100)
-    plane_rate: float = flag(30.0, "step size of the paths on the map, in units of 1 / D", low=0)
+    plane_rate: float = flag(30.0, "step size of the paths on the map, in units of 1 / D", above=0)
     plane_batch: int = flag(32, "examples in a step of the map's SGD", low=1)
     plane_stride: int = flag(2, "steps between two points of a path", low=1)
     plane_points: int = flag(60, "points of a path", low=2, smoke=3)

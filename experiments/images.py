@@ -57,6 +57,11 @@ def _pairs(data: Data, num_compared: int, name: str) -> tuple[np.ndarray, np.nda
     """Distances of all pairs of the same class, and of different classes."""
     apart, same = _apart(data, num_compared, name)
     pairs = np.triu(np.ones_like(same), k=1).astype(bool)
+    if len(np.unique(same[pairs])) < 2:
+        raise ValueError(
+            f"--num-compared {num_compared} takes no two training images of one class, or only "
+            "such; compare more"
+        )
     return apart[pairs & same], apart[pairs & ~same]
 
 

@@ -50,8 +50,8 @@ class Settings:
     batch_size: int = flag(64, "examples in a minibatch", low=1)
     tol: float = flag(1e-7, "relative duality gap that ends L-BFGS", low=0, smoke=1e-3)
     max_steps: int = flag(3000, "steps of L-BFGS at most", low=1, smoke=50)
-    validation: float = flag(0.2, "share of the examples that no training sees", low=0)
-    max_train: int = flag(4000, "training examples used, the first ones", low=2, smoke=300)
+    validation: float = flag(0.2, "share of the examples that no training sees", above=0, below=1)
+    max_train: int = flag(4000, "training examples used, the first ones", low=10, smoke=300)
 
 
 class Task(NamedTuple):

@@ -21,7 +21,7 @@ OBJECTIVE = Objective(losses.hinge, penalties.none)
 class Settings:
     num_draws: int = flag(1000, "random W drawn in each search", low=1, smoke=20)
     num_seeds: int = flag(5, "searches, each with draws of its own", low=2, smoke=2)
-    scale: float = flag(1e-4, "standard deviation of the entries of W and b", low=0)
+    scale: float = flag(1e-4, "standard deviation of the entries of W and b", above=0, high=1e6)
     max_train: int = flag(5000, "training examples the loss is taken over", low=1, smoke=300)
 
 

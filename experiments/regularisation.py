@@ -53,9 +53,9 @@ class Settings:
         smoke=(1.0, 0.1),
     )  # fmt: skip
     shares: tuple[float, ...] = flag(
-        (0.25, 0.9, 0.98), "shares of the features dropped", low=0, smoke=(0.5,)
+        (0.25, 0.9, 0.98), "shares of the features dropped", low=0, below=1, smoke=(0.5,)
     )
-    rate: float = flag(5.0, "step size, a multiple of the derived one", low=0)
+    rate: float = flag(5.0, "step size, a multiple of the derived one", above=0)
     num_steps: int = flag(200, "steps, each on all examples fitted", low=1, smoke=50)
     num_draws: int = flag(
         10, "draws of the training images, no image in two of them", low=2, smoke=2

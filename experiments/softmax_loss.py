@@ -33,7 +33,7 @@ class Settings:
     rate: float = flag(3.0, "step size, a multiple of the derived one", low=0)
     num_steps: int = flag(1000, "minibatches of a training", low=1, smoke=20)
     batch_size: int = flag(256, "examples in a minibatch", low=1, smoke=32)
-    max_train: int = flag(10000, "training examples used, the first ones", low=2, smoke=300)
+    max_train: int = flag(10000, "training examples used, the first ones", low=10, smoke=300)
     num_folds: int = flag(5, "folds of the training examples", low=2)
     num_validated: int = flag(
         2000, "held-out examples that judge: as many folds as bring them", low=1, smoke=50

@@ -38,7 +38,7 @@ class Settings:
     )
     num_steps: int = flag(2000, "minibatches, all the way to learning rate 0", smoke=20, low=1)
     batch_size: int = flag(256, "examples in a minibatch", low=1, smoke=32)
-    max_train: int = flag(60000, "training examples used, the first ones", low=2, smoke=300)
+    max_train: int = flag(60000, "training examples used, the first ones", low=10, smoke=300)
     template_reg: float = flag(
         1.0, "strength for the templates that are shown: a strong penalty smooths them", low=0
     )

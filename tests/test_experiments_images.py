@@ -225,3 +225,10 @@ def test_vectors_are_told_and_drawn_as_vectors(module, wanted, tmp_path, monkeyp
     told = str((found.sentences, found.answers, found.tables))
     assert "vectors" in told
     assert "1 × 32" not in told
+
+
+@pytest.mark.parametrize("labels", [np.arange(12), np.zeros(12, int)])
+def test_images_without_a_pair_of_each_kind_are_refused_by_the_flag(labels):
+    train = SimpleNamespace(images=np.arange(48.0).reshape(12, 4).astype(np.float32), labels=labels)
+    with pytest.raises(ValueError, match="--num-compared 12 takes no two"):
+        images._pairs(SimpleNamespace(train=train), 12, "l2")

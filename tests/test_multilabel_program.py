@@ -172,7 +172,7 @@ def test_what_does_not_fit_is_refused_by_name(file, change, told, capsys):
     [
         (["--folds", "1"], "--folds must be 0, for a validation part, or at least 2, got 1"),
         (["--folds", "121"], "--folds 121: there are only 120 training rows"),
-        (["--folds", "0", "--validation", "2"], "--validation must be between 0 and 1, got 2"),
+        (["--folds", "0", "--validation", "2"], "greater than 0 and less than 1, got '2'"),
         (["--weakest", "1"], "--weakest 1 must be at most --strongest 0.1"),
         (["--probes", "exp"], "must be linear or l1 or l2 or cosine, got 'exp'"),
     ],

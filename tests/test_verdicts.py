@@ -141,6 +141,13 @@ def drawn_at_random(accuracies, name="cifar10"):
     )  # fmt: skip
 
 
+def test_fewer_draws_than_slide_49_prints_are_told_beside_as_many_of_them(monkeypatch):
+    monkeypatch.setattr(random_search_report, "SLIDE_LOSSES", (9.4, 8.9, 9.0, 8.7))
+    rows = random_search_report._printout(drawn_at_random([0.14, 0.15])).rows
+    assert [row[0] for row in rows] == ["0", "1", "2"]
+    assert rows[2][1:] == ("8.500000", "8.000000", "9.000000", "8.900000")
+
+
 @pytest.mark.parametrize(
     ("accuracies", "name", "verdict"),
     [

@@ -213,6 +213,7 @@ def test_an_interval_over_draws_and_images_covers_both():
     both = regularisation_report.crossed(draws + pictures, 0.95)
     assert both.high - both.low > alone.high - alone.low
     assert regularisation_report.crossed(np.zeros((3, 4)), 0.95) == (0, 0)
+    assert regularisation_report.crossed(draws[:1], 0.95) == (-np.inf, np.inf), "one has no spread"
 
 
 def test_the_strength_of_a_draw_is_the_best_of_the_other_draws():

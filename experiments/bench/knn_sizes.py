@@ -45,7 +45,8 @@ def of_shape(shape: tuple[int, int, int], k: int, seed: int, effort: Effort) -> 
     peers = told[1:]
     best = min(peers, key=lambda row: row["search_ratio"]) if peers else None
     return {
-        "N": N, "D": D, "M": M, "k": problem.k, "route": knn.route(knn.fit(X), problem.k, num_queries=M),
+        "N": N, "D": D, "M": M, "k": problem.k,
+        "route": knn.route(knn.fit(X), problem.k, num_queries=M),
         "seconds": {row["engine"]: M * row["each"] for row in told},
         "right": {row["engine"]: share_right(row) for row in told},
         "best": best["engine"] if best else None,

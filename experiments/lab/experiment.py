@@ -10,13 +10,39 @@ import jax
 from experiments.lab.gate import Data
 
 
+class Bounds(NamedTuple):
+    """What a number of a flag must be: low <= number <= high, above < number < below."""
+
+    low: float | None = None
+    above: float | None = None
+    high: float | None = None
+    below: float | None = None
+
+    def hold(self, number: Any) -> bool:
+        return (
+            (self.low is None or number >= self.low)
+            and (self.above is None or number > self.above)
+            and (self.high is None or number <= self.high)
+            and (self.below is None or number < self.below)
+        )
+
+    @property
+    def told(self) -> str:
+        """In words: "at least 0 and less than 1"; empty without bounds."""
+        words = {"low": "at least", "above": "greater than", "high": "at most",
+                 "below": "less than"}  # fmt: skip
+        parts = [f"{words[name]} {end:g}" for name, end in self._asdict().items()
+                 if end is not None]  # fmt: skip
+        return " and ".join(parts)
+
+
 def flag(
     default: Any,
     help: str,
     *,
     smoke: Any = None,
-    low: float | None = None,
     choices: Sequence[str] | None = None,
+    **bounds: float,
 ) -> Any:
     """A field of a Settings dataclass: a number, a text, or a tuple of either.
 
@@ -24,11 +50,11 @@ def flag(
         default: the value unless the command line says otherwise; its type is the flag's.
         help: one line for --help.
         smoke: the value under --smoke (a run of a second or two); the default if None.
-        low: the least value allowed, for each entry of a tuple.
         choices: the texts allowed.
+        bounds: of `Bounds`: low, above, high, below; they hold for each entry of a tuple.
     """
-    metadata = {"help": help, "smoke": default if smoke is None else smoke}
-    return dataclasses.field(default=default, metadata=metadata | {"low": low, "choices": choices})
+    metadata = {"help": help, "smoke": default if smoke is None else smoke, "choices": choices}
+    return dataclasses.field(default=default, metadata=metadata | {"bounds": Bounds(**bounds)})
 
 
 class Classifier(NamedTuple):

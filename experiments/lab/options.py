@@ -22,7 +22,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
-from experiments.lab.experiment import flag
+from experiments.lab.experiment import Bounds, flag
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,7 +203,7 @@ def add(parser: Any, settings: type, prefix: str = "", hidden: bool = False) -> 
         usual = "" if default in ("", ()) else f" (default: {shown(default)})"
         parser.add_argument(
             word,
-            type=_choice(choices) if choices else _reader(example, field.metadata["low"]),
+            type=_choice(choices) if choices else _reader(example, field.metadata["bounds"]),
             nargs="+" if many else None,
             metavar="{" + ",".join(choices) + "}" if choices else METAVARS[type(example)],
             help=argparse.SUPPRESS if hidden else text + usual,
@@ -213,14 +213,14 @@ def add(parser: Any, settings: type, prefix: str = "", hidden: bool = False) -> 
 
 def whole(low: int) -> Callable[[str], int]:
     """What reads one word as a whole number that is at least `low`."""
-    read: Callable[[str], int] = _reader(low, low)
+    read: Callable[[str], int] = _reader(low, Bounds(low))
     return read
 
 
-def _reader(example: Any, low: float | None) -> Any:
+def _reader(example: Any, bounds: Bounds) -> Any:
     """Read one word as a value of the example's type; the errors name what is expected."""
     kind = {int: "a whole number", float: "a number", str: "a text"}[type(example)]
-    expected = kind if low is None else f"{kind}, at least {low:g}"
+    expected = ", ".join(filter(None, (kind, bounds.told)))
 
     def read(word: str) -> Any:
         try:
@@ -228,7 +228,7 @@ def _reader(example: Any, low: float | None) -> Any:
         except ValueError:
             value = None
         finite = not isinstance(value, float) or math.isfinite(value)
-        if value is None or not finite or (low is not None and not value >= low):
+        if value is None or not finite or not bounds.hold(value):
             more = "" if finite else " and finite"
             raise argparse.ArgumentTypeError(f"must be {expected}{more}, got {word!r}")
         return value

@@ -77,8 +77,6 @@ def refuse(settings: Settings, data: gate.Data, groups: np.ndarray | None) -> No
             f"--weakest {settings.weakest:g} must be at most --strongest {settings.strongest:g}"
         )
     num_examples = len(data.train.labels)
-    if not settings.num_folds and not 0 < settings.validation < 1:
-        raise ValueError(f"--validation must be between 0 and 1, got {settings.validation:g}")
     most, of = num_examples, "training examples"
     if groups is not None:
         most, of = len(np.unique(groups)), f"groups in {settings.groups}"

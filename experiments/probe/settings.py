@@ -54,7 +54,7 @@ class Settings:
         "behind its name, that of the test examples, which then widen the intervals; of a table, "
         "the column",
     )  # fmt: skip
-    validation: float = flag(0.2, "share of the validation part, between 0 and 1", low=0)
+    validation: float = flag(0.2, "share of the validation part", above=0, below=1)
     select: str = flag(
         "top1", "the number on held-out examples by which one is chosen: top1, their accuracy; "
         "per_class, its mean over the classes; log_loss, for the linear probe (k: top1)",
@@ -97,7 +97,7 @@ class Settings:
     )  # fmt: skip
     powers: tuple[float, ...] = flag(
         (0.5, 0.125), "early divides gradients by their mean square to this power (0.5: RMSprop); "
-        "all are tried at the shortest length, the best at the others", low=0,
+        "all are tried at the shortest length, the best at the others", low=0, high=1,
     )  # fmt: skip
     learning_rate: float = flag(1e-3, "step size of early at strength 1e-3, for power 0.5",
                                 low=1e-9)  # fmt: skip

@@ -264,6 +264,8 @@ def _draw_levels(axes: Axes, arrays: dict[str, np.ndarray]) -> None:
     """Contours at equal ratios of the loss, each with its number."""
     x, y, loss = (arrays[f"plane_{name}"] for name in ("x", "y", "loss"))
     levels = np.geomspace(loss.min() * 1.02, loss.max(), 8)
+    if not (np.diff(levels) > 0).all():
+        return  # the map is flat, or the paths left what has a loss
     axes.contourf(x, y, loss, np.append(loss.min(), levels), cmap="Greys", alpha=0.35)
     lines = axes.contour(x, y, loss, levels, colors=style.FAINT, linewidths=0.8)
     axes.clabel(lines, fmt="%.3g", fontsize=8, colors=style.INK)

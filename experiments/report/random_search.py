@@ -71,7 +71,8 @@ def _printout(record: Record) -> Table:
     """The first draws as slide 49 prints them, beside what it prints."""
     count = len(SLIDE_LOSSES)
     ours = record.arrays["loss"][0][:count], record.arrays["best"][0][:count]
-    slide = SLIDE_LOSSES, np.minimum.accumulate(SLIDE_LOSSES)
+    printed = SLIDE_LOSSES[: len(ours[0])]  # few draws
+    slide = printed, np.minimum.accumulate(printed)
     rows = [
         (str(draw), *(f"{number:.6f}" for number in numbers))
         for draw, numbers in enumerate(zip(*ours, *slide, strict=True))

@@ -105,6 +105,8 @@ def crossed(gains: np.ndarray, confidence: float) -> Interval:
     which counts what is particular to a pair twice and so is rather too wide; degrees of
     freedom as Welch and Satterthwaite have them.
     """
+    if min(gains.shape) < 2:
+        return Interval(-np.inf, np.inf)
     parts = [gains.mean(axis=1 - axis).var(ddof=1) / gains.shape[axis] for axis in (0, 1)]
     squares = sum(part**2 / (size - 1) for part, size in zip(parts, gains.shape, strict=True))
     mean = float(gains.mean())

@@ -30,7 +30,7 @@ class Settings:
         0, "choose on so many folds, stratified by the rarest label of each row; 0: on a "
         "validation part", low=0,
     )  # fmt: skip
-    validation: float = flag(0.2, "share of the validation part, between 0 and 1", low=0)
+    validation: float = flag(0.2, "share of the validation part", above=0, below=1)
     seeds: int = flag(3, "how often folds or the validation part are drawn, from --seed on", low=1,
                       smoke=2)  # fmt: skip
     strengths: int = flag(22, "strengths of the L2 penalty, as powers of one ratio", low=1, smoke=5)
@@ -53,5 +53,3 @@ class Settings:
             raise ValueError("--folds must be 0, for a validation part, or at least 2, got 1")
         if self.folds > num_examples:
             raise ValueError(f"--folds {self.folds}: there are only {num_examples} training rows")
-        if not self.folds and not 0 < self.validation < 1:
-            raise ValueError(f"--validation must be between 0 and 1, got {self.validation:g}")
