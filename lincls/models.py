@@ -48,6 +48,7 @@ class Saved(NamedTuple):
     affine: Affine | None  # the preprocessing that a linear model acts behind
     k: int | None  # how many neighbours of a kNN model vote
     trained_on: TrainedOn | None = None
+    loss: str | None = None  # that a linear model was trained with, where it was told
 
 
 def save(
@@ -60,6 +61,7 @@ def save(
     k: int | None = None,
     dataset: str | Path | None = None,
     trained_on: Dataset | None = None,
+    loss: str | None = None,
 ) -> None:
     """Write a linear or a kNN model to a file, whole or not at all.
 
@@ -74,6 +76,8 @@ def save(
             Then the file holds their digest, not the data.
         trained_on: the data set of the training.  The file keeps its name, the number of its
             training examples and their digest, and where not given its class names and shape.
+        loss: the name of the loss that a linear model was trained with, such as "softmax": only
+            then are `probabilities` meant as such.
 
     Raises:
         ImportError: the package safetensors is missing.
@@ -98,7 +102,8 @@ def save(
         sizes = arrays["weight"].shape
     about |= {"format": _FORMAT, "class_names": _names(class_names, sizes[0]),
               "image_shape": _shape(image_shape, sizes[1]),
-              "trained_on": _trained_on(trained_on)}  # fmt: skip
+              "trained_on": _trained_on(trained_on),
+              "loss": _loss(loss, about["kind"])}  # fmt: skip
     _write(path, arrays, json.dumps(about))
 
 
@@ -113,7 +118,7 @@ def load(
         metric: of a kNN model with a distance of one's own; its name must be the saved one.
 
     Returns:
-        Saved(model, class_names, image_shape, affine, k, trained_on).
+        Saved(model, class_names, image_shape, affine, k, trained_on, loss).
 
     Raises:
         ImportError: the package safetensors is missing.
@@ -135,14 +140,18 @@ def load(
         names, shape = _names(names, sizes[0]), _shape(shape, sizes[1])
         known = about.get("trained_on")  # files of earlier versions have none
         trained_on = None if known is None else TrainedOn(**known)
+        loss = _loss(about.get("loss"), about["kind"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} holds no model that can be used: {error}") from error
     return Saved(model, None if names is None else tuple(names),
-                 None if shape is None else tuple(shape), affine, k, trained_on)  # fmt: skip
+                 None if shape is None else tuple(shape), affine, k, trained_on,
+                 loss)  # fmt: skip
 
 
 def probabilities(saved: Saved, images: AnyArray) -> np.ndarray:
-    """The softmax probabilities of a linear model, or the shares of votes of kNN, (M, C).
+    """The softmax of a linear model's scores, or the shares of votes of kNN, (M, C).
+
+    Of a model that was trained with another loss, the softmax is no estimate of probabilities.
 
     Args:
         saved: of `load`.
@@ -251,6 +260,15 @@ def _to_knn(arrays: Arrays, about: Mapping[str, Any], dataset: Any, metric: Any)
     return knn.fit(X, y, metric=metric, num_classes=about["num_classes"])
 
 
+def _loss(name: Any, kind: str) -> str | None:
+    """The name of a linear model's loss; a text, because a function cannot be kept."""
+    if name is None or (isinstance(name, str) and kind == "linear"):
+        return name
+    raise ValueError(
+        f'loss must be the name of a linear model\'s loss, such as "softmax", got {name!r}'
+    )
+
+
 def _trained_on(dataset: Dataset | None) -> dict[str, Any] | None:
     if dataset is None:
         return None
@@ -303,6 +321,8 @@ def _read(path: AnyPath) -> tuple[Arrays, dict[str, Any]]:
         from safetensors import SafetensorError, safe_open
     except ImportError as error:
         raise ImportError(_INSTALL) from error
+    if not Path(path).exists():
+        raise FileNotFoundError(f"there is no model {path}")
     files.open_regular(path).close()
     wrong = f"{path} is damaged, or models.save did not write it; name a file that it wrote"
     try:

@@ -5,9 +5,10 @@ import pytest
 from PIL import Image
 
 from experiments.classify import __main__ as classify
-from experiments.classify import photos
+from experiments.classify import choosing, photos
 from lincls import data, knn, models
 from lincls.data import dataset as data_set
+from lincls.structs import LinearParams
 
 pytestmark = [
     pytest.mark.usefixtures("optax_promotes"),
@@ -92,8 +93,8 @@ def test_predict_names_file_label_and_votes(trained, folder, tmp_path, capsys):
     assert classify.main([str(one) for one in command]) == 0
     told = capsys.readouterr().out.splitlines()
     assert told[0].split() == ["file", "label", "votes"]
-    assert told[1].split() == [str(tmp_path / "a.png"), "red", "<apple>", "100", "%"]
-    assert told[2].split() == [str(tmp_path / "b.png"), "leaf", "100", "%"]
+    assert told[1].split() == [str(tmp_path / "a.png"), "red", "<apple>", "100.0", "%"]
+    assert told[2].split() == [str(tmp_path / "b.png"), "leaf", "100.0", "%"]
     digest = models.load(trained[0]).trained_on.digest
     assert told[-1] == f"Trained on 24 examples of {folder.name} (SHA-256 {digest[:16]})."
     with Image.open(picture) as drawn:
@@ -123,7 +124,8 @@ def test_folders_train_and_test_stay_as_they_are(folder, tmp_path):
 
 def test_what_cannot_be_used_is_refused_in_one_line(trained, folder, tmp_path, capsys):
     assert "--size 32" in error(capsys, "train", folder, "--out", tmp_path / "x.safetensors")
-    line = error(capsys, "train", folder, "--size", 6, "--ks", 30, "--out", tmp_path / "x")
+    out = tmp_path / "x.safetensors"
+    line = error(capsys, "train", folder, "--size", 6, "--ks", 30, "--out", out)
     assert "--ks must be at most 19" in line
     (tmp_path / "broken.png").write_bytes(b"\x89PNG")
     (tmp_path / "text.png").write_text("no image")
@@ -131,9 +133,45 @@ def test_what_cannot_be_used_is_refused_in_one_line(trained, folder, tmp_path, c
     assert "2 of 2 images cannot be used" in line
     assert "broken.png" in line
     assert "there is no image" in error(capsys, "predict", trained[0], tmp_path / "nowhere.png")
-    line = error(capsys, "train", folder, "--size", 6, "--out", tmp_path / "text.png" / "x")
+    line = error(capsys, "train", folder, "--size", 6, "--out", tmp_path / "text.png" / out.name)
     assert f"--out: cannot write to {tmp_path / 'text.png'}" in line
     assert "holds one class" in error(capsys, "train", _one_class(tmp_path), "--size", 6)
+
+
+def test_what_cannot_be_predicted_is_refused_before_anything_is_printed(
+    trained, folder, tmp_path, capsys
+):
+    image = folder / "leaf" / "00.jfif"
+    (tmp_path / "empty").mkdir()
+    assert "there is no image (.bmp" in error(capsys, "predict", trained[0], tmp_path / "empty")
+    line = error(capsys, "predict", trained[0], image, "--neighbors", 500)
+    assert "--neighbors must be at least 1 and at most 24, got 500" in line
+    line = error(capsys, "train", folder, "--size", 6, "--out", tmp_path / "x.txt")
+    assert "--out must end in .safetensors, got x.txt" in line
+
+
+@pytest.mark.parametrize(
+    ("loss", "column"), [("softmax", "probability"), ("svm", "softmax of the scores")]
+)
+def test_only_a_softmax_model_has_probabilities(loss, column, folder, tmp_path, capsys):
+    W = np.zeros((2, 108), np.float32)
+    W[0, 0] = 0.05
+    file = tmp_path / "m.safetensors"
+    models.save(file, LinearParams(W, np.zeros(2, np.float32)), image_shape=(6, 6, 3), loss=loss,
+                class_names=["a", "b"])  # fmt: skip
+    assert classify.main(["predict", str(file), str(folder / "leaf" / "00.jfif")]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].split(maxsplit=2) == ["file", "label", column]
+    assert table[1].split()[-1] == "%"
+
+
+def test_a_strength_at_the_end_of_those_tried_is_named(capsys):
+    tried = (0.01, 0.1, 1.0)
+    assert choosing._edge(tried, 1.0) == ", the greatest tried"
+    assert "--regs 10 is worth a try" in capsys.readouterr().err
+    assert choosing._edge(tried, 0.01) == ", the least tried"
+    assert choosing._edge(tried, 0.1) == choosing._edge((1.0,), 1.0) == ""
+    assert choosing._edge((0.0, 1.0), 0.0) == ""
 
 
 def _one_class(root):

@@ -284,3 +284,55 @@ def test_one_picture_in_colour_makes_all_of_them_rgb(first, tmp_path):
     for image in images:
         source = grey.convert("RGB") if image[0, 0, 0] == 0 else colour
         np.testing.assert_array_equal(image, np.asarray(source))
+
+
+def clear(colour, alpha, mode="RGBA"):
+    """An image whose left half has a colour and whose right half is more or less transparent."""
+    pixels = np.full((4, 8, 4), (*colour, 255), np.uint8)
+    pixels[:, 4:, 3] = alpha
+    return Image.fromarray(pixels).convert(mode)
+
+
+@pytest.mark.parametrize(("alpha", "right"), [(0, 255), (51, 215)])
+def test_what_is_transparent_is_drawn_on_white_and_its_hidden_colour_is_nobodys(
+    alpha, right, tmp_path
+):
+    write_images(tmp_path, {"a": [(4, 8)] * 4, "b": [(4, 8)] * 4})
+    clear((55, 55, 55), alpha).save(tmp_path / "b" / "0.png")
+    with pytest.warns(UserWarning, match=r"1 image with transparency, drawn on white: .*0\.png"):
+        found = data.from_folder(tmp_path, seed=None).train
+    image = found.images[4]
+    assert (image[:, :4] == 55).all()
+    assert (image[:, 4:] == right).all()
+
+
+def test_a_clear_colour_of_a_palette_and_of_grey_is_white_and_opaque_images_are_as_they_are(
+    tmp_path, recwarn
+):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for i in range(3):
+            clear((55, 55, 55), 255).save(tmp_path / name / f"{i}.png")
+    assert (data.from_folder(tmp_path).train.images == 55).all()
+    assert not recwarn.list
+    indexed = clear((55, 55, 55), 0, "RGB").quantize(2)
+    indexed.save(tmp_path / "a" / "0.png", transparency=indexed.getpixel((0, 0)))
+    grey = clear((55, 55, 55), 0, "RGB").convert("L")
+    grey.save(tmp_path / "a" / "1.png", transparency=55)
+    with pytest.warns(UserWarning, match="2 images with transparency"):
+        found = data.from_folder(tmp_path, seed=None).train.images
+    assert (found[:2] == 255).all()
+    assert (found[2:] == 55).all()
+
+
+def test_images_that_lie_in_no_class_folder_are_counted(tmp_path):
+    write_images(tmp_path, {"a": [(4, 3)] * 3})
+    with pytest.raises(ValueError, match="its 3 images must lie in such folders"):
+        data.from_folder(tmp_path / "a")
+
+
+def test_a_data_set_is_printed_by_its_shapes(two_classes):
+    told = repr(data.load(two_classes))
+    assert "train (" in told
+    assert "uint8" in told
+    assert "array(" not in told

@@ -82,8 +82,9 @@ def test_columns_of_text_and_missing_ones_are_named(tmp_path):
     FRAME[["label"]].to_csv(tmp_path / "mine.csv", index=False)
     with pytest.raises(ValueError, match="beside label: no other column"):
         data.load(tmp_path / "mine.csv")
-    with pytest.raises(ValueError, match="give labels=, one of label"):
-        data.load(tmp_path / "mine.csv", labels="species")
+    FRAME[list("abcd")].to_csv(tmp_path / "mine.csv", index=False)
+    with pytest.raises(ValueError, match="give labels=, one of a, b, c, d"):
+        data.load(tmp_path / "mine.csv")
 
 
 def test_frames_series_and_lists_of_arrays_are_arrays():
@@ -99,6 +100,26 @@ def test_damaged_and_foreign_files_are_refused_in_a_sentence(tmp_path, suffix):
         with pytest.raises(ValueError, match=rf"^\S+mine{suffix} [^\n]*$"):
             data.load(path)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_label_column_that_is_not_there_is_named_with_the_nearest(tmp_path):
+    pd.DataFrame({"width": [1.0, 2], "species": ["a", "b"]}).to_csv(tmp_path / "f.csv")
+    with pytest.raises(ValueError, match="no column specie; did you mean species"):
+        data.load(tmp_path / "f.csv", labels="specie")
+    with pytest.raises(ValueError, match="no column x; it has "):
+        data.load(tmp_path / "f.csv", labels="x")
+
+
+def test_a_single_array_says_what_it_lacks(tmp_path):
+    np.save(tmp_path / "single.npy", np.zeros((4, 2)))
+    with pytest.raises(ValueError, match=r"single\.npy must be called X\.npy, with its labels"):
+        data.load(tmp_path / "single.npy")
+
+
+def test_a_path_that_is_not_there_is_named_with_the_nearest(tmp_path):
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"no path .*photo; did you mean .*photos\?"):
+        data.load(tmp_path / "photo", size=32)
 
 
 def test_a_label_column_belongs_to_a_table(tmp_path):

@@ -242,3 +242,18 @@ def test_a_file_says_on_which_data_the_model_was_trained(path):
     assert models.load(path).trained_on == saved.trained_on
     models.save(path, PARAMS)
     assert models.load(path).trained_on is None
+
+
+def test_a_file_says_with_which_loss_a_linear_model_was_trained(path):
+    params = LinearParams(np.eye(2, 3, dtype=np.float32), np.zeros(2, np.float32))
+    models.save(path, params, loss="softmax")
+    assert models.load(path).loss == "softmax"
+    models.save(path, params)
+    assert models.load(path).loss is None
+    with pytest.raises(ValueError, match="loss must be the name"):
+        models.save(path, knn.fit(np.eye(3, dtype=np.float32), [0, 1, 1]), loss="softmax")
+
+
+def test_a_file_that_is_not_there_is_named_in_a_sentence(path):
+    with pytest.raises(FileNotFoundError, match="there is no model"):
+        models.load(path.with_name("nowhere.safetensors"))

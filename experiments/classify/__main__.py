@@ -5,12 +5,12 @@
 
 PHOTOS holds one folder for each class, or train/ and test/ with such folders. With --size, photos
 are cut square around their middle and resized. `train` cross-validates kNN, softmax and SVM, tests
-each once, saves the best one and writes a page. `predict` prints file, label and probability.
+each once, saves the best one and writes a page. `predict` prints file, label, and what speaks for
+it: the probability of a softmax model, the votes of kNN, the softmax of an SVM's scores.
 """
 
 import argparse
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,9 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _add_train(commands)
     _add_predict(commands)
     arguments = parser.parse_args(argv)
-    with parser.refusing(), warnings.catch_warnings():
-        warnings.simplefilter("default", UserWarning)
-        warnings.showwarning = _note
+    with parser.refusing(), progress.noting():
         status: int = arguments.run(arguments)
     return status
 
@@ -69,20 +67,21 @@ def _add_predict(commands: Any) -> None:
     predict.set_defaults(run=_predict)
 
 
-def _note(message: Warning | str, *_: Any, **__: Any) -> None:
-    progress.say(f"note: {message}")
-
-
 def _train(arguments: Any) -> int:
     """Read, choose, test, save the model and the page, print the table."""
     settings = options.values(choosing.Settings, vars(arguments), smoke=False)
+    if arguments.out.suffix != ".safetensors":
+        raise ValueError(f"--out must end in .safetensors, got {arguments.out.name}")
     read = photos.read(arguments.photos, settings.size, settings.seed)
     progress.say(f"{len(read.train.y)} training and {len(read.test.y)} test photos")
     folder = arguments.out.parent / f"{arguments.out.stem}-page"
     jobs.check_writable(folder)  # before anything takes long
     found = choosing.compute(read, settings)
     saved = choosing.picked(found, settings)
-    models.save(arguments.out, saved.chosen.model, k=saved.chosen.k, trained_on=read.source)
+    models.save(
+        arguments.out, saved.chosen.model, k=saved.chosen.k, trained_on=read.source,
+        loss=choosing.LOSSES.get(saved.chosen.name),
+    )  # fmt: skip
     written = page.write(folder, read, found, saved)
     print("\n".join(words.aligned([HEADER, *page.rows(read, found)])))
     print(f"\nSaved {saved.chosen.name} in {arguments.out}.")
@@ -95,24 +94,32 @@ def _predict(arguments: Any) -> int:
     saved = models.load(arguments.model)
     if saved.image_shape is None or len(saved.image_shape) != 3:
         raise ValueError(f"{arguments.model} holds no model of images; save it with image_shape")
+    if arguments.neighbors:
+        neighbours.check(saved, arguments.neighbors)
     files = photos.below(arguments.images)
     images = photos.as_trained(files, saved.image_shape)
     shares = models.probabilities(saved, images)
     best = models.predict(saved, images)
     names = saved.class_names or tuple(str(label) for label in range(shares.shape[1]))
     labels = [names.index(str(name)) for name in best]
-    column = "votes" if saved.k else "probability"
     lines = [
-        (str(file), names[label], words.percent(share[label], 0))
+        (str(file), names[label], words.percent(share[label]))
         for file, label, share in zip(files, labels, np.asarray(shares), strict=True)
     ]
-    print("\n".join(words.aligned([("file", "label", column), *lines])))
+    print("\n".join(words.aligned([("file", "label", _share(saved)), *lines])))
     if arguments.neighbors:
         neighbours.draw(arguments.out, saved, names, files, images, arguments.neighbors)
         print(f"\nNearest training photos: {arguments.out}")
     if saved.trained_on is not None:
         print(f"\n{_origin(saved.trained_on)}")
     return 0
+
+
+def _share(saved: models.Saved) -> str:
+    """What the share of a label is called: an SVM's scores are trained to be no probabilities."""
+    if saved.k:
+        return "votes"
+    return "probability" if saved.loss == "softmax" else "softmax of the scores"
 
 
 def _origin(on: models.TrainedOn) -> str:

@@ -122,8 +122,17 @@ def _linear(
     choice = crossval.choose(folded.accuracies, complexity=-regs)
     rate, reg = float(rates[choice.best]), float(regs[choice.best])
     params, _ = tuning.refit(of_fit, problem, rate, reg)
-    told = f"regularisation strength {reg:g}"
+    told = f"regularisation strength {reg:g}{_edge(settings.regs, reg)}"
     return Chosen(name, told, float(choice.mean[choice.best]), params)
+
+
+def _edge(regs: tuple[float, ...], reg: float) -> str:
+    """A warning where the strength is the first or the last that was tried."""
+    if len(set(regs)) == 1 or reg == 0 or min(regs) < reg < max(regs):
+        return ""
+    which, beyond = ("greatest", 10) if reg == max(regs) else ("least", 0.1)
+    progress.say(f"{reg:g} is the {which} strength tried: --regs {beyond * reg:g} is worth a try")
+    return f", the {which} tried"
 
 
 def tested(chosen: Chosen, photos: Photos) -> Tested:

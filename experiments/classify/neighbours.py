@@ -13,17 +13,24 @@ from lincls.knn import KNN
 MOST = 20  # photos in a picture
 
 
+def check(saved: models.Saved, count: int) -> None:
+    """ValueError where a model has no training photos, or fewer than asked for."""
+    if not isinstance(saved.model, KNN):
+        raise ValueError("--neighbors needs a kNN model; use train ... --classifier knn")
+    if not 0 < count <= (most := saved.model.X.shape[0]):
+        raise ValueError(f"--neighbors must be at least 1 and at most {most}, got {count}")
+
+
 def draw(
     path: Path, saved: models.Saved, names: Sequence[str], given: Sequence[Path],
     images: np.ndarray, count: int,
 ) -> None:  # fmt: skip
     """Write a PNG: a row for each photo, then its nearest training photos with their labels.
 
-    Raises:
-        ValueError: the model is linear, or has fewer training photos.
+    Args:
+        saved: what `check` passes.
     """
-    if not isinstance(saved.model, KNN):
-        raise ValueError("--neighbors needs a kNN model; use train ... --classifier knn")
+    assert isinstance(saved.model, KNN)
     assert saved.image_shape is not None
     given, images = given[:MOST], images[:MOST]
     found = knn.neighbors(saved.model, images, count)

@@ -8,6 +8,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+from experiments.lab import progress
 from lincls import checks, data
 from lincls.data.dataset import Dataset, Split
 
@@ -76,10 +77,11 @@ def load(
 ) -> Dataset:
     """The data set behind the flags of these names, read once for all experiments."""
     folder = Path(data_dir) if data_dir else None
-    return data.load(
-        name_or_path, data_dir=folder, url=data_url or None, size=size or None, crop=crop,
-        labels=labels or None, groups=groups or None,
-    )  # fmt: skip
+    with progress.noting():
+        return data.load(
+            name_or_path, data_dir=folder, url=data_url or None, size=size or None, crop=crop,
+            labels=labels or None, groups=groups or None,
+        )  # fmt: skip
 
 
 def of(common: Any, groups: str = "") -> Dataset:

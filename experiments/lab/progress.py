@@ -4,9 +4,11 @@ Everything goes to standard error, and the bars only to a terminal.  A log file 
 experiment, and one every EVERY seconds while something long runs.
 """
 
+import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from tqdm import tqdm
@@ -121,3 +123,16 @@ class Clock:
 def say(text: str) -> None:
     """A line that does not break a bar in progress."""
     tqdm.write(text, file=sys.stderr)
+
+
+@contextlib.contextmanager
+def noting() -> Iterator[None]:
+    """Within it warnings of lincls are notes: a line each, without the code that warned."""
+
+    def note(message: Warning | str, *_: Any, **__: Any) -> None:
+        say(f"note: {message}")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = note
+        yield

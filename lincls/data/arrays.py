@@ -137,6 +137,11 @@ def from_npz(
     """
     path = Path(path)
     if path.suffix == ".npy":
+        if not any(path.stem in keys for keys in KEYS.values()):
+            raise ValueError(
+                f"{path} must be called X.npy, with its labels in y.npy beside it; or keep both "
+                "in one file by np.savez(path, X=X, y=y)"
+            )
         path = path.parent
     return from_named(named(path), path, test_fraction=test_fraction, seed=seed)
 

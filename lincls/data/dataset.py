@@ -19,6 +19,9 @@ class DataUnavailable(OSError):
     """A data set is not there and cannot be fetched; the message says what to do."""
 
 
+_SHOWN = 10  # classes that a data set is printed with
+
+
 class Split(NamedTuple):
     """The examples of a training or test set, in the order of their source."""
 
@@ -51,6 +54,14 @@ class Dataset(NamedTuple):
     test: Split
     source: Source
     groups: Groups | None = None  # where a column of a table, or an array, was named
+
+    def __repr__(self) -> str:
+        """Shapes instead of pixels."""
+        parts = (f"{name} {split.images.shape} {split.images.dtype}"
+                 for name, split in (("train", self.train), ("test", self.test)))  # fmt: skip
+        names = ", ".join(self.class_names[:_SHOWN])
+        more = f", .. {len(self.class_names)} in all" if len(self.class_names) > _SHOWN else ""
+        return f"<Dataset {self.name}: {', '.join(parts)}, classes {names}{more}>"
 
 
 def rows(images: Shaped[AnyArray, "N ..."]) -> Shaped[AnyArray, "N D"]:

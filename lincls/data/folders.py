@@ -20,6 +20,7 @@ PARTS = ("train", "test", "val", "valid", "validation")  # names of parts rather
 CLUTTER = ("__MACOSX", "Thumbs.db", "desktop.ini")  # left by operating systems, not hidden
 GREY_MODES = frozenset(("1", "L"))
 COLOUR_MODES = frozenset(("CMYK", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr"))
+CLEAR_MODES = frozenset(("LA", "PA", "RGBA"))  # with transparency; others may have a clear colour
 SHOWN = 5  # files that an error names
 
 
@@ -46,9 +47,10 @@ def from_folder(
     and `test`, the class folders are in those.  Otherwise a test part is set aside as in
     `from_arrays`.
 
-    Images become grey (C = 1) if all files are grey, else RGB (C = 3) without transparency.
-    Photographs are turned upright by their EXIF orientation.  Hidden files and folders are
-    not read.  Nor are files whose suffix is not one of `SUFFIXES`, and a warning counts them.
+    Images become grey (C = 1) if all files are grey, else RGB (C = 3).  What is transparent is
+    drawn on white, and a warning counts the files.  Photographs are turned upright by their
+    EXIF orientation.  Hidden files and folders are not read.  Nor are files whose suffix is
+    not one of `SUFFIXES`, and a warning counts them.
 
     Args:
         path: the folder.
@@ -129,10 +131,11 @@ def read_images(
     if size is not None:
         pair = (size, size) if isinstance(size, int) else size
         size = checks.count(pair[0], "size"), checks.count(pair[1], "size")
-    images, damaged, unequal = None, list[str](), list[str]()
+    images, clear, damaged, unequal = None, list[Path](), list[str](), list[str]()
     for i, path in enumerate(paths):
         try:
-            image = _read_image(path, size, crop, channels)
+            image, is_clear = _read_image(path, size, crop, channels)
+            clear += [path] if is_clear else []
             if images is None:
                 images = np.empty((len(paths), *image.shape), np.uint8)
             if image.shape[2] > images.shape[3]:
@@ -144,8 +147,13 @@ def read_images(
         except Exception as error:  # the readers of images may fail anywhere
             reason = "no image" if isinstance(error, Image.UnidentifiedImageError) else error
             damaged.append(f"{path} ({' '.join(str(reason).split())})")
+    if not paths:
+        raise ValueError(f"there is no image ({', '.join(sorted(SUFFIXES))})")
     if images is None or damaged or unequal:
         raise ValueError("; ".join(_faults(damaged, unequal, _count(paths, "image"))))
+    if clear:
+        what = f"{_count(clear, 'image')} with transparency, drawn on white: {_some(clear)}"
+        warnings.warn(what, stacklevel=3)
     return images
 
 
@@ -189,9 +197,13 @@ def _files_by_class(folder: Path) -> dict[str, list[Path]]:
     images = {name: [*filter(_is_image, found)] for name, found in classes.items()}
     kinds = ", ".join(sorted(SUFFIXES))
     if not any(images.values()):
+        loose = [*filter(_is_image, _visible(folder))]
+        found = f"its {_count(loose, 'image')} must lie in such folders" if loose else (
+            f"no image was found ({kinds})"
+        )  # fmt: skip
         raise ValueError(
             f"{folder} must hold a folder of images for each class, or train/ and test/ with "
-            f"those in them; no image was found ({kinds})"
+            f"those in them; {found}"
         )
     if empty := [name for name, found in images.items() if not found]:
         raise ValueError(
@@ -228,18 +240,30 @@ def images_below(folder: Path) -> list[Path]:
 
 def _read_image(
     path: Path, size: tuple[int, int] | None, crop: bool, channels: int | None
-) -> np.ndarray:
-    """An image (H, W, 1 or 3), upright."""
+) -> tuple[np.ndarray, bool]:
+    """An image (H, W, 1 or 3), upright, and whether some of it was transparent."""
     with files.open_regular(path) as file, Image.open(file) as image:
         if image.mode not in GREY_MODES | COLOUR_MODES:
             raise ValueError(f"pixels of mode {image.mode}; convert it to 8 bits a channel")
         grey = channels == 1 or (channels is None and image.mode in GREY_MODES)
         mode = "L" if grey else "RGB"
-        upright = ImageOps.exif_transpose(image).convert(mode)
+        solid, is_clear = _on_white(ImageOps.exif_transpose(image))
+        upright = solid.convert(mode)
     if size is not None:
         shape, smooth = size[::-1], Image.Resampling.BILINEAR
         upright = ImageOps.fit(upright, shape, smooth) if crop else upright.resize(shape, smooth)
-    return np.asarray(upright).reshape(upright.height, upright.width, len(mode))
+    return np.asarray(upright).reshape(upright.height, upright.width, len(mode)), is_clear
+
+
+def _on_white(image: Image.Image) -> tuple[Image.Image, bool]:
+    """An image without transparency, and whether it had any: its hidden colours are nobody's."""
+    if image.mode not in CLEAR_MODES and "transparency" not in image.info:
+        return image, False
+    layered = image.convert("RGBA")
+    if np.asarray(layered.getchannel("A")).min() == 255:
+        return image, False
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, layered), True
 
 
 def _times(image: np.ndarray) -> str:

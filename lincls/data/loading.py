@@ -75,6 +75,8 @@ def load(
             )
     if not is_known and path.is_dir() and not _is_of_arrays(path):
         return folders.from_folder(path, size=size, crop=crop)
+    if not is_known and not path.exists():
+        raise FileNotFoundError(_nothing_called(path))
     if size is not None or crop:
         raise ValueError(f"size and crop are for a folder of images, and {name} is none")
     if name == "digits":
@@ -194,12 +196,17 @@ def _load_path(path: Path, labels: str | None, groups: str | None) -> Dataset:
         return arrays.from_npz(path)
     if path.is_file() and path.suffix in formats.READERS:
         return formats.from_file(path, labels=labels, groups=groups)
-    if path.exists():
-        raise ValueError(
-            f"{path} must be a file of arrays ({', '.join(('.npz', *formats.READERS))}), a folder "
-            "of .npy files or a folder of images; for a public data set give its name and data_dir "
-            "(on the command line, --data-dir)"
-        )
+    raise ValueError(
+        f"{path} must be a file of arrays ({', '.join(('.npz', *formats.READERS))}), a folder "
+        "of .npy files or a folder of images; for a public data set give its name and data_dir "
+        "(on the command line, --data-dir)"
+    )
+
+
+def _nothing_called(path: Path) -> str:
+    """That there is neither data set nor path, and what was probably meant."""
+    beside = [str(each) for each in path.parent.glob("*")] if path.parent.is_dir() else []
     near = difflib.get_close_matches(str(path).lower(), NAMES, 1)
+    near = near or difflib.get_close_matches(str(path), beside, 1)
     hint = f"; did you mean {near[0]}?" if near else f"; the names are {', '.join(NAMES)}"
-    raise FileNotFoundError(f"there is no data set and no path {path}{hint}")
+    return f"there is no data set and no path {path}{hint}"

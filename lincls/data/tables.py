@@ -1,5 +1,6 @@
 """Tables of pandas as features and labels."""
 
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,10 @@ def split(
     """
     table.columns = columns = [str(name) for name in table.columns]
     column = labels or next((name for name in LABELS if name in columns), None)
+    if labels is not None and labels not in columns:
+        near = difflib.get_close_matches(labels, columns, 1)
+        hint = f"; did you mean {near[0]}?" if near else f"; it has {_some(columns)}"
+        raise Unfit(f"{path} has no column {labels}{hint}")
     if column not in columns:
         raise Unfit(
             f"{path} needs a column of labels: give labels=, one of {_some(columns)} (on the "

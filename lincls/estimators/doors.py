@@ -94,7 +94,7 @@ def _of_two_classes(weight: np.ndarray | None, data: Labelled) -> np.ndarray | N
     found = np.bincount(data.y, weight, len(data.classes)) > 0
     if found.sum() < 2:
         raise ValueError(
-            f"y has one class, {data.classes[found][0]!r}, among the examples that count; "
+            f"y has one class, {data.classes[found].tolist()[0]!r}, among the examples that count; "
             "a classifier needs two classes"
         )
     return weight

@@ -50,6 +50,7 @@ class KNNClassifier(ClassifierMixin, BaseEstimator):
     def fit(self, X: Any, y: Any) -> "KNNClassifier":
         """Remember rows (N, D) and their classes (N,), numbers or text."""
         metric = _metric(self.metric)
+        _check_weights(self.weights)
         data = doors.labelled(self, X, y)
         self.classes_ = data.classes
         self.model_ = knn.fit(data.X, data.y, metric=metric, num_classes=len(data.classes))
@@ -111,13 +112,15 @@ class KNNClassifier(ClassifierMixin, BaseEstimator):
     def _vote_weights(self, found: Neighbors) -> Any:
         if callable(self.weights):
             return self.weights(self._lengths(found))
+        _check_weights(self.weights)  # again: set_params may have changed them
         if self.weights == "distance":
             return knn.inverse_distances(self.model_, found)
-        if self.weights not in ("uniform", None):
-            raise ValueError(
-                f'weights must be "uniform", "distance" or a function, got {self.weights!r}'
-            )
         return None
+
+
+def _check_weights(weights: Any) -> None:
+    if not callable(weights) and weights not in ("uniform", "distance", None):
+        raise ValueError(f'weights must be "uniform", "distance" or a function, got {weights!r}')
 
 
 def _metric(metric: Any) -> Metric:
