@@ -181,7 +181,7 @@ def test_versions_of_one_function_must_follow_one_convention():
                      "np.sum((self.X_train - X[i]) ** 2, axis=1)")  # fmt: skip
     failed = [line for line in lines(source) if line.verdict == FAIL]
     assert len(failed) == 1
-    assert "compute_distances_one_loop: squares of L2" in failed[0].why
+    assert "compute_distances_one_loop: a row for each query; squares of L2" in failed[0].why
 
 
 def test_a_cause_in_two_functions_is_told_once_in_full():

@@ -32,7 +32,7 @@ def notebook(*cells):
 def test_right_homework_has_status_0(run):
     status, told = run(SHAPES["loops and classes"])
     assert status == 0
-    assert "pass  svm_loss_naive: 7 inputs (W is (D, C); penalty reg * sum(W**2))" in told
+    assert "pass  svm_loss_naive: 8 inputs (W is (D, C); penalty reg * sum(W**2))" in told
     assert told.endswith("13 checked: 13 passed, 0 failed\n")
 
 

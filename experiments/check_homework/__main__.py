@@ -38,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     arguments = parser.parse_args(argv)
+    if arguments.file.is_dir():
+        parser.error(f"{arguments.file} is a folder; give one .py or .ipynb file of it")
     if not arguments.file.is_file():
         parser.error(f"there is no file {arguments.file}")
     if not arguments.seconds > 0:

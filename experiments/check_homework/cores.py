@@ -21,9 +21,10 @@ class Mistakes(NamedTuple):
     both: Table
     loss: Table = ()
     slopes: Table = ()
+    beside_loss: Table = ()  # slopes that another mistake has too, where the loss is wrong as well
 
     def all(self) -> Table:
-        return [*self.both, *self.loss, *self.slopes]
+        return [*self.both, *self.loss, *self.slopes, *self.beside_loss]
 
     def of_loss(self) -> Table:
         return [*self.both, *self.loss]
@@ -138,12 +139,31 @@ def _half_slopes(scores: Array, y: Array, margin: float = 1.0) -> Pair:
     return each, slopes / 2
 
 
+def _margins_at_0(more: int) -> Core:
+    """Every class counts; the true one gets minus their number, itself counted or not."""
+
+    def core(scores: Array, y: Array, margin: float = 1.0) -> Pair:
+        slopes = balanced(np.ones_like(scores), y)
+        slopes[np.arange(len(y)), y] -= more
+        return hinge(scores, y, margin)[0], slopes
+
+    return core
+
+
+def _true_slope_always(scores: Array, y: Array, margin: float = 1.0) -> Pair:
+    each, slopes = _no_true_slope(scores, y, margin)
+    slopes[np.arange(len(y)), y] = 1.0 - scores.shape[1]
+    return each, slopes
+
+
 COUNTED = "The true class is counted too: leave out j == y, its term is always the margin."
 NO_MARGIN = "The margin is missing: max(0, s_j - s_y + 1)."
 NO_MAXIMUM = "max(0, ...) is missing: a term below 0 counts as 0."
 TURNED = "The difference is the wrong way round: s_j - s_y, not s_y - s_j."
 NO_TRUE = "The true class gets no gradient: it gets minus the number of classes above the margin."
 ONCE = "The true class's gradient is counted once: it counts once for each class above the margin."
+AT_0 = "The gradient counts margins of 0 too: take margins > 0, not >= 0."
+ALWAYS = "The true class's gradient is subtracted for each class: only for those above the margin."
 ADDED = "The true class's gradient is added: subtract it."
 SIZES = "The gradient is weighted by the size of the margin: a class above the margin counts 1."
 SQUARED = "This is the squared hinge: do not square the margins."
@@ -159,7 +179,8 @@ WRONG_HINGES = Mistakes(
           (COUNTED, _true_class_counted_twice)],
     loss=[(COUNTED, _true_class_counted)],
     slopes=[(NO_TRUE, _no_true_slope), (ONCE, _true_slope_once), (ADDED, _true_slope_added),
-            (SIZES, _slopes_of_size)],
+            (SIZES, _slopes_of_size), (AT_0, _margins_at_0(1)), (ALWAYS, _true_slope_always)],
+    beside_loss=[(AT_0, _margins_at_0(0))],
 )  # fmt: skip
 WRONG_SQUARES = Mistakes(
     both=[(NOT_SQUARED, hinge), (SQUARED_SUM, _square_of_sum),
@@ -190,6 +211,22 @@ def _shifted(shift: Callable[[Array], Any]) -> Core:
     return core
 
 
+def _shifted_logs(shift: Callable[[Array], Any]) -> Core:
+    """The same with the logarithm of the sum."""
+
+    def core(scores: Array, y: Array) -> Pair:
+        moved = scores - shift(scores)
+        powers = np.exp(moved)
+        total = powers.sum(axis=1, keepdims=True)
+        return _of_logs(moved - np.log(total), powers / total, y)
+
+    return core
+
+
+def _lowest(scores: Array) -> Array:
+    return scores.min(axis=1, keepdims=True)
+
+
 def _rows(scores: Array) -> Array:
     return scores.max(axis=1, keepdims=True)
 
@@ -209,9 +246,12 @@ def _over_examples(scores: Array, y: Array) -> Pair:
     return _of_shares(powers / powers.sum(axis=0), y)
 
 
-def _over_all(scores: Array, y: Array) -> Pair:
-    powers = np.exp(scores - scores.max())
-    return _of_shares(powers / powers.sum(), y)
+def _over_all(shift: Callable[[Array], Any]) -> Core:
+    def core(scores: Array, y: Array) -> Pair:
+        powers = np.exp(scores - shift(scores))
+        return _of_shares(powers / powers.sum(), y)
+
+    return core
 
 
 def _in_base(base: int) -> Core:
@@ -241,6 +281,11 @@ def _no_logarithm(scores: Array, y: Array) -> Pair:
     return np.exp(-each), slopes
 
 
+def _minus_share(scores: Array, y: Array) -> Pair:
+    each, slopes = softmax(scores, y)
+    return -np.exp(-each), slopes
+
+
 def _no_sign(scores: Array, y: Array) -> Pair:
     each, slopes = softmax(scores, y)
     return -each, slopes
@@ -249,6 +294,13 @@ def _no_sign(scores: Array, y: Array) -> Pair:
 def _only_true_slope(scores: Array, y: Array) -> Pair:
     each, slopes = softmax(scores, y)
     return each, slopes * (np.arange(scores.shape[1]) == y[:, None])
+
+
+def _whole_columns(scores: Array, y: Array) -> Pair:
+    each, slopes = softmax(scores, y)
+    slopes[np.arange(len(y)), y] += 1
+    slopes[:, y] -= 1
+    return each, slopes
 
 
 HALF_SHIFTED = "The largest score is subtracted above or below the line only: do it in both."
@@ -261,6 +313,7 @@ EPSILON = (
 WHOLE = "The largest score of the whole matrix is subtracted: subtract each row's own (axis=1)."
 AT_LEAST_0 = "max(0, largest score) is subtracted: scores far below 0 then all underflow to 0."
 NO_SHIFT = "exp overflows: subtract each row's largest score first."
+LEAST = "Each row's least score is subtracted, so exp overflows: subtract the largest."
 COLUMNS = "Each column's largest score is subtracted: subtract each row's (axis=1)."
 ZERO_SHARE = (
     "The logarithm of a probability that was rounded to 0: compute log(sum(exp(s))) - s_y instead."
@@ -268,17 +321,22 @@ ZERO_SHARE = (
 WRONG_SOFTMAXES = Mistakes(
     both=[
         (NO_SHIFT, _shifted(lambda scores: 0.0)),
+        (NO_SHIFT, _shifted_logs(lambda scores: 0.0)),
         (WHOLE, _shifted(np.max)),
         (AT_LEAST_0, _shifted(lambda scores: np.maximum(0, _rows(scores)))),
         (COLUMNS, _shifted(lambda scores: scores.max(axis=0))),
         (HALF_SHIFTED, _half_shifted),
         (OVER_EXAMPLES, _over_examples),
-        (OVER_ALL, _over_all),
+        (OVER_ALL, _over_all(np.max)),
+        (OVER_ALL, _over_all(_rows)),
+        (LEAST, _shifted(_lowest)),
+        (LEAST, _shifted_logs(_lowest)),
     ],
     loss=[
         ("The logarithm has base 10: use np.log.", _in_base(10)),
         ("The logarithm has base 2: use np.log.", _in_base(2)),
         ("The logarithm is missing: the loss is -log(p_y).", _no_logarithm),
+        ("The logarithm is missing: the loss is -log(p_y).", _minus_share),
         ("The minus sign is missing: the loss is -log(p_y).", _no_sign),
         *((EPSILON, _with_epsilon(10.0**-power)) for power in range(5, 17)),
     ],
@@ -287,5 +345,7 @@ WRONG_SOFTMAXES = Mistakes(
          _no_minus_one),
         ("Only the true class gets a gradient: the other classes get their probability.",
          _only_true_slope),
+        ("p[:, y] -= 1 subtracts from whole columns: write p[np.arange(N), y] -= 1.",
+         _whole_columns),
     ],
 )  # fmt: skip

@@ -142,11 +142,47 @@ def batches(call: laws.Call, arguments: Arguments) -> str:
         return f"A batch has {len(rows[0])} examples: batch_size says {arguments['batch_size']}."
     if len(rows) > 1 and all(np.array_equal(row, rows[0]) for row in rows):
         return "Every step has the same batch: draw new indices in each step."
+    if len(rows) > 1 and max(row.max() for row in rows) < arguments["batch_size"]:
+        return "Only the first batch_size examples are drawn: draw from all N of them."
     return ""
 
 
+def same_start(call: laws.Call, arguments: Arguments) -> str:
+    """A W that is set is where training starts, so that its steps can be checked."""
+    starts: list[Array] = []
+
+    def spy(W: Array, X: Array, y: Array, reg: float) -> tuple[float, Array]:
+        starts.append(np.array(W))
+        return softmax_loss(W, X, y, reg)
+
+    call(arguments | {"loss_fn": spy})
+    if not starts or np.array_equal(starts[0], arguments["W"]):
+        return ""
+    return (
+        "It starts from a W of its own although one is set: make one only where self.W is None, "
+        "so that its steps can be checked."
+    )
+
+
+def new_start(call: laws.Call, arguments: Arguments) -> str:
+    """Where no W is set, the one that is made has a number for each feature and class."""
+    made: list[tuple[int, ...]] = []
+
+    def spy(W: Array, X: Array, y: Array, reg: float) -> tuple[float, Array]:
+        made.append(np.shape(W))
+        return 0.0, np.zeros(np.shape(W))
+
+    call(arguments | NUMBERED | {"loss_fn": spy, "W": None})
+    if not made or set(made[0]) == {4, 3}:
+        return ""
+    return (
+        f"Without a W it makes one of shape {made[0]} for 4 features and the labels 0, 1, 2: "
+        "there are y.max() + 1 classes."
+    )
+
+
 def _swapped(found: Parts) -> Parts:
-    return {"losses": found["W"], "W": found["losses"]} if "W" in found else found
+    return {"losses": found["W"], "W": found["losses"]} if len(found) == 2 else found
 
 
 TRAINING = Role(
@@ -169,7 +205,8 @@ TRAINING = Role(
         ("The learning rate shrinks with every step.",
          trained(lambda W, slope, rate, number: W - rate / (number + 1) * slope)),
     ],
-    forms=(Form(), Form("returns (W, losses)", take=_swapped)), always=(batches,), may_change="W",
+    forms=(Form(), Form("returns (W, losses)", take=_swapped)), laws=(same_start,),
+    always=(batches, new_start), may_change="W",
     returns=("losses", "W"), method="(?i)(train|fit)", kind="linear",
 )  # fmt: skip
 ROLES = (PREDICTIONS, STEP, TRAINING)

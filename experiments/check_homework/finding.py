@@ -100,6 +100,9 @@ def _of_class(cls: type, roles: tuple[Role, ...]) -> Iterator[Found | Left]:
     kind = _kind(cls)
     if not kind or _is_base(cls):
         return
+    if kind == "linear" and (needed := _needed(cls)):
+        yield Left(cls.__name__, f"its constructor needs {', '.join(needed)}: give them defaults")
+        return
     methods = {
         name: method
         for name, method in inspect.getmembers(cls, inspect.isfunction)
@@ -139,10 +142,14 @@ def _k_at_start(cls: type) -> str:
 
 def _at_start(cls: type) -> bool:
     """Whether a class takes the training set when it is made."""
-    if "__init__" not in vars(cls):
-        return False
-    needed = [p for p in inspect.signature(cls).parameters.values() if p.default is p.empty]
-    return len(needed) >= 2
+    return "__init__" in vars(cls) and len(_needed(cls)) >= 2
+
+
+def _needed(cls: type) -> list[str]:
+    """The arguments without which a class cannot be made."""
+    parameters = inspect.signature(cls).parameters.values()
+    return [p.name for p in parameters if p.default is p.empty
+            and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]  # fmt: skip
 
 
 def _of_method(

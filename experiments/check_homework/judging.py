@@ -50,7 +50,8 @@ def judge(found: Found, trying: Callable[[str], None] = lambda case: None) -> It
     for cause in causes:
         yield Line(FAIL, found.name, *cause)
     if not causes:
-        yield Line(PASS, found.name, judged.summary(), "", found.role.title, judged.says)
+        yield Line(PASS, found.name, judged.summary(), "", found.role.title,
+                   judged.convention())  # fmt: skip
         for cause in judged.remarks():
             yield Line(NOTE, found.name, *cause)
 
@@ -196,7 +197,9 @@ class Judged:
         """What else is known of wrong numbers: a changed argument, or a law that is broken."""
         evidence = self._evidence(wrong)
         known = [*self._changes(evidence), *self._broken(self.role.laws)]
-        cause = known[0] if known else Cause(f"The {' and the '.join(wrong)} is wrong.")
+        is_one = len(wrong) == 1 and wrong[0] != "losses"
+        told = f"The {' and the '.join(wrong)} {'is' if is_one else 'are'} wrong."
+        cause = known[0] if known else Cause(told)
         yield cause._replace(evidence=cause.evidence or evidence)
 
     def _broken(self, rules: Iterable[Law]) -> Iterator[Cause]:
@@ -248,14 +251,21 @@ class Judged:
                     )
         return ""
 
+    def convention(self) -> str:
+        """The layout and the convention that it follows, where there are several."""
+        layout = self.form.says if len(self.role.forms) > 1 else ""
+        return "; ".join(filter(None, (layout, self.says)))
+
     def summary(self) -> str:
         """What passed: how many cases, what was returned, and which convention it follows."""
-        conventions = [self.form.says] if self.form.says and len(self.role.forms) > 1 else []
-        conventions += [self.says] if self.says and len(self.right) > 1 else []
+        returned = self._parts()
+        convention = self.convention() if len(self.right) > 1 else (
+            self.form.says if len(self.role.forms) > 1 else "")  # fmt: skip
         text = f"{len(self.cases)} {'inputs' if len(self.cases) > 1 else 'input'}"
-        if set(self._parts()) == {"loss"}:
-            text += ", the loss alone: no gradient was returned"
-        return text + (f" ({'; '.join(conventions)})" if conventions else "")
+        missing = [part for part in self.role.returns[:2] if part not in returned]
+        if missing and returned:
+            text += f", the {' and the '.join(returned)} alone: no {missing[0]} returned"
+        return text + (f" ({convention})" if convention else "")
 
 
 def agree(got: Parts, answer: Parts, part: str) -> bool:

@@ -31,12 +31,14 @@ def differences(call: Callable[[np.ndarray], float], x: np.ndarray) -> np.ndarra
 
 def doubled(call: Call, arguments: Arguments) -> str:
     """A mean over the batch stays when every example stands twice."""
-    once, twice = (float(call(a)["loss"]) for a in (arguments, _repeated(arguments)))
+    of_data = arguments | ({"reg": 0.0} if "reg" in arguments else {})
+    once, twice = (float(call(a)["loss"]) for a in (of_data, _repeated(of_data)))
     if near(np.array(once), np.array(twice)):
         return ""
+    is_of_n = any(near(np.array(times * once), np.array(twice)) for times in (2.0, 0.5))
     return (
-        f"With every example twice the loss goes from {once:.5g} to {twice:.5g}: a mean stays. "
-        "Divide the sum by N, once."
+        f"With every example twice the loss goes from {once:.5g} to {twice:.5g}: a mean stays."
+        + (" Divide the sum by N, once." if is_of_n else "")
     )
 
 

@@ -66,12 +66,18 @@ MISTAKES: list[tuple[str, Callable[[Terms], Made]]] = [
      lambda t: (t.loss / t.n**2 + t.penalty, mean(t)[1])),
     ("The gradient is divided by N twice.",
      lambda t: (mean(t)[0], t.gradient / t.n**2 + t.slope)),
+    ("The loss is averaged over the classes too: sum over them, and divide by N.",
+     lambda t: (t.loss / t.gradient.shape[1] / t.n + t.penalty, mean(t)[1])),
     ("The gradient of the data has the wrong sign.",
      lambda t: (mean(t)[0], -t.gradient / t.n + t.slope)),
     ("The whole gradient has the wrong sign.", lambda t: (mean(t)[0], -mean(t)[1])),
     ("The gradient is always 0.", lambda t: (mean(t)[0], 0 * t.gradient)),
 ]  # fmt: skip
 FIRST = "`return` stands inside the loop: only the first example counts."
+LEFT_OUT = "The last example is left out: the loop ends one too early."
+LAST = "Only the last example counts in {}: add up in the loop, with += or -=."
+NO_X = "The gradient lacks its factor X: each example's is its slopes times X[i]."
+NO_N_IN_B = "The gradient of b is a sum: divide it by N, as that of W."
 SHIFTED = "The labels are shifted by one: class c is column c, counted from 0."
 
 CONVENTIONS = {  # says -> (factor of the penalty, rows of W that it counts)
@@ -113,6 +119,35 @@ def _first(right: Function, whole: bool, W: Any, X: Any, y: Any, reg: Any) -> di
     }
 
 
+def _of_rows(core: cores.Core, how: tuple[float, slice], rows: slice, W: Any, X: Any, y: Any,
+             reg: Any) -> dict[str, Any]:  # fmt: skip
+    """The loss and gradient of some of the examples, divided by the number of all."""
+    loss, gradient = mean(terms(core, *how, W, X[rows], y[rows], reg)._replace(n=len(X)))
+    return {"loss": loss, "gradient": gradient}
+
+
+def _some_of_last(core: cores.Core, how: tuple[float, slice], part: str, **case: Any) -> Any:
+    """One part is that of the last example, the other is right."""
+    alone = _of_rows(core, how, slice(-1, None), **case)
+    return _of_rows(core, how, slice(None), **case) | {part: alone[part]}
+
+
+def _without_X(core: cores.Core, how: tuple[float, slice], W: Any, X: Any, y: Any, reg: Any) -> Any:
+    t = terms(core, *how, W, X, y, reg)
+    alone = np.broadcast_to(core(X @ W, y)[1].sum(axis=0), W.shape)
+    loss, gradient = mean(t._replace(gradient=alone))
+    return {"loss": loss, "gradient": gradient}
+
+
+def _of_loops(core: cores.Core, how: tuple[float, slice]) -> Iterator[tuple[str, Function]]:
+    """Mistakes of loops over the examples."""
+    yield LEFT_OUT, partial(_of_rows, core, how, slice(None, -1))
+    yield LAST.format("the loss and the gradient"), partial(_of_rows, core, how, slice(-1, None))
+    for part in ("loss", "gradient"):
+        yield LAST.format(f"the {part}"), partial(_some_of_last, core, how, part)
+    yield NO_X, partial(_without_X, core, how)
+
+
 def _shifted(right: Function, by: int, W: Any, X: Any, y: Any, reg: Any) -> dict[str, Any]:
     return right(W, X, (y + by) % W.shape[1], reg)
 
@@ -126,6 +161,12 @@ def _wrong(
         yield from ((says, _made(wrong, mean, how)) for says, wrong in wrong_cores.all())
         yield from ((FIRST, partial(_first, right, whole)) for whole in (True, False))
         yield from ((SHIFTED, partial(_shifted, right, by)) for by in (1, -1))
+        yield from _of_loops(core, how)
+
+
+def _b_is_a_sum(t: Terms) -> Made:
+    loss, gradient = mean(t)
+    return loss, np.vstack([gradient[:-1], t.gradient[-1] + t.slope[-1]])
 
 
 def _doubly(
@@ -159,6 +200,12 @@ CASES = {
     "scores near 1000": _moved([1000.0, 1001, 999, 1000, 1002]),
     "scores near -1000": _moved([-1000.0, -1001, -999, -1000, -1002]),
     "scores near 1000 in one row, 0 in the others": _moved([1000.0, 0, 1, 2, 0]),
+    "right scores 1000 above the others": {
+        "W": np.vstack([np.zeros((3, 3)), [1000, 0, 0]]),
+        "X": X,
+        "y": 0 * Y,
+        "reg": 0.0,
+    },
 }
 
 
@@ -223,6 +270,7 @@ def _role_with_b(title: str, names: str, core: cores.Core, wrong_cores: cores.Mi
         f"{title}(W, b, X, y, reg) -> (loss, dW, db)", names, ("W", "b", "X", "y", "reg"), CASES,
         {says.removesuffix(WITHOUT_B): _made(core, mean, how) for says, how in free.items()},
         [(BIASED, _made(core, mean, how)) for how in biased]
+        + [(NO_N_IN_B, _made(core, _b_is_a_sum, how)) for how in free.values()]
         + list(_wrong(core, wrong_cores, list(free.values()))),
         list(_doubly(core, wrong_cores, list(free.values()))),
         WITH_B, [laws.doubled, laws.order_of_rows],

@@ -31,6 +31,8 @@ CASES: Cases = {
     "scores near 1000 in one row, 0 in the others": {
         "scores": TABLE + np.array([[1000.0], [0.0], [0.0]]), "y": np.array([0, 1, 2]),
     },
+    "right scores 1000 above the others": {"scores": np.array([[1000.0, 0, 0], [0, 1000, 0]]),
+                                           "y": np.array([0, 1])},
 }  # fmt: skip
 GAP = {"scores 10,000 apart": {"scores": np.array([[1e4, 0.0, -1e4]] * 2), "y": np.array([0, 2])}}
 MARGIN = {"another margin": CASES[OFF_KINK] | {"margin": 2.5}}

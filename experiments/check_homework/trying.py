@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.check_homework.finding import Found
-from experiments.check_homework.roles import Arguments, Form, Parts, parts
+from experiments.check_homework.roles import Arguments, Form, Parts, Role, parts
 
 
 class Outcome(NamedTuple):
@@ -34,13 +34,20 @@ def try_case(found: Found, form: Form, arguments: Arguments) -> Outcome:
         with quietly():
             result = found.call(given)
             if result is None and found.role.may_change:
-                result = given[found.role.may_change]
+                result = _changed_alone(given, found.role)
             got = form.take(named_parts(result, found.role.returns))
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         return Outcome({}, told(error))
     return Outcome(got, "", _changed(given, before, found.role.may_change), _of_jax(result))
+
+
+def _changed_alone(given: Arguments, role: Role) -> Any:
+    """What a function returned that changed its argument in place, and returned nothing."""
+    if len(role.returns) == 1:
+        return given[role.may_change]
+    return tuple(given[name] if name == role.may_change else None for name in role.returns)
 
 
 @contextlib.contextmanager
@@ -80,7 +87,7 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def named_parts(result: Any, names: tuple[str, ...]) -> Parts:
-    """A student's result by the names of its parts; of several, the last may be left out.
+    """A student's result by the names of its parts; of several, some may be None or left out.
 
     Raises:
         Unusable: the result has no numbers, or more parts than it should.
@@ -91,7 +98,11 @@ def named_parts(result: Any, names: tuple[str, ...]) -> Parts:
         raise Unusable(f"it returned a tuple of {len(result)}: one array is expected")
     if not isinstance(result, tuple):
         return {names[0]: numbers(result)}
-    return dict(zip(names, map(numbers, _flat(result)), strict=False))
+    given = zip(names, _flat(result), strict=False)
+    there = {name: numbers(part) for name, part in given if part is not None}
+    if not there:
+        raise Unusable("it returned None in a tuple")
+    return there
 
 
 def _flat(result: tuple[Any, ...]) -> list[Any]:
