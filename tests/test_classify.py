@@ -131,6 +131,9 @@ def test_what_cannot_be_used_is_refused_in_one_line(trained, folder, tmp_path, c
     assert "2 of 2 images cannot be used" in line
     assert "broken.png" in line
     assert "there is no image" in error(capsys, "predict", trained[0], tmp_path / "nowhere.png")
+    (tmp_path / "empty").mkdir()
+    line = error(capsys, "predict", trained[0], tmp_path / "empty")
+    assert f"{tmp_path / 'empty'} holds no image (.bmp, .gif, " in line
     line = error(capsys, "train", folder, "--size", 6, "--out", tmp_path / "text.png" / "x")
     assert f"--out: cannot write to {tmp_path / 'text.png'}" in line
     assert "holds one class" in error(capsys, "train", _one_class(tmp_path), "--size", 6)
@@ -158,3 +161,13 @@ def test_crop_keeps_the_shape_of_what_is_shown(tmp_path):
         data.load(tmp_path, crop=True)
     with pytest.raises(ValueError, match="for a folder of images, and digits is none"):
         data.load("digits", size=10)
+
+
+def test_predict_draws_transparency_on_white_and_says_so(trained, tmp_path, capsys):
+    for name, hidden in (("black", 0), ("red", 255)):
+        Image.new("RGBA", (8, 8), (hidden, 0, 0, 0)).save(tmp_path / f"{name}.png")
+    assert classify.main(["predict", str(trained[0]), str(tmp_path)]) == 0
+    told = capsys.readouterr()
+    assert "note: 2 images have transparency; drawn on white" in told.err
+    black, red = (line.split()[1:] for line in told.out.splitlines()[1:3])
+    assert black == red

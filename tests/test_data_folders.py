@@ -284,3 +284,55 @@ def test_one_picture_in_colour_makes_all_of_them_rgb(first, tmp_path):
     for image in images:
         source = grey.convert("RGB") if image[0, 0, 0] == 0 else colour
         np.testing.assert_array_equal(image, np.asarray(source))
+
+
+# transparency
+
+
+def _with_alpha(mode, alpha):
+    """A 2 x 2 image of black pixels whose first one has this alpha; the others are opaque."""
+    if mode in ("RGB", "L"):
+        grey = Image.fromarray(np.array([[9, 0], [0, 0]], np.uint8)).convert(mode)
+        return grey, {} if alpha == 255 else {"transparency": 9 if mode == "L" else (9, 9, 9)}
+    values = np.zeros((2, 2, 4), np.uint8)
+    values[..., 3] = [[alpha, 255], [255, 255]]
+    image = Image.fromarray(values)
+    if mode == "P":
+        palette = Image.fromarray(np.array([[1, 0], [0, 0]], np.uint8)).convert("P")
+        return palette, {"transparency": bytes([255, alpha])}
+    return image.convert(mode), {}
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "RGB", "L"])
+def test_images_with_transparency_are_drawn_on_white_and_counted(mode, tmp_path):
+    (tmp_path / "a").mkdir()
+    for i in range(2):
+        image, how = _with_alpha(mode, 0)
+        image.save(tmp_path / "a" / f"{i}.png", **how)
+    with pytest.warns(UserWarning, match=r"2 images have transparency; drawn on white: .*0\.png"):
+        made = data.from_folder(tmp_path)
+    assert made.train.images[0, 0, 0].min() == 255
+    assert made.train.images[0].reshape(4, -1)[1:].max() == 0
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_an_opaque_alpha_changes_nothing_and_is_not_told(mode, tmp_path, recwarn):
+    (tmp_path / "a").mkdir()
+    for i in range(2):
+        image, how = _with_alpha(mode, 255)
+        image.save(tmp_path / "a" / f"{i}.png", **how)
+    made = data.from_folder(tmp_path)
+    assert made.train.images.max() <= 1
+    assert not recwarn.list
+
+
+def test_what_a_transparent_pixel_hides_is_not_seen(tmp_path):
+    (tmp_path / "a").mkdir()
+    for name, hidden in (("black", 0), ("red", 255)):
+        Image.new("RGBA", (2, 2), (hidden, 0, 0, 0)).save(tmp_path / "a" / f"{name}.png")
+    Image.new("RGBA", (2, 2), (0, 0, 0, 128)).save(tmp_path / "a" / "half.png")
+    with pytest.warns(UserWarning, match="3 images have transparency"):
+        made = data.from_folder(tmp_path, seed=None)
+    black, half = made.train.images
+    np.testing.assert_array_equal(black, made.test.images[0])
+    assert (half == 127).all()

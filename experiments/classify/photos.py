@@ -70,6 +70,7 @@ def below(paths: Sequence[Path]) -> list[Path]:
 
     Raises:
         FileNotFoundError: a path that does not exist.
+        ValueError: a folder without images.
     """
     found: list[Path] = []
     for path in paths:

@@ -97,7 +97,7 @@ class Parser(argparse.ArgumentParser):
         try:
             yield
         except caught as error:
-            self.error(str(error))
+            self.error(str(error) or f"{type(error).__name__} without a message")
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         typed = sys.argv[1:] if args is None else list(args)

@@ -20,6 +20,7 @@ PARTS = ("train", "test", "val", "valid", "validation")  # names of parts rather
 CLUTTER = ("__MACOSX", "Thumbs.db", "desktop.ini")  # left by operating systems, not hidden
 GREY_MODES = frozenset(("1", "L"))
 COLOUR_MODES = frozenset(("CMYK", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr"))
+OPAQUE = 255  # the alpha of a pixel that hides what is behind it
 SHOWN = 5  # files that an error names
 
 
@@ -46,9 +47,10 @@ def from_folder(
     and `test`, the class folders are in those.  Otherwise a test part is set aside as in
     `from_arrays`.
 
-    Images become grey (C = 1) if all files are grey, else RGB (C = 3) without transparency.
-    Photographs are turned upright by their EXIF orientation.  Hidden files and folders are
-    not read.  Nor are files whose suffix is not one of `SUFFIXES`, and a warning counts them.
+    Images become grey (C = 1) if all files are grey, else RGB (C = 3).  Those with transparency
+    are drawn on white, and a warning counts them.  Photographs are turned upright by their EXIF
+    orientation.  Hidden files and folders are not read.  Nor are files whose suffix is not one of
+    `SUFFIXES`, and a warning counts them.
 
     Args:
         path: the folder.
@@ -129,10 +131,13 @@ def read_images(
     if size is not None:
         pair = (size, size) if isinstance(size, int) else size
         size = checks.count(pair[0], "size"), checks.count(pair[1], "size")
-    images, damaged, unequal = None, list[str](), list[str]()
+    if not paths:
+        raise ValueError("there is no image to read")
+    images, damaged, unequal, transparent = None, list[str](), list[str](), list[Path]()
     for i, path in enumerate(paths):
         try:
-            image = _read_image(path, size, crop, channels)
+            image, on_white = _read_image(path, size, crop, channels)
+            transparent += [path] if on_white else []
             if images is None:
                 images = np.empty((len(paths), *image.shape), np.uint8)
             if image.shape[2] > images.shape[3]:
@@ -146,6 +151,10 @@ def read_images(
             damaged.append(f"{path} ({' '.join(str(reason).split())})")
     if images is None or damaged or unequal:
         raise ValueError("; ".join(_faults(damaged, unequal, _count(paths, "image"))))
+    if transparent:
+        have = f"{_count(transparent, 'image')} ha{'s' if len(transparent) == 1 else 've'}"
+        told = f"{have} transparency; drawn on white: {_some(transparent)}"
+        warnings.warn(told, stacklevel=3)
     return images
 
 
@@ -222,24 +231,42 @@ def _below(folder: Path) -> list[Path]:
 
 
 def images_below(folder: Path) -> list[Path]:
-    """The image files in a folder and in the folders below, in alphabetical order."""
-    return [*filter(_is_image, _below(folder))]
+    """The image files in a folder and in the folders below, in alphabetical order.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if not (found := [*filter(_is_image, _below(folder))]):
+        raise ValueError(f"{folder} holds no image ({', '.join(sorted(SUFFIXES))})")
+    return found
 
 
 def _read_image(
     path: Path, size: tuple[int, int] | None, crop: bool, channels: int | None
-) -> np.ndarray:
-    """An image (H, W, 1 or 3), upright."""
+) -> tuple[np.ndarray, bool]:
+    """An image (H, W, 1 or 3), upright, and whether it has transparency."""
     with files.open_regular(path) as file, Image.open(file) as image:
         if image.mode not in GREY_MODES | COLOUR_MODES:
             raise ValueError(f"pixels of mode {image.mode}; convert it to 8 bits a channel")
         grey = channels == 1 or (channels is None and image.mode in GREY_MODES)
         mode = "L" if grey else "RGB"
-        upright = ImageOps.exif_transpose(image).convert(mode)
+        opaque, on_white = _on_white(ImageOps.exif_transpose(image))
+    upright = opaque.convert(mode)
     if size is not None:
         shape, smooth = size[::-1], Image.Resampling.BILINEAR
         upright = ImageOps.fit(upright, shape, smooth) if crop else upright.resize(shape, smooth)
-    return np.asarray(upright).reshape(upright.height, upright.width, len(mode))
+    return np.asarray(upright).reshape(upright.height, upright.width, len(mode)), on_white
+
+
+def _on_white(image: Image.Image) -> tuple[Image.Image, bool]:
+    """An image without transparency, drawn on white if it had some, and whether it had."""
+    if not image.has_transparency_data:
+        return image, False
+    image = image.convert("RGBA")
+    if np.asarray(image)[..., 3].min() == OPAQUE:
+        return image, False
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image), True
 
 
 def _times(image: np.ndarray) -> str:
