@@ -5,9 +5,10 @@ import pytest
 from PIL import Image
 
 from experiments.classify import __main__ as classify
-from experiments.classify import photos
+from experiments.classify import certainty, photos
 from lincls import data, knn, models
 from lincls.data import dataset as data_set
+from lincls.structs import LinearParams
 
 pytestmark = [
     pytest.mark.usefixtures("optax_promotes"),
@@ -131,6 +132,8 @@ def test_what_cannot_be_used_is_refused_in_one_line(trained, folder, tmp_path, c
     assert "2 of 2 images cannot be used" in line
     assert "broken.png" in line
     assert "there is no image" in error(capsys, "predict", trained[0], tmp_path / "nowhere.png")
+    line = error(capsys, "predict", tmp_path / "none.safetensors", tmp_path)
+    assert line == f"error: there is no file {tmp_path / 'none.safetensors'}"
     (tmp_path / "empty").mkdir()
     line = error(capsys, "predict", trained[0], tmp_path / "empty")
     assert f"{tmp_path / 'empty'} holds no image (.bmp, .gif, " in line
@@ -171,3 +174,57 @@ def test_predict_draws_transparency_on_white_and_says_so(trained, tmp_path, caps
     assert "note: 2 images have transparency; drawn on white" in told.err
     black, red = (line.split()[1:] for line in told.out.splitlines()[1:3])
     assert black == red
+
+
+def _saved_by(classifier, folder, tmp_path):
+    """The file of one classifier."""
+    file = tmp_path / f"{classifier}.safetensors"
+    command = ["train", str(folder), "--out", str(file), "--classifier", classifier, *FEW]
+    assert classify.main(command) == 0
+    return file
+
+
+@pytest.mark.parametrize(("name", "title"), [("softmax", "probability"), ("svm", "margin")])
+def test_only_softmax_prints_a_probability(name, title, folder, tmp_path, capsys):
+    photo((220, 40, 40), np.random.default_rng(6)).save(tmp_path / "a.png")
+    file = _saved_by(name, folder, tmp_path)
+    capsys.readouterr()
+    assert classify.main(["predict", str(file), str(tmp_path / "a.png")]) == 0
+    header, line = capsys.readouterr().out.splitlines()[:2]
+    assert header.split() == ["file", "label", title]
+    saved = models.load(file)
+    assert saved.loss == name
+    images = photos.as_trained([tmp_path / "a.png"], saved.image_shape)
+    if name == "svm":
+        low, high = np.sort(models.scores(saved, images)[0])
+        assert line.endswith(f" {high - low:.2f}")
+        with pytest.raises(ValueError, match="no probabilities; use scores"):
+            models.probabilities(saved, images)
+
+
+@pytest.mark.parametrize(("logit", "told"), [(5.38, "99.5 %"), (9.0, "> 99.9 %"), (0.0, "50.0 %")])
+def test_a_probability_below_one_is_never_rounded_to_all(logit, told):
+    params = LinearParams(np.array([[logit], [0.0]], np.float32), np.zeros(2, np.float32))
+    saved = models.Saved(params, None, None, None, None, loss="softmax")
+    title, cells = certainty.column(saved, np.ones((1, 1), np.float32))
+    assert (title, cells) == ("probability", [told])
+
+
+def test_photos_in_other_units_than_the_training_are_noted(trained, tmp_path, capsys):
+    Image.new("L", (8, 8), 255).save(tmp_path / "a.png")
+    file = tmp_path / "digits.safetensors"
+    params = LinearParams(np.zeros((10, 64), np.float32), np.zeros(10, np.float32))
+    models.save(file, params, trained_on=data.load("digits"))
+    assert models.load(file).value_range == (0.0, 16.0)
+    assert classify.main(["predict", str(file), str(tmp_path / "a.png")]) == 0
+    assert "note: photos have values up to 255, and the training" in capsys.readouterr().err
+    assert classify.main(["predict", str(trained[0]), str(tmp_path / "a.png")]) == 0
+    assert "note: " not in capsys.readouterr().err
+
+
+def test_too_many_neighbors_are_refused_before_the_table(trained, folder, capsys):
+    with pytest.raises(SystemExit):
+        classify.main(["predict", str(trained[0]), str(folder / "leaf"), "--neighbors", "500"])
+    told = capsys.readouterr()
+    assert not told.out
+    assert "--neighbors must be" in told.err

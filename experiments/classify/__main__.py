@@ -5,7 +5,8 @@
 
 PHOTOS holds one folder for each class, or train/ and test/ with such folders. With --size, photos
 are cut square around their middle and resized. `train` cross-validates kNN, softmax and SVM, tests
-each once, saves the best one and writes a page. `predict` prints file, label and probability.
+each once, saves the best one and writes a page. `predict` prints file and label. Beside them stand
+the probability of softmax, the votes of kNN, or how far an SVM's score lies above the second.
 """
 
 import argparse
@@ -15,10 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from experiments import jobs
-from experiments.classify import choosing, neighbours, page, photos
+from experiments.classify import certainty, choosing, neighbours, page, photos
 from experiments.lab import options, progress
 from experiments.report import words
 from lincls import models
@@ -82,7 +81,9 @@ def _train(arguments: Any) -> int:
     jobs.check_writable(folder)  # before anything takes long
     found = choosing.compute(read, settings)
     saved = choosing.picked(found, settings)
-    models.save(arguments.out, saved.chosen.model, k=saved.chosen.k, trained_on=read.source)
+    chosen = saved.chosen
+    model, k, loss = chosen.model, chosen.k, chosen.loss
+    models.save(arguments.out, model, k=k, loss=loss, trained_on=read.source)
     written = page.write(folder, read, found, saved)
     print("\n".join(words.aligned([HEADER, *page.rows(read, found)])))
     print(f"\nSaved {saved.chosen.name} in {arguments.out}.")
@@ -95,20 +96,17 @@ def _predict(arguments: Any) -> int:
     saved = models.load(arguments.model)
     if saved.image_shape is None or len(saved.image_shape) != 3:
         raise ValueError(f"{arguments.model} holds no model of images; save it with image_shape")
+    if arguments.neighbors:
+        neighbours.check(saved, arguments.neighbors)
     files = photos.below(arguments.images)
     images = photos.as_trained(files, saved.image_shape)
-    shares = models.probabilities(saved, images)
-    best = models.predict(saved, images)
-    names = saved.class_names or tuple(str(label) for label in range(shares.shape[1]))
-    labels = [names.index(str(name)) for name in best]
-    column = "votes" if saved.k else "probability"
-    lines = [
-        (str(file), names[label], words.percent(share[label], 0))
-        for file, label, share in zip(files, labels, np.asarray(shares), strict=True)
-    ]
-    print("\n".join(words.aligned([("file", "label", column), *lines])))
+    photos.note_units(saved, images)
+    labels = [str(label) for label in models.predict(saved, images)]
+    title, cells = certainty.column(saved, images)
+    lines = zip(map(str, files), labels, cells, strict=True)
+    print("\n".join(words.aligned([("file", "label", title), *lines])))
     if arguments.neighbors:
-        neighbours.draw(arguments.out, saved, names, files, images, arguments.neighbors)
+        neighbours.draw(arguments.out, saved, files, images, arguments.neighbors)
         print(f"\nNearest training photos: {arguments.out}")
     if saved.trained_on is not None:
         print(f"\n{_origin(saved.trained_on)}")
