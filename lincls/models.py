@@ -10,7 +10,6 @@ without lincls.  Nothing in it is ever executed.  A linear model has the arrays 
 over text and arrays shows damage.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,8 +26,7 @@ from lincls.structs import Affine, AnyArray, LinearParams
 Arrays = Mapping[str, np.ndarray]
 _FORMAT = 1
 _METRICS = {metric.name: metric for metric in (distances.l1, distances.l2, distances.cosine)}
-_ABOUT, _DIGEST = "lincls", "sha256"  # the two texts of a file
-_INSTALL = "models are kept in the safetensors format; use pip install safetensors"
+LOSSES = ("softmax", "svm")
 
 
 class TrainedOn(NamedTuple):
@@ -48,7 +46,8 @@ class Saved(NamedTuple):
     affine: Affine | None  # the preprocessing that a linear model acts behind
     k: int | None  # how many neighbours of a kNN model vote
     trained_on: TrainedOn | None = None
-    loss: str | None = None  # that a linear model was trained with, where it was told
+    loss: str | None = None  # of a linear model, one of LOSSES; None where it is not known
+    value_range: tuple[float, float] | None = None  # of the training images: least and greatest
 
 
 def save(
@@ -75,9 +74,9 @@ def save(
         dataset: of a kNN model, the name or path that `data.load` reads its training data from.
             Then the file holds their digest, not the data.
         trained_on: the data set of the training.  The file keeps its name, the number of its
-            training examples and their digest, and where not given its class names and shape.
-        loss: the name of the loss that a linear model was trained with, such as "softmax": only
-            then are `probabilities` meant as such.
+            training examples, their digest and the range of their values, and where not given
+            its class names and shape.
+        loss: of a linear model, "softmax" or "svm": whether its scores give probabilities.
 
     Raises:
         ImportError: the package safetensors is missing.
@@ -102,9 +101,9 @@ def save(
         sizes = arrays["weight"].shape
     about |= {"format": _FORMAT, "class_names": _names(class_names, sizes[0]),
               "image_shape": _shape(image_shape, sizes[1]),
-              "trained_on": _trained_on(trained_on),
+              "trained_on": _trained_on(trained_on), "value_range": _range(trained_on),
               "loss": _loss(loss, about["kind"])}  # fmt: skip
-    _write(path, arrays, json.dumps(about))
+    files.write_tensors(path, arrays, about)
 
 
 def load(
@@ -118,7 +117,7 @@ def load(
         metric: of a kNN model with a distance of one's own; its name must be the saved one.
 
     Returns:
-        Saved(model, class_names, image_shape, affine, k, trained_on, loss).
+        Saved(model, class_names, image_shape, affine, k, trained_on, loss, value_range).
 
     Raises:
         ImportError: the package safetensors is missing.
@@ -126,7 +125,7 @@ def load(
             or a metric other than the saved ones.
         OSError: there is no such file, or it cannot be read.
     """
-    arrays, about = _read(path)
+    arrays, about = files.read_tensors(path)
     try:
         if about["format"] != _FORMAT:
             raise ValueError(f"it has format {about['format']}, this lincls reads {_FORMAT}")
@@ -138,33 +137,49 @@ def load(
             sizes = model.num_classes, model.X.shape[1]
         names, shape = about["class_names"], about["image_shape"]
         names, shape = _names(names, sizes[0]), _shape(shape, sizes[1])
-        known = about.get("trained_on")  # files of earlier versions have none
+        known, values = about.get("trained_on"), about.get("value_range")  # missing in older files
         trained_on = None if known is None else TrainedOn(**known)
         loss = _loss(about.get("loss"), about["kind"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} holds no model that can be used: {error}") from error
     return Saved(model, None if names is None else tuple(names),
-                 None if shape is None else tuple(shape), affine, k, trained_on,
-                 loss)  # fmt: skip
+                 None if shape is None else tuple(shape), affine, k, trained_on, loss,
+                 None if values is None else (float(values[0]), float(values[1])))  # fmt: skip
 
 
 def probabilities(saved: Saved, images: AnyArray) -> np.ndarray:
-    """The softmax of a linear model's scores, or the shares of votes of kNN, (M, C).
-
-    Of a model that was trained with another loss, the softmax is no estimate of probabilities.
+    """The softmax probabilities of a linear model, or the shares of votes of kNN, (M, C).
 
     Args:
         saved: of `load`.
         images: (M, *image_shape) or rows (M, D), in the units of the training data.
 
     Raises:
-        TypeError, ValueError: images of another kind or shape.
+        TypeError, ValueError: images of another kind or shape; a model of the SVM loss, whose
+            scores are no probabilities.
     """
     X = _rows(saved, images)
     if isinstance(saved.model, KNN):
         found = knn.neighbors(saved.model, X, saved.k or 1)
         return np.asarray(knn.probabilities(saved.model, found))
+    if saved.loss == "svm":
+        raise ValueError("saved is a model of the SVM loss and has no probabilities; use scores")
     return np.asarray(linear.probabilities(_on_pixels(saved), X))
+
+
+def scores(saved: Saved, images: AnyArray) -> np.ndarray:
+    """The scores W x + b of a linear model, or the shares of votes of kNN, (M, C).
+
+    Args:
+        saved, images: as for `probabilities`.
+
+    Raises:
+        TypeError, ValueError: images of another kind or shape.
+    """
+    if isinstance(saved.model, KNN):
+        return probabilities(saved, images)
+    X = _rows(saved, images)
+    return np.asarray(linear.scores(_on_pixels(saved), X))
 
 
 def predict(saved: Saved, images: AnyArray) -> np.ndarray:
@@ -260,20 +275,29 @@ def _to_knn(arrays: Arrays, about: Mapping[str, Any], dataset: Any, metric: Any)
     return knn.fit(X, y, metric=metric, num_classes=about["num_classes"])
 
 
-def _loss(name: Any, kind: str) -> str | None:
-    """The name of a linear model's loss; a text, because a function cannot be kept."""
-    if name is None or (isinstance(name, str) and kind == "linear"):
-        return name
-    raise ValueError(
-        f'loss must be the name of a linear model\'s loss, such as "softmax", got {name!r}'
-    )
-
-
 def _trained_on(dataset: Dataset | None) -> dict[str, Any] | None:
     if dataset is None:
         return None
     train = dataset.train
     return TrainedOn(dataset.name, digest(train), len(train.labels))._asdict()
+
+
+def _range(dataset: Dataset | None) -> tuple[float, float] | None:
+    """The least and the greatest value of the training images, to know their units by."""
+    if dataset is None:
+        return None
+    images = dataset.train.images
+    return float(images.min()), float(images.max())
+
+
+def _loss(loss: Any, kind: str) -> str | None:
+    if loss is None:
+        return None
+    if kind != "linear":
+        raise ValueError("loss belongs to a linear model, and model is a kNN model")
+    if loss not in LOSSES:
+        raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {checks.shown(loss)}")
+    return str(loss)
 
 
 def _names(names: Any, num_classes: int) -> list[str] | None:
@@ -297,44 +321,3 @@ def _shape(shape: Any, num_features: int) -> list[int] | None:
     if int(np.prod(shape)) != num_features:
         raise ValueError(f"image_shape {tuple(shape)} is not of {num_features} features")
     return shape
-
-
-def _write(path: AnyPath, arrays: Arrays, about: str) -> None:
-    try:
-        from safetensors.numpy import save as content
-    except ImportError as error:
-        raise ImportError(_INSTALL) from error
-    arrays = {name: _plain(array) for name, array in arrays.items()}
-    texts = {_ABOUT: about, _DIGEST: _digest(arrays, about)}
-    files.write(path, lambda file: file.write(content(arrays, texts)))
-
-
-def _plain(array: np.ndarray) -> np.ndarray:
-    """A contiguous array of a dtype that numpy has itself: bfloat16 as float32, exactly."""
-    narrow = array.dtype.kind == "V" or array.dtype.name == "bfloat16"
-    return np.ascontiguousarray(array.astype(np.float32) if narrow else array).reshape(array.shape)
-
-
-def _read(path: AnyPath) -> tuple[Arrays, dict[str, Any]]:
-    """Arrays and text of a file, once its digest has been compared."""
-    try:
-        from safetensors import SafetensorError, safe_open
-    except ImportError as error:
-        raise ImportError(_INSTALL) from error
-    if not Path(path).exists():
-        raise FileNotFoundError(f"there is no model {path}")
-    files.open_regular(path).close()
-    wrong = f"{path} is damaged, or models.save did not write it; name a file that it wrote"
-    try:
-        with safe_open(str(path), "numpy") as file:
-            texts = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if texts[_DIGEST] != _digest(arrays, texts[_ABOUT]):
-            raise ValueError("another digest")
-        return arrays, json.loads(texts[_ABOUT])
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(wrong) from error
-
-
-def _digest(arrays: Arrays, about: str) -> str:
-    return files.digest_of_named({**arrays, _ABOUT: np.array(about)})

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from experiments.classify import __main__ as classify
-from experiments.classify import choosing, photos
+from experiments.classify import certainty, choosing, photos
 from lincls import data, knn, models
 from lincls.data import dataset as data_set
 from lincls.structs import LinearParams
@@ -93,8 +93,8 @@ def test_predict_names_file_label_and_votes(trained, folder, tmp_path, capsys):
     assert classify.main([str(one) for one in command]) == 0
     told = capsys.readouterr().out.splitlines()
     assert told[0].split() == ["file", "label", "votes"]
-    assert told[1].split() == [str(tmp_path / "a.png"), "red", "<apple>", "100.0", "%"]
-    assert told[2].split() == [str(tmp_path / "b.png"), "leaf", "100.0", "%"]
+    assert told[1].split() == [str(tmp_path / "a.png"), "red", "<apple>", "100", "%"]
+    assert told[2].split() == [str(tmp_path / "b.png"), "leaf", "100", "%"]
     digest = models.load(trained[0]).trained_on.digest
     assert told[-1] == f"Trained on 24 examples of {folder.name} (SHA-256 {digest[:16]})."
     with Image.open(picture) as drawn:
@@ -133,6 +133,8 @@ def test_what_cannot_be_used_is_refused_in_one_line(trained, folder, tmp_path, c
     assert "2 of 2 images cannot be used" in line
     assert "broken.png" in line
     assert "there is no image" in error(capsys, "predict", trained[0], tmp_path / "nowhere.png")
+    line = error(capsys, "predict", tmp_path / "none.safetensors", tmp_path)
+    assert line == f"error: there is no file {tmp_path / 'none.safetensors'}"
     line = error(capsys, "train", folder, "--size", 6, "--out", tmp_path / "text.png" / out.name)
     assert f"--out: cannot write to {tmp_path / 'text.png'}" in line
     assert "holds one class" in error(capsys, "train", _one_class(tmp_path), "--size", 6)
@@ -143,26 +145,12 @@ def test_what_cannot_be_predicted_is_refused_before_anything_is_printed(
 ):
     image = folder / "leaf" / "00.jfif"
     (tmp_path / "empty").mkdir()
-    assert "there is no image (.bmp" in error(capsys, "predict", trained[0], tmp_path / "empty")
+    line = error(capsys, "predict", trained[0], tmp_path / "empty")
+    assert f"{tmp_path / 'empty'} holds no image (.bmp, .gif, " in line
     line = error(capsys, "predict", trained[0], image, "--neighbors", 500)
     assert "--neighbors must be at least 1 and at most 24, got 500" in line
     line = error(capsys, "train", folder, "--size", 6, "--out", tmp_path / "x.txt")
     assert "--out must end in .safetensors, got x.txt" in line
-
-
-@pytest.mark.parametrize(
-    ("loss", "column"), [("softmax", "probability"), ("svm", "softmax of the scores")]
-)
-def test_only_a_softmax_model_has_probabilities(loss, column, folder, tmp_path, capsys):
-    W = np.zeros((2, 108), np.float32)
-    W[0, 0] = 0.05
-    file = tmp_path / "m.safetensors"
-    models.save(file, LinearParams(W, np.zeros(2, np.float32)), image_shape=(6, 6, 3), loss=loss,
-                class_names=["a", "b"])  # fmt: skip
-    assert classify.main(["predict", str(file), str(folder / "leaf" / "00.jfif")]) == 0
-    table = capsys.readouterr().out.splitlines()
-    assert table[0].split(maxsplit=2) == ["file", "label", column]
-    assert table[1].split()[-1] == "%"
 
 
 def test_a_strength_at_the_end_of_those_tried_is_named(capsys):
@@ -196,3 +184,67 @@ def test_crop_keeps_the_shape_of_what_is_shown(tmp_path):
         data.load(tmp_path, crop=True)
     with pytest.raises(ValueError, match="for a folder of images, and digits is none"):
         data.load("digits", size=10)
+
+
+def test_predict_draws_transparency_on_white_and_says_so(trained, tmp_path, capsys):
+    for name, hidden in (("black", 0), ("red", 255)):
+        Image.new("RGBA", (8, 8), (hidden, 0, 0, 0)).save(tmp_path / f"{name}.png")
+    assert classify.main(["predict", str(trained[0]), str(tmp_path)]) == 0
+    told = capsys.readouterr()
+    assert "note: 2 images with transparency, drawn on white" in told.err
+    black, red = (line.split()[1:] for line in told.out.splitlines()[1:3])
+    assert black == red
+
+
+def _saved_by(classifier, folder, tmp_path):
+    """The file of one classifier."""
+    file = tmp_path / f"{classifier}.safetensors"
+    command = ["train", str(folder), "--out", str(file), "--classifier", classifier, *FEW]
+    assert classify.main(command) == 0
+    return file
+
+
+@pytest.mark.parametrize(("name", "title"), [("softmax", "probability"), ("svm", "margin")])
+def test_only_softmax_prints_a_probability(name, title, folder, tmp_path, capsys):
+    photo((220, 40, 40), np.random.default_rng(6)).save(tmp_path / "a.png")
+    file = _saved_by(name, folder, tmp_path)
+    capsys.readouterr()
+    assert classify.main(["predict", str(file), str(tmp_path / "a.png")]) == 0
+    header, line = capsys.readouterr().out.splitlines()[:2]
+    assert header.split() == ["file", "label", title]
+    saved = models.load(file)
+    assert saved.loss == name
+    images = photos.as_trained([tmp_path / "a.png"], saved.image_shape)
+    if name == "svm":
+        low, high = np.sort(models.scores(saved, images)[0])
+        assert line.endswith(f" {high - low:.2f}")
+        with pytest.raises(ValueError, match="no probabilities; use scores"):
+            models.probabilities(saved, images)
+
+
+@pytest.mark.parametrize(("logit", "told"), [(5.38, "99.5 %"), (9.0, "> 99.9 %"), (0.0, "50.0 %")])
+def test_a_probability_below_one_is_never_rounded_to_all(logit, told):
+    params = LinearParams(np.array([[logit], [0.0]], np.float32), np.zeros(2, np.float32))
+    saved = models.Saved(params, None, None, None, None, loss="softmax")
+    title, cells = certainty.column(saved, np.ones((1, 1), np.float32))
+    assert (title, cells) == ("probability", [told])
+
+
+def test_photos_in_other_units_than_the_training_are_noted(trained, tmp_path, capsys):
+    Image.new("L", (8, 8), 255).save(tmp_path / "a.png")
+    file = tmp_path / "digits.safetensors"
+    params = LinearParams(np.zeros((10, 64), np.float32), np.zeros(10, np.float32))
+    models.save(file, params, trained_on=data.load("digits"))
+    assert models.load(file).value_range == (0.0, 16.0)
+    assert classify.main(["predict", str(file), str(tmp_path / "a.png")]) == 0
+    assert "note: photos have values up to 255, and the training" in capsys.readouterr().err
+    assert classify.main(["predict", str(trained[0]), str(tmp_path / "a.png")]) == 0
+    assert "note: " not in capsys.readouterr().err
+
+
+def test_too_many_neighbors_are_refused_before_the_table(trained, folder, capsys):
+    with pytest.raises(SystemExit):
+        classify.main(["predict", str(trained[0]), str(folder / "leaf"), "--neighbors", "500"])
+    told = capsys.readouterr()
+    assert not told.out
+    assert "--neighbors must be" in told.err

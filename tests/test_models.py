@@ -11,7 +11,7 @@ import safetensors.numpy
 from safetensors import safe_open
 from sklearn.linear_model import LogisticRegression
 
-from lincls import data, distances, knn, linear, models, preprocessing
+from lincls import data, distances, files, knn, linear, models, preprocessing
 from lincls.structs import LinearParams
 
 pytestmark = pytest.mark.usefixtures("quick_compiles")
@@ -175,9 +175,7 @@ def test_texts_that_do_not_fit_are_refused(path, change, message):
     models.save(path, PARAMS, class_names=NAMES)
     with safe_open(path, "numpy") as file:
         about = json.loads(file.metadata()["lincls"]) | change
-    models._write(
-        path, PARAMS._asdict() | {"weight": PARAMS.W, "bias": PARAMS.b}, json.dumps(about)
-    )
+    files.write_tensors(path, {"weight": PARAMS.W, "bias": PARAMS.b}, about)
     with pytest.raises(ValueError, match=message):
         models.load(path)
 
@@ -244,16 +242,21 @@ def test_a_file_says_on_which_data_the_model_was_trained(path):
     assert models.load(path).trained_on is None
 
 
-def test_a_file_says_with_which_loss_a_linear_model_was_trained(path):
-    params = LinearParams(np.eye(2, 3, dtype=np.float32), np.zeros(2, np.float32))
-    models.save(path, params, loss="softmax")
-    assert models.load(path).loss == "softmax"
-    models.save(path, params)
-    assert models.load(path).loss is None
-    with pytest.raises(ValueError, match="loss must be the name"):
-        models.save(path, knn.fit(np.eye(3, dtype=np.float32), [0, 1, 1]), loss="softmax")
+def test_a_file_says_the_loss_and_the_range_of_the_training_values(path):
+    models.save(path, PARAMS, trained_on=DIGITS, loss="svm")
+    saved = models.load(path)
+    assert (saved.loss, saved.value_range) == ("svm", (0.0, 16.0))
+    np.testing.assert_array_equal(models.scores(saved, QUERIES), linear.scores(PARAMS, QUERIES))
+    with pytest.raises(ValueError, match="has no probabilities; use scores"):
+        models.probabilities(saved, QUERIES)
+    models.save(path, PARAMS)
+    assert (models.load(path).loss, models.load(path).value_range) == (None, None)
+    with pytest.raises(ValueError, match="loss must be one of softmax, svm, got 'hinge'"):
+        models.save(path, PARAMS, loss="hinge")
+    with pytest.raises(ValueError, match="loss belongs to a linear model"):
+        models.save(path, knn.fit(X, Y), loss="svm")
 
 
 def test_a_file_that_is_not_there_is_named_in_a_sentence(path):
-    with pytest.raises(FileNotFoundError, match="there is no model"):
-        models.load(path.with_name("nowhere.safetensors"))
+    with pytest.raises(FileNotFoundError, match=r"^there is no file .*model\.safetensors$"):
+        models.load(path)

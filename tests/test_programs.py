@@ -151,3 +151,16 @@ def test_a_closed_pipe_is_no_fault_of_the_files():
                "classify._train = lambda _: print('x' * 100_000) or 0; "
                "sys.exit(classify.main(['train', '.']))")  # fmt: skip
     assert unread("-c", program) == ("", 141)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError(), "error: ValueError without a message\n"),
+        (PermissionError(13, "Permission denied", "a.npz"), "error: a.npz: Permission denied\n"),
+    ],
+)
+def test_no_error_is_without_words_or_begins_with_a_number(error, line, capsys):
+    with pytest.raises(SystemExit), options.Parser().refusing():
+        raise error
+    assert capsys.readouterr().err == line

@@ -5,8 +5,8 @@
 
 PHOTOS holds one folder for each class, or train/ and test/ with such folders. With --size, photos
 are cut square around their middle and resized. `train` cross-validates kNN, softmax and SVM, tests
-each once, saves the best one and writes a page. `predict` prints file, label, and what speaks for
-it: the probability of a softmax model, the votes of kNN, the softmax of an SVM's scores.
+each once, saves the best one and writes a page. `predict` prints file and label. Beside them stand
+the probability of softmax, the votes of kNN, or how far an SVM's score lies above the second.
 """
 
 import argparse
@@ -15,10 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from experiments import jobs
-from experiments.classify import choosing, neighbours, page, photos
+from experiments.classify import certainty, choosing, neighbours, page, photos
 from experiments.lab import options, progress
 from experiments.report import words
 from lincls import models
@@ -78,10 +76,9 @@ def _train(arguments: Any) -> int:
     jobs.check_writable(folder)  # before anything takes long
     found = choosing.compute(read, settings)
     saved = choosing.picked(found, settings)
-    models.save(
-        arguments.out, saved.chosen.model, k=saved.chosen.k, trained_on=read.source,
-        loss=choosing.LOSSES.get(saved.chosen.name),
-    )  # fmt: skip
+    chosen = saved.chosen
+    model, k, loss = chosen.model, chosen.k, chosen.loss
+    models.save(arguments.out, model, k=k, loss=loss, trained_on=read.source)
     written = page.write(folder, read, found, saved)
     print("\n".join(words.aligned([HEADER, *page.rows(read, found)])))
     print(f"\nSaved {saved.chosen.name} in {arguments.out}.")
@@ -98,28 +95,17 @@ def _predict(arguments: Any) -> int:
         neighbours.check(saved, arguments.neighbors)
     files = photos.below(arguments.images)
     images = photos.as_trained(files, saved.image_shape)
-    shares = models.probabilities(saved, images)
-    best = models.predict(saved, images)
-    names = saved.class_names or tuple(str(label) for label in range(shares.shape[1]))
-    labels = [names.index(str(name)) for name in best]
-    lines = [
-        (str(file), names[label], words.percent(share[label]))
-        for file, label, share in zip(files, labels, np.asarray(shares), strict=True)
-    ]
-    print("\n".join(words.aligned([("file", "label", _share(saved)), *lines])))
+    photos.note_units(saved, images)
+    labels = [str(label) for label in models.predict(saved, images)]
+    title, cells = certainty.column(saved, images)
+    lines = zip(map(str, files), labels, cells, strict=True)
+    print("\n".join(words.aligned([("file", "label", title), *lines])))
     if arguments.neighbors:
-        neighbours.draw(arguments.out, saved, names, files, images, arguments.neighbors)
+        neighbours.draw(arguments.out, saved, files, images, arguments.neighbors)
         print(f"\nNearest training photos: {arguments.out}")
     if saved.trained_on is not None:
         print(f"\n{_origin(saved.trained_on)}")
     return 0
-
-
-def _share(saved: models.Saved) -> str:
-    """What the share of a label is called: an SVM's scores are trained to be no probabilities."""
-    if saved.k:
-        return "votes"
-    return "probability" if saved.loss == "softmax" else "softmax of the scores"
 
 
 def _origin(on: models.TrainedOn) -> str:

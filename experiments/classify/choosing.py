@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from experiments.classify import certainty
+from experiments.classify.certainty import Column
 from experiments.classify.photos import Photos
 from experiments.lab import choices, progress, tuning
 from experiments.lab.experiment import flag
@@ -46,6 +48,7 @@ class Chosen(NamedTuple):
         validated: its accuracy in cross-validation, in 0..1.
         model: as `models.save` takes it.
         k: how many neighbours vote, or None.
+        loss: of a linear classifier, as `models.save` takes it.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Chosen(NamedTuple):
     validated: float
     model: Any
     k: int | None = None
+    loss: str | None = None
 
 
 class Tested(NamedTuple):
@@ -60,7 +64,7 @@ class Tested(NamedTuple):
 
     chosen: Chosen
     predicted: np.ndarray  # (M,) labels
-    probabilities: np.ndarray  # (M, C); of kNN, shares of votes
+    certainty: Column  # a cell for each test photo
 
 
 def compute(photos: Photos, settings: Settings) -> list[Tested]:
@@ -123,7 +127,7 @@ def _linear(
     rate, reg = float(rates[choice.best]), float(regs[choice.best])
     params, _ = tuning.refit(of_fit, problem, rate, reg)
     told = f"regularisation strength {reg:g}{_edge(settings.regs, reg)}"
-    return Chosen(name, told, float(choice.mean[choice.best]), params)
+    return Chosen(name, told, float(choice.mean[choice.best]), params, loss=LOSSES[name])
 
 
 def _edge(regs: tuple[float, ...], reg: float) -> str:
@@ -137,9 +141,9 @@ def _edge(regs: tuple[float, ...], reg: float) -> str:
 
 def tested(chosen: Chosen, photos: Photos) -> Tested:
     """The one look at the test photos."""
-    saved = models.Saved(chosen.model, None, photos.image_shape, None, chosen.k)
-    return Tested(chosen, models.predict(saved, photos.test.X),
-                  models.probabilities(saved, photos.test.X))  # fmt: skip
+    shape, X = photos.image_shape, photos.test.X
+    saved = models.Saved(chosen.model, None, shape, None, chosen.k, loss=chosen.loss)
+    return Tested(chosen, models.predict(saved, X), certainty.column(saved, X))
 
 
 def picked(found: list[Tested], settings: Settings) -> Tested:

@@ -7,31 +7,24 @@ import matplotlib as mpl
 import numpy as np
 
 from experiments.report import style, words
-from lincls import files, knn, models
+from lincls import checks, files, knn, models
 from lincls.knn import KNN
 
 MOST = 20  # photos in a picture
 
 
-def check(saved: models.Saved, count: int) -> None:
-    """ValueError where a model has no training photos, or fewer than asked for."""
-    if not isinstance(saved.model, KNN):
-        raise ValueError("--neighbors needs a kNN model; use train ... --classifier knn")
-    if not 0 < count <= (most := saved.model.X.shape[0]):
-        raise ValueError(f"--neighbors must be at least 1 and at most {most}, got {count}")
-
-
 def draw(
-    path: Path, saved: models.Saved, names: Sequence[str], given: Sequence[Path],
-    images: np.ndarray, count: int,
-) -> None:  # fmt: skip
+    path: Path, saved: models.Saved, given: Sequence[Path], images: np.ndarray, count: int
+) -> None:
     """Write a PNG: a row for each photo, then its nearest training photos with their labels.
 
-    Args:
-        saved: what `check` passes.
+    Raises:
+        ValueError: as `check`.
     """
+    check(saved, count)
     assert isinstance(saved.model, KNN)
     assert saved.image_shape is not None
+    names = saved.class_names or tuple(map(str, range(saved.model.num_classes or 0)))
     given, images = given[:MOST], images[:MOST]
     found = knn.neighbors(saved.model, images, count)
     near = np.asarray(saved.model.X)[found.indices].reshape(-1, count, *saved.image_shape)
@@ -47,3 +40,14 @@ def draw(
         style.tiles(axes, style.pixels(pictures, (0, 255)), rows, columns)
         style.as_typed(figure)
         files.write(path, lambda file: figure.savefig(file, format="png"))
+
+
+def check(saved: models.Saved, count: int) -> None:
+    """Refuse what cannot be drawn.
+
+    Raises:
+        ValueError: the model is linear, or has fewer training photos.
+    """
+    if not isinstance(saved.model, KNN):
+        raise ValueError("--neighbors needs a kNN model; use train ... --classifier knn")
+    checks.count(count, "--neighbors", high=saved.model.X.shape[0])

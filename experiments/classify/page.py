@@ -63,7 +63,7 @@ def _wrong(photos: Photos, saved: Tested, index: int) -> dict[str, Any]:
         "file": photos.test_files[index].name,
         "label": photos.class_names[photos.test.y[index]],
         "predicted": photos.class_names[predicted],
-        "share": words.percent(saved.probabilities[index, predicted], 0),
+        "certainty": f"{saved.certainty.title} {saved.certainty.cells[index]}",
     }
 
 

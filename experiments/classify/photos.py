@@ -1,5 +1,6 @@
 """Photos of a folder as training and test examples that keep their file names."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -8,10 +9,12 @@ import jax
 import numpy as np
 
 from experiments.lab.tuning import Rows
-from lincls import checks, splits
+from lincls import checks, models, splits
 from lincls.data import Dataset, Split, dataset, folders
+from lincls.knn import KNN
 
 TEST_FRACTION = 0.2
+BEYOND = 1.0  # ranges of the training values, above the greatest, before units must differ
 
 
 class Photos(NamedTuple):
@@ -70,6 +73,7 @@ def below(paths: Sequence[Path]) -> list[Path]:
 
     Raises:
         FileNotFoundError: a path that does not exist.
+        ValueError: a folder without images.
     """
     found: list[Path] = []
     for path in paths:
@@ -77,3 +81,17 @@ def below(paths: Sequence[Path]) -> list[Path]:
             raise FileNotFoundError(f"there is no image {path}")
         found += folders.images_below(path) if path.is_dir() else [path]
     return found
+
+
+def note_units(saved: models.Saved, images: np.ndarray) -> None:
+    """Warn of photos that are brighter than any training image by more than their whole range."""
+    values = saved.value_range
+    if values is None and isinstance(saved.model, KNN):
+        X = np.asarray(saved.model.X)
+        values = float(X.min()), float(X.max())
+    if values is not None and images.max() > values[1] + BEYOND * (values[1] - values[0]):
+        warnings.warn(
+            f"photos have values up to {images.max()}, and the training images had "
+            f"{values[0]:g} to {values[1]:g}; a model trained in other units misleads",
+            stacklevel=2,
+        )

@@ -148,7 +148,7 @@ def read_images(
             reason = "no image" if isinstance(error, Image.UnidentifiedImageError) else error
             damaged.append(f"{path} ({' '.join(str(reason).split())})")
     if not paths:
-        raise ValueError(f"there is no image ({', '.join(sorted(SUFFIXES))})")
+        raise ValueError("there is no image to read")
     if images is None or damaged or unequal:
         raise ValueError("; ".join(_faults(damaged, unequal, _count(paths, "image"))))
     if clear:
@@ -234,8 +234,15 @@ def _below(folder: Path) -> list[Path]:
 
 
 def images_below(folder: Path) -> list[Path]:
-    """The image files in a folder and in the folders below, in alphabetical order."""
-    return [*filter(_is_image, _below(folder))]
+    """The image files in a folder and in the folders below, in alphabetical order.
+
+    Raises:
+        ValueError: there are none.
+    """
+    found = [*filter(_is_image, _below(folder))]
+    if not found:
+        raise ValueError(f"{folder} holds no image ({', '.join(sorted(SUFFIXES))})")
+    return found
 
 
 def _read_image(

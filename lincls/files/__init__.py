@@ -10,6 +10,7 @@ A JSON file carries a digest of its values.
 
 from lincls.files.digests import digest, digest_of_named, read_json, write_json
 from lincls.files.npz import check_zip, map_npy, names_in_npz, one_line, read_npz, save_npz
+from lincls.files.tensors import read_tensors, write_tensors
 from lincls.files.whole import AnyPath, check_path, lock, open_regular, sweep, write
 
 __all__ = [
@@ -25,8 +26,10 @@ __all__ = [
     "open_regular",
     "read_json",
     "read_npz",
+    "read_tensors",
     "save_npz",
     "sweep",
     "write",
     "write_json",
+    "write_tensors",
 ]

@@ -84,7 +84,8 @@ def open_regular(path: AnyPath) -> io.BufferedReader:
         ValueError: `path` is a folder, a pipe or a device.
         OSError: there is no such file, or it cannot be read.
     """
-    _mode(check_path(path))
+    if _mode(check_path(path)) is None:
+        raise FileNotFoundError(f"there is no file {path}")
     return open(path, "rb")
 
 
