@@ -32,6 +32,10 @@ def _rounded_mean(row: Array, y: Array, k: int) -> Any:
     return np.round(y[_nearest(row)[:k]].mean())
 
 
+def _with_k(fixed: int) -> Vote:
+    return lambda row, y, k: majority(row, y, fixed)
+
+
 def _among(chosen: Callable[[Array, int], Array]) -> Vote:
     return lambda row, y, k: np.bincount(y[chosen(row, k)]).argmax()
 
@@ -42,6 +46,8 @@ TIE_NEAREST = (
     "and argmax)."
 )
 ONE = "k is not used: only the nearest example votes."
+FIXED = "k is fixed inside: use the argument k."
+INDICES = "The places of the nearest examples vote: their labels do, y[order[:k]]."
 MORE = "One example too many votes: the k nearest are order[:k]."
 SKIPPED = "The nearest example is left out: the k nearest are order[:k]."
 FARTHEST = "The farthest examples vote: sort by increasing distance."
@@ -55,10 +61,13 @@ VOTES: list[tuple[str, Vote]] = [
     (TIE_LARGER, _larger),
     (TIE_NEAREST, _met_first),
     (ONE, lambda row, y, k: y[_nearest(row)[0]]),
+    *((FIXED, _with_k(k)) for k in (3, 5, 7, 10)),
     (MORE, _among(lambda row, k: _nearest(row)[: k + 1])),
     (SKIPPED, _among(lambda row, k: _nearest(row)[1 : k + 1])),
     (FARTHEST, _among(lambda row, k: _nearest(-row)[:k])),
+    (FARTHEST, _among(lambda row, k: _nearest(row)[-k:])),
     (INDEX, lambda row, y, k: _nearest(row)[0]),
+    (INDICES, lambda row, y, k: np.bincount(_nearest(row)[:k]).argmax()),
     (MEAN_VOTE, _rounded_mean),
     (LAST_EQUAL, _among(lambda row, k: (len(row) - 1 - _nearest(row[::-1]))[:k])),
     (UNSTABLE, _among(lambda row, k: np.argsort(row)[:k])),
