@@ -138,3 +138,16 @@ def test_importing_data_imports_neither_tfds_nor_scikit_learn():
     code += "('tensorflow_datasets', 'sklearn', 'matplotlib', 'requests')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_array_of_this_folder_is_called_as_the_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("X.npy", np.zeros((4, 3)))
+    np.save("y.npy", np.arange(4) % 2)
+    assert data.load("X.npy").name == tmp_path.name
+
+
+def test_files_of_one_stem_are_two_data_sets(tmp_path):
+    np.savez(tmp_path / "f.npz", X=np.zeros((4, 3)), y=np.arange(4) % 2)
+    (tmp_path / "f.csv").write_text("a,label\n1,0\n2,1\n3,0\n4,1\n")
+    assert [data.load(tmp_path / f"f.{kind}").name for kind in ("npz", "csv")] == ["f", "f.csv"]

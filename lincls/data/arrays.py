@@ -174,7 +174,7 @@ def from_named(
             class_names=None if names is None else [*map(str, _as_labels(names, "class_names"))],
             test_fraction=test_fraction,
             seed=seed,
-            name=path.stem,
+            name=path.absolute().name.removesuffix(".npz"),  # f.csv and f.npz are two data sets
             location=str(path),
         )
     except (TypeError, ValueError) as error:  # the file is to blame, not the caller
