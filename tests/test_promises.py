@@ -254,7 +254,7 @@ def test_what_is_chosen_never_saw_the_test_set():
         settings = choosing.Settings(strengths=3, seeds=1, examples=2000, steps=50, num_neighbors=5)
         with jax.numpy_dtype_promotion("standard"):  # optax promotes its counts
             _, found = choosing.choose(examples, settings, 0)
-        chosen.append([(one.probe, one.value, one.accuracy) for one in found])
+        chosen.append([(one.probe, one.value, one.selection) for one in found])
         assert examples.test_uses == []
     assert chosen[0] == chosen[1]
 
