@@ -10,7 +10,7 @@ from lincls.knn.products import serves
 from lincls.knn.pruning import pays
 from lincls.structs import Sharded
 
-_MANY, _FEW = 256, 8192  # blocks of queries among so few rows: products are faster than bounds
+_MANY, _FEW, _SHORT = 256, 8192, 2048  # queries; rows, and features, that products are faster on
 
 Route = Literal["shards", "device", "pruned", "parts", "product", "plain"]
 
@@ -39,7 +39,7 @@ def route(
     num_queries = 1 if num_queries is None else checks.count(num_queries, "num_queries")
     which = unpruned(model, k, backend)
     bounded = _on_cpu(backend) and model.sketching is not None and pays(model, k)
-    of_blocks = which == "product" and num_queries >= _MANY and model.X.shape[0] < _FEW
+    of_blocks = which == "product" and num_queries >= _MANY and _is_small(model)
     return "pruned" if bounded and not of_blocks else which
 
 
@@ -52,6 +52,11 @@ def unpruned(model: KNN, k: int, backend: str | None = None) -> Route:
     if not _on_cpu(backend):
         return "device"
     return "product" if serves(model.metric, model.points, k) else "plain"
+
+
+def _is_small(model: KNN) -> bool:
+    """Whether a product of all rows takes less than their bounds, measured."""
+    return model.X.shape[0] < _FEW and model.X.shape[1] <= _SHORT
 
 
 def _on_cpu(backend: str | None) -> bool:
