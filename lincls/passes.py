@@ -199,14 +199,26 @@ def accuracies(
     data = Examples(X, y, checks.weights(data.weight, len(X), zero=True))
     if not placement.is_large(data.X):
         return of(params, data, affine)
-    hits = weight = np.zeros(())
+    found = mean_of_file(lambda block: of(params, block, affine), data)
+    return np.asarray(found, at_least_float32(objectives.dtype_of(params)))
+
+
+def mean_of_file(of_block: Callable[[Examples], Any], data: Examples) -> np.ndarray:
+    """A weighted mean over all examples of a large file, read block by block, in float64.
+
+    Args:
+        of_block: a block of examples to their weighted mean, () or (G,).
+        data: X (N, D) in its file, y (N,), weight (N,) or (G, N).
+
+    Returns:
+        () or (G,); 0 where there is no weight.
+    """
+    total = weight = np.zeros(())
     for block in placement.blocks(data):
-        of_block = np.asarray(block.weight, np.float64).sum(axis=-1)
-        hits = hits + of_block * np.asarray(of(params, block, affine))
-        weight = weight + of_block
-    return np.asarray(
-        hits / np.where(weight > 0, weight, 1), at_least_float32(objectives.dtype_of(params))
-    )
+        here = np.asarray(block.weight, np.float64).sum(axis=-1)
+        total = total + here * np.asarray(of_block(block), np.float64)
+        weight = weight + here
+    return total / np.where(weight > 0, weight, 1)
 
 
 def on_mesh(data: Examples, dtype: Any) -> Examples:

@@ -274,7 +274,7 @@ WITHOUT = {
     objective.weighted_mean, probe.of_strengths, probe.at_edge, crossval.simplest_best,
     preprocessing.principal_axes,
     passes.sum_over, passes.mean_over, passes.objective, passes.at_least_float32,
-    passes.objective_and_gradient, passes.on_mesh,
+    passes.objective_and_gradient, passes.on_mesh, passes.mean_of_file,
     hyper.as_numbers, hyper.axes, hyper.gathered, crossval.held_out_scores,
     certificate.near_optimum, certificate.task, optimum.has_room, optimum.nearly,
     # Their numbers come from Hyper, which has the door.

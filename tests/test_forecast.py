@@ -60,6 +60,9 @@ def test_bytes_of_a_model_are_those_of_its_buffers(metric, dtype, no_clock):
     found = live_bytes() - before
     assert knn.route(model, 5) == told.route == "pruned"
     assert found <= told.data + told.state <= 1.3 * found
+    of_blocks = forecast.neighbors(rows, 300, 5, metric=metric)
+    assert of_blocks.route == knn.route(model, 5, num_queries=300)
+    assert of_blocks.state == told.state, "sketches are there, whichever search runs"
 
 
 @pytest.mark.parametrize("devices", [1, 8])

@@ -2,13 +2,17 @@
 
 from importlib import import_module
 
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 
 from experiments import ORDER
-from experiments.lab import options
+from experiments.lab import gate, options
 from experiments.lab.experiment import Bounds
 from experiments.probe import settings as probe
 from experiments.probe.multilabel import settings as multilabel
+from experiments.report import gradient_descent as gradient_descent_report
 
 SETTINGS = {name: import_module(f"experiments.{name}").Settings for name in ORDER} | {
     "probe": probe.Settings, "multilabel": multilabel.Settings,
@@ -54,3 +58,23 @@ def test_a_number_out_of_bounds_is_refused_by_its_flag(name, words, told, capsys
     error = capsys.readouterr().err
     assert words[0] in error
     assert told in error
+
+
+def test_what_reading_a_folder_warns_of_is_a_note_without_code(tmp_path, capsys):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for i in range(3):
+            Image.new("RGB", (4, 4)).save(tmp_path / name / f"{i}.png")
+    (tmp_path / "a" / "notes.txt").write_text("no image")
+    gate.load(str(tmp_path), "")
+    told = capsys.readouterr().err
+    assert told.startswith("note: 1 file not read, as no image or of no class")
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize("loss", [np.ones((3, 3)), np.full((3, 3), np.inf)])
+def test_a_map_without_levels_is_drawn_without_contours(loss):
+    figure = Figure()
+    arrays = {"plane_x": np.arange(3), "plane_y": np.arange(3), "plane_loss": loss}
+    gradient_descent_report._draw_levels(figure.add_subplot(), arrays)
+    assert not figure.axes[0].collections

@@ -158,6 +158,20 @@ def test_shots_that_classes_do_not_have_are_told(tmp_path):
     assert "also for few shots; the test set was opened once" in caption
 
 
+def test_groups_of_test_examples_are_kept_and_compared_as_units(tmp_path, capsys):
+    groups = np.array([f"patient {i // 4}" for i in range(len(TEST[0]))])
+    first = saved(tmp_path / "layer9.npz", groups_test=groups)
+    other = saved(tmp_path / "layer3.npz", X_train=TRAIN[0][:, :2], X_test=TEST[0][:, :2],
+                  groups_test=groups)  # fmt: skip
+    found = run(tmp_path / "out", first, "--others", str(other))
+    told = capsys.readouterr().out
+    for folder in found:
+        with np.load(folder / "predictions.npz") as arrays:
+            names = groups[[np.flatnonzero(arrays["groups"] == g)[0] for g in arrays["groups"]]]
+            np.testing.assert_array_equal(names, groups)
+    assert told.count("| none: groups |") == 2
+
+
 def test_feature_files_are_probed_alike_and_compared(tmp_path, capsys):
     first = saved(tmp_path / "layer9.npz")
     other = saved(tmp_path / "layer3.npz", X_train=TRAIN[0][:, :2], X_test=TEST[0][:, :2])

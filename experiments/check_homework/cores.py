@@ -201,12 +201,15 @@ def _of_shares(shares: Array, y: Array) -> Pair:
     return _of_logs(np.log(shares), shares, y)
 
 
-def _shifted(shift: Callable[[Array], Any]) -> Core:
-    """The softmax with another number subtracted from the scores: the same until exp fails."""
+def _shifted(shift: Callable[[Array], Any], axis: int | None = 1) -> Core:
+    """The softmax with another number subtracted from the scores: the same until exp fails.
+
+    Over another axis than 1, or over all of the matrix, the shares are wrong as well.
+    """
 
     def core(scores: Array, y: Array) -> Pair:
         powers = np.exp(scores - shift(scores))
-        return _of_shares(powers / powers.sum(axis=1, keepdims=True), y)
+        return _of_shares(powers / powers.sum(axis=axis, keepdims=True), y)
 
     return core
 
@@ -239,19 +242,6 @@ def shares_first(scores: Array, y: Array) -> Pair:
 def _half_shifted(scores: Array, y: Array) -> Pair:
     total = np.exp(scores - _rows(scores)).sum(axis=1, keepdims=True)
     return _of_shares(np.exp(scores) / total, y)
-
-
-def _over_examples(scores: Array, y: Array) -> Pair:
-    powers = np.exp(scores - _rows(scores))
-    return _of_shares(powers / powers.sum(axis=0), y)
-
-
-def _over_all(shift: Callable[[Array], Any]) -> Core:
-    def core(scores: Array, y: Array) -> Pair:
-        powers = np.exp(scores - shift(scores))
-        return _of_shares(powers / powers.sum(), y)
-
-    return core
 
 
 def _in_base(base: int) -> Core:
@@ -326,9 +316,9 @@ WRONG_SOFTMAXES = Mistakes(
         (AT_LEAST_0, _shifted(lambda scores: np.maximum(0, _rows(scores)))),
         (COLUMNS, _shifted(lambda scores: scores.max(axis=0))),
         (HALF_SHIFTED, _half_shifted),
-        (OVER_EXAMPLES, _over_examples),
-        (OVER_ALL, _over_all(np.max)),
-        (OVER_ALL, _over_all(_rows)),
+        (OVER_EXAMPLES, _shifted(_rows, axis=0)),
+        (OVER_ALL, _shifted(np.max, axis=None)),
+        (OVER_ALL, _shifted(_rows, axis=None)),
         (LEAST, _shifted(_lowest)),
         (LEAST, _shifted_logs(_lowest)),
     ],

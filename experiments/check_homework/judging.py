@@ -252,15 +252,13 @@ class Judged:
         return ""
 
     def convention(self) -> str:
-        """The layout and the convention that it follows, where there are several."""
+        """The layout, where there are several, and the convention that it follows."""
         layout = self.form.says if len(self.role.forms) > 1 else ""
         return "; ".join(filter(None, (layout, self.says)))
 
     def summary(self) -> str:
         """What passed: how many cases, what was returned, and which convention it follows."""
-        returned = self._parts()
-        convention = self.convention() if len(self.right) > 1 else (
-            self.form.says if len(self.role.forms) > 1 else "")  # fmt: skip
+        returned, convention = self._parts(), self.convention()
         text = f"{len(self.cases)} {'inputs' if len(self.cases) > 1 else 'input'}"
         missing = [part for part in self.role.returns[:2] if part not in returned]
         if missing and returned:

@@ -1,6 +1,6 @@
 """Cross-validates kNN and the linear classifiers, fits each one's best setting, and tests once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from experiments.classify.certainty import Column
 from experiments.classify.photos import Photos
 from experiments.lab import choices, progress, tuning
 from experiments.lab.experiment import flag
-from lincls import crossval, knn, linear, models, splits
+from lincls import crossval, knn, linear, models, probe, splits
 
 KNN, SOFTMAX, SVM = "kNN", "softmax", "SVM"
 LOSSES = {SOFTMAX: "softmax", SVM: "svm"}
@@ -94,7 +94,7 @@ def _by_neighbours(photos: Photos, folds: np.ndarray, settings: Settings) -> Cho
     model = knn.fit(
         *photos.train, metric=choices.METRICS[name], num_classes=len(photos.class_names)
     )
-    told = f"k = {k}, {choices.NAMES[name]}"
+    told = f"k = {k}{_edge('--ks', ks, k) if k > 1 else ''}, {choices.NAMES[name]}"
     return Chosen(KNN, told, float(choice.mean[choice.best]), model, k)
 
 
@@ -126,17 +126,16 @@ def _linear(
     choice = crossval.choose(folded.accuracies, complexity=-regs)
     rate, reg = float(rates[choice.best]), float(regs[choice.best])
     params, _ = tuning.refit(of_fit, problem, rate, reg)
-    told = f"regularisation strength {reg:g}{_edge(settings.regs, reg)}"
+    told = f"regularisation strength {reg:g}{_edge('--regs', settings.regs, reg)}"
+    told += _edge("--rates", settings.rates, rate)
     return Chosen(name, told, float(choice.mean[choice.best]), params, loss=LOSSES[name])
 
 
-def _edge(regs: tuple[float, ...], reg: float) -> str:
-    """A warning where the strength is the first or the last that was tried."""
-    if len(set(regs)) == 1 or reg == 0 or min(regs) < reg < max(regs):
+def _edge(flag: str, tried: Sequence[float], chosen: float) -> str:
+    """Which end of the numbers tried was chosen, if one was; below 0 there is nothing to try."""
+    if chosen == 0 or not probe.at_edge(np.array(tried), tried.index(chosen)):
         return ""
-    which, beyond = ("greatest", 10) if reg == max(regs) else ("least", 0.1)
-    progress.say(f"{reg:g} is the {which} strength tried: --regs {beyond * reg:g} is worth a try")
-    return f", the {which} tried"
+    return f", the {'greatest' if chosen == max(tried) else 'least'} of {flag}"
 
 
 def tested(chosen: Chosen, photos: Photos) -> Tested:

@@ -101,9 +101,9 @@ def _best(gains: list[Gain]) -> str:
 def crossed(gains: np.ndarray, confidence: float) -> Interval:
     """The interval of the mean over other draws and other images (draws, images).
 
-    mean ± t s, s² = (variance of the draws' means) / draws + (that of the images') / images,
-    which counts what is particular to a pair twice and so is rather too wide; degrees of
-    freedom as Welch and Satterthwaite have them.
+    mean ± t s, s² = (variance of the draws' means) / draws + (that of the images') / images.
+    This counts what is particular to a pair twice, so it is rather too wide.  The degrees of
+    freedom are those of Welch and Satterthwaite.
     """
     if min(gains.shape) < 2:
         return Interval(-np.inf, np.inf)

@@ -85,8 +85,8 @@ def _task(X: Any, rows: Rows, layout: Layout, metric: Metric, num_queries: int, 
     in_file, spread = layouts.in_file(X), layout.mesh is not None or layout.num_devices > 1
     num_rows = _rows_of_a_part(rows) if in_file else rows.num_rows
     model = _model(rows, layout, metric, num_rows, bounded=not in_file and not spread)
-    asked = route(model, k, num_queries=num_queries)
-    which: Route = "parts" if in_file else "shards" if spread else asked
+    which: Route = "parts" if in_file else (
+        "shards" if spread else route(model, k, num_queries=num_queries))  # fmt: skip
     runs: Route = "shards" if layout.mesh is not None else unpruned(model, k)
     block = driver.plain_size(model, num_queries, runs)
     program = driver.SEARCHES.get(runs, compiled_search_block)

@@ -60,10 +60,10 @@ def line(cell: Cell, num_tests: int) -> str:
     drawn = (hits(rng, cell) for _ in range(num_tests))
     found = [evaluation.paired_difference(a, b, groups) for a, b in drawn]
     held = sum(each.interval.low <= truth <= each.interval.high for each in found)
-    coverage = words.with_ci(held / num_tests, evaluation.wilson_interval(held, num_tests))
     length = np.mean([each.interval.high - each.interval.low for each in found])
     cells = [
         f"{cell.examples:,}", cell.group if cell.group > 1 else "none",
-        " and ".join(map(words.percent, cell.accuracies)), coverage, f"{100 * length:.1f}",
+        " and ".join(map(words.percent, cell.accuracies)), words.of_count(held, num_tests),
+        f"{100 * length:.1f}",
     ]  # fmt: skip
     return f"| {' | '.join(map(str, cells))} |"

@@ -7,7 +7,6 @@ import numpy as np
 
 from experiments.probe import measures
 from experiments.report import words
-from lincls import evaluation
 
 HEAD = (
     "| measure | classes | examples | frequencies | accuracy | group size | coverage "
@@ -160,7 +159,6 @@ def simulate(cell: Cell, num_tests: int, seed: int = 0) -> tuple[int, float]:
 def line(cell: Cell, num_tests: int) -> str:
     """A line of the table."""
     held, length = simulate(cell, num_tests)
-    coverage = words.with_ci(held / num_tests, evaluation.wilson_interval(held, num_tests))
     tail = "equal" if cell.tail == 1 else f"1 to {cell.tail:g}"
     what = f"distance {cell.accuracy:g}" if cell.measure in ("auroc", "ap") else (
         words.percent(cell.accuracy)
@@ -168,6 +166,7 @@ def line(cell: Cell, num_tests: int) -> str:
     cells = [
         measures.TITLES[cell.measure], cell.classes, f"{cell.examples:,}",
         tail + (", rare ones worse" if cell.falling else ""), what,
-        cell.group if cell.group > 1 else "none", coverage, f"{100 * length:.1f}",
+        cell.group if cell.group > 1 else "none", words.of_count(held, num_tests),
+        f"{100 * length:.1f}",
     ]  # fmt: skip
     return f"| {' | '.join(map(str, cells))} |"

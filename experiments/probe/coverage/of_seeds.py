@@ -11,11 +11,8 @@ import scipy.stats
 
 from experiments.probe import measures, results
 from experiments.report import words
-from lincls import evaluation
 
-_SHARED = (
-    0.5  # of the variance that decides whether an answer is right: the example's, not the draw's
-)
+_SHARED = 0.5  # of the variance of what decides an answer: the example's, not the draw's
 HEAD = (
     "| seeds | examples | accuracy | deviation of a draw, points | coverage "
     "| mean length, points |",
@@ -71,9 +68,9 @@ def line(cell: Cell, num_tests: int) -> str:
     rng = np.random.default_rng(0)
     ends = np.array([interval(rng, cell) for _ in range(num_tests)])
     held = int(np.sum((ends[:, 0] <= cell.accuracy) & (cell.accuracy <= ends[:, 1])))
-    coverage = words.with_ci(held / num_tests, evaluation.wilson_interval(held, num_tests))
     cells = [
         cell.seeds, f"{cell.examples:,}", words.percent(cell.accuracy),
-        f"{100 * cell.deviation:g}", coverage, f"{100 * np.mean(ends[:, 1] - ends[:, 0]):.1f}",
+        f"{100 * cell.deviation:g}", words.of_count(held, num_tests),
+        f"{100 * np.mean(ends[:, 1] - ends[:, 0]):.1f}",
     ]  # fmt: skip
     return f"| {' | '.join(map(str, cells))} |"
