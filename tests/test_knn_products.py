@@ -165,9 +165,14 @@ def test_which_points_it_serves():
     assert knn.route(knn.fit(X), 5, "gpu") == "device"
 
 
-@pytest.mark.parametrize(("rows", "many"), [(4096, "product"), (8192, "pruned")])
-def test_blocks_of_queries_among_few_rows_take_the_product_and_a_single_one_bounds(rows, many):
-    X = clouds(rows, 256)
+@pytest.mark.parametrize(
+    ("rows", "features", "many"),
+    [(4096, 256, "product"), (8192, 256, "pruned"), (4096, 2304, "pruned")],
+)
+def test_blocks_of_queries_among_few_rows_take_the_product_and_a_single_one_bounds(
+    rows, features, many
+):
+    X = clouds(rows, features)
     model = knn.fit(X)
     assert model.sketching is not None
     assert knn.route(model, 5) == knn.route(model, 5, num_queries=255) == "pruned"

@@ -37,7 +37,7 @@ SEARCHES = {
     "device": compiled_search_on_device,
     "product": compiled_search_by_product,
 }
-_MISSES = 2  # bounds are given up once so many more blocks were missed than answered
+_MISSES = 4  # bounds are given up once so many more blocks were missed than answered
 _IN_JIT = (
     "call it outside, or use knn.search_block inside, then knn.neighbor_labels and "
     "knn.predictions_by_k"
