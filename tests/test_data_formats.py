@@ -104,10 +104,12 @@ def test_damaged_and_foreign_files_are_refused_in_a_sentence(tmp_path, suffix):
 
 def test_a_label_column_that_is_not_there_is_named_with_the_nearest(tmp_path):
     pd.DataFrame({"width": [1.0, 2], "species": ["a", "b"]}).to_csv(tmp_path / "f.csv")
-    with pytest.raises(ValueError, match="no column specie; did you mean species"):
+    with pytest.raises(ValueError, match=r"no column specie; it has .*; did you mean species"):
         data.load(tmp_path / "f.csv", labels="specie")
     with pytest.raises(ValueError, match="no column x; it has "):
         data.load(tmp_path / "f.csv", labels="x")
+    with pytest.raises(ValueError, match=r"to take the groups from: .*; did you mean width"):
+        data.load(tmp_path / "f.csv", labels="species", groups="widht")
 
 
 def test_a_single_array_says_what_it_lacks(tmp_path):

@@ -97,7 +97,7 @@ class Parser(argparse.ArgumentParser):
         try:
             yield
         except caught as error:
-            self.error(_sentence(error))
+            self.error(sentence(error))
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         typed = sys.argv[1:] if args is None else list(args)
@@ -127,7 +127,7 @@ class Parser(argparse.ArgumentParser):
         return f"did you mean: {shlex.join([*f'{self.prog}.{near[0]}'.split(), *others])}"
 
 
-def _sentence(error: Exception) -> str:
+def sentence(error: Exception) -> str:
     """What an error says; of the system's own, the file first and no number."""
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"

@@ -29,7 +29,7 @@ from typing import Any
 import jax
 
 from experiments import run
-from experiments.lab import progress, record
+from experiments.lab import options, progress, record
 from experiments.lab.parts import Parts
 from experiments.probe import (
     auditing,
@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if len(asked) > 1:
             print("\n".join(["", *together.lines([job.folder for job in asked], found)]))
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {options.sentence(error)}", file=sys.stderr)
         return 2
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):

@@ -35,9 +35,9 @@ def split(
     table.columns = columns = [str(name) for name in table.columns]
     column = labels or next((name for name in LABELS if name in columns), None)
     if labels is not None and labels not in columns:
-        near = difflib.get_close_matches(labels, columns, 1)
-        hint = f"; did you mean {near[0]}?" if near else f"; it has {_some(columns)}"
-        raise Unfit(f"{path} has no column {labels}{hint}")
+        raise Unfit(
+            f"{path} has no column {labels}; it has {_some(columns)}{_near(labels, columns)}"
+        )
     if column not in columns:
         raise Unfit(
             f"{path} needs a column of labels: give labels=, one of {_some(columns)} (on the "
@@ -55,13 +55,19 @@ def split(
     return {"images": values, **found}
 
 
+def _near(name: str, columns: list[str]) -> str:
+    """The column that was probably meant."""
+    near = difflib.get_close_matches(name, columns, 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
 def _groups(table: Any, groups: str, column: str, path: Path) -> np.ndarray:
     """The column of groups, every row in one."""
     if groups not in table.columns or groups == column:
         others = [name for name in table.columns if name != column]
         raise Unfit(
             f"{path} has no column {groups} to take the groups from: give groups=, one of "
-            f"{_some(others)} (on the command line, --groups)"
+            f"{_some(others)} (on the command line, --groups){_near(groups, others)}"
         )
     if (unknown := table[groups].isna().to_numpy()).any():
         raise Unfit(
